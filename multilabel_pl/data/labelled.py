@@ -1,0 +1,120 @@
+"""Labelled images, fetched a whole batch at a time, and the data module that serves them."""
+
+from typing import TypeAlias
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from multilabel_pl.data.order import EpochOrder
+from multilabel_pl.errors import InputError
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+
+
+class LabelledImages(Dataset[Batch]):
+    """Images and their targets, in memory.
+
+    Args:
+        images: Pixels, uint8 (N, C, H, W) in 0..255.
+        targets: float32 (N, L), 1 where the image carries the label, else 0.
+    """
+
+    def __init__(self, images: Tensor, targets: Tensor) -> None:
+        self.images = images
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Returns one image (C, H, W) and its targets (L,)."""
+        return self.images[index], self.targets[index]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns a ready batch, images (B, C, H, W) and targets (B, L).
+
+        DataLoader prefers this method where a dataset has it; collating single items is the slowest part of training
+        on small images.
+        """
+        return self.images[indices], self.targets[indices]
+
+    def subset(self, rows: Tensor) -> "LabelledImages":
+        """Copies the images at `rows` (M,) into a set of their own."""
+        return LabelledImages(self.images[rows], self.targets[rows])
+
+
+def _as_is(batch: Batch) -> Batch:
+    """The collate function of batches that are ready; at module level so that worker processes can import it."""
+    return batch
+
+
+class LabelledDataModule(LightningDataModule):
+    """What every data module of this package offers.
+
+    A subclass fills `train_set`, `val_set` and `test_set` in its `setup`.
+
+    Args:
+        batch_size: Images in a training batch.
+        eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
+
+    Attributes:
+        labels: The names of the labels, in the order of the target columns.
+        image_shape: Channels, height and width of every image; known after `setup`.
+
+    Raises:
+        InputError: If a batch size is below 1.
+    """
+
+    labels: list[str]
+    image_shape: tuple[int, int, int]
+    train_set: LabelledImages | None = None
+    val_set: LabelledImages | None = None
+    test_set: LabelledImages | None = None
+
+    def __init__(self, batch_size: int = 64, eval_batch_size: int = 500) -> None:
+        super().__init__()
+        for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
+            if size < 1:
+                raise InputError(f"{name} must be at least 1, got {size}")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether any image is set aside for validation; known before `setup`."""
+        return True
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Serves the training images in an order of its own for every epoch."""
+        assert self.train_set is not None, "setup comes first"
+        order = EpochOrder(len(self.train_set), seed=torch.initial_seed())
+        return DataLoader(
+            dataset=self.train_set,
+            batch_size=self.batch_size,
+            sampler=order,
+            collate_fn=_as_is,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Serves the validation images in order; an empty list, Lightning's word for none, if there are none."""
+        return self._in_order(self.val_set) if self.val_set is not None else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Serves the test images in order."""
+        assert self.test_set is not None, "setup comes first"
+        return self._in_order(self.test_set)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Serves the test images in order."""
+        return self.test_dataloader()
+
+    def _in_order(self, images: LabelledImages) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset=images,
+            batch_size=self.eval_batch_size,
+            collate_fn=_as_is,
+            pin_memory=torch.cuda.is_available(),
+        )

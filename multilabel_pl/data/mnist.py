@@ -1,0 +1,175 @@
+"""MNIST with an eleventh label: the ten digits, and `≥5`."""
+
+import gzip
+import shutil
+import zlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from multilabel_pl.data.labelled import LabelledDataModule, LabelledImages
+from multilabel_pl.data.split import split_indices
+from multilabel_pl.errors import InputError
+
+NUM_DIGITS = 10
+LARGE_DIGIT = 5  # the smallest digit that is tagged `≥5`
+LABELS = [*map(str, range(NUM_DIGITS)), f"≥{LARGE_DIGIT}"]
+
+ARCHIVES = Path(__file__).parent / "archives"
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+class MNISTDataModule(LabelledDataModule):
+    """MNIST, tagged with its digit and with `≥5`; the images come with the package.
+
+    Args:
+        data_dir: Folder of another set of digits in MNIST's format, laid out as torchvision does (Fashion-MNIST, KMNIST,
+            your own); MNIST itself, shipped with the package, if not given.
+        val_size: Number of training images set aside for validation; 0 trains on all of them and validates on none.
+        split_seed: Seed of the split into training and validation images, and of nothing else.
+        batch_size: Images in a training batch.
+        eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
+
+    Raises:
+        InputError: If a size or the seed is out of range, or (in `setup`) if the data can't be read.
+    """
+
+    labels = LABELS
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        val_size: int = 5000,
+        split_seed: int = 0,
+        batch_size: int = 64,
+        eval_batch_size: int = 500,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size)
+        if val_size < 0:
+            raise InputError(f"val_size must be at least 0, got {val_size}")
+        if split_seed < 0:
+            raise InputError(f"split_seed must be at least 0, got {split_seed}")
+        self.folder = Path(data_dir) if data_dir is not None else ARCHIVES
+        self.val_size = val_size
+        self.split_seed = split_seed
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether any image is set aside for validation."""
+        return self.val_size > 0
+
+    def setup(self, stage: str) -> None:
+        """Reads the images that the stage needs: `fit` and `validate` never see the test images."""
+        if stage == "validate" and not self.has_validation:
+            raise InputError("there are no images to validate on: val_size is 0; use test, or a larger val_size")
+        if stage in ("fit", "validate"):
+            self._setup_training()
+        else:
+            self.test_set = read_digits(self.folder, "test")
+            self.image_shape = _shape(self.test_set)
+
+    def _setup_training(self) -> None:
+        everything = read_digits(self.folder, "train")
+        self.image_shape = _shape(everything)
+        train, val = split_indices(len(everything), self.val_size, self.split_seed)
+        if not self.has_validation:
+            self.train_set = everything
+            return
+        self.train_set = everything.subset(train)
+        self.val_set = everything.subset(val)
+
+
+def read_digits(folder: Path, part: str) -> LabelledImages:
+    """Reads one part of a set in MNIST's format.
+
+    Args:
+        folder: The folder of the files, plain or gzipped, or the one that torchvision calls `root`.
+        part: `train` or `test`.
+
+    Returns:
+        The images, uint8 (N, 1, H, W), and their targets (N, 11).
+
+    Raises:
+        InputError: If a file is missing or damaged, the two files disagree, or a label is not a digit.
+    """
+    images_path, labels_path = (_find(folder, name) for name in FILES[part])
+    images = _read_idx(images_path, dimensions=3)
+    digits = _read_idx(labels_path, dimensions=1)
+    if len(images) != len(digits):
+        raise InputError(
+            f"{images_path} holds {len(images)} images, but {labels_path} holds {len(digits)} labels: they must agree"
+        )
+    if len(digits) == 0:
+        raise InputError(f"{images_path} holds no images")
+    if digits.max() >= NUM_DIGITS:
+        raise InputError(f"{labels_path} holds the label {digits.max()}; it must hold digits, 0 to {NUM_DIGITS - 1}")
+    return LabelledImages(images.unsqueeze(1), digit_targets(digits))  # (N, H, W) -> (N, 1, H, W)
+
+
+def digit_targets(digits: Tensor) -> Tensor:
+    """Tags each digit with itself and, where it is at least 5, with `≥5`.
+
+    Args:
+        digits: (N,) in 0..9.
+
+    Returns:
+        float32 (N, 11) of 0 and 1.
+    """
+    one_hot = F.one_hot(digits.long(), NUM_DIGITS)  # (N,) -> (N, 10)
+    large = (digits >= LARGE_DIGIT).unsqueeze(1)  # (N, 1)
+    return torch.cat([one_hot, large], dim=1).float()
+
+
+def _shape(data: LabelledImages) -> tuple[int, int, int]:
+    _, channels, height, width = data.images.shape
+    return channels, height, width
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Looks for a file, or its .gz, in `folder`, `folder/raw` and `folder/*/raw`, as torchvision lays them out."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; --data.data_dir takes the folder of the IDX files")
+    for place in (folder, folder / "raw"):
+        for path in (place / name, place / f"{name}.gz"):
+            if path.is_file():
+                return path
+    sets = sorted({path.parent.parent.name: path for path in folder.glob(f"*/raw/{name}*")}.items())
+    if len(sets) > 1:
+        names = ", ".join(set_name for set_name, _ in sets)
+        raise InputError(f"{folder} holds several sets ({names}); name one of them, such as {folder / sets[0][0]}")
+    if not sets:
+        raise InputError(f"{folder} holds no {name} or {name}.gz, nor does a raw folder in it")
+    return sets[0][1]
+
+
+def _read_idx(path: Path, dimensions: int) -> Tensor:
+    """Reads a uint8 tensor from a file in IDX format, plain or gzipped, with torchvision's reader.
+
+    That reader takes plain files only, so an archive is unpacked into a temporary folder first.
+    """
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+
+    try:
+        if path.suffix == ".gz":
+            with TemporaryDirectory() as folder, gzip.open(path) as archive:
+                plain = Path(folder) / path.stem
+                with plain.open("wb") as file:
+                    shutil.copyfileobj(archive, file)
+                values = read_sn3_pascalvincent_tensor(str(plain))
+        else:
+            values = read_sn3_pascalvincent_tensor(str(path))
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise InputError(f"{path} is truncated or not a gzip archive; copy it again") from None
+    except (AssertionError, KeyError, RuntimeError, ValueError):  # all that torchvision's reader raises
+        raise InputError(f"{path} is truncated or not in IDX format; copy it again") from None
+    if values.dtype != torch.uint8 or values.ndim != dimensions:
+        raise InputError(
+            f"{path} holds {values.ndim} dimensions of {values.dtype}; it must hold {dimensions} of torch.uint8"
+        )
+    return values

@@ -1,0 +1,1 @@
+"""What a trained model leaves behind: tables, JSON, pictures."""
