@@ -1,19 +1,21 @@
 """The command line: Lightning's, with this package's defaults."""
 
 import logging
+import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from multilabel_pl import __version__
+from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.classifier import MultiLabelClassifier
@@ -35,7 +37,9 @@ class CLI(LightningCLI):
 
     def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
-            MultiLabelClassifier,  # the data class is chosen with --data
+            MultiLabelClassifier,
+            LabelledDataModule,
+            subclass_mode_data=True,
             trainer_class=Trainer,
             trainer_defaults={"default_root_dir": RUNS, "max_epochs": EPOCHS, "num_sanity_val_steps": 0},
             seed_everything_default=SEED,
@@ -49,6 +53,7 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sets the default data and adds the two checkpoints of a run."""
         parser.set_defaults({"data": {"class_path": f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"}})
+
         # Two callbacks, since ModelCheckpoint(save_last=True) writes last.ckpt only when the monitored value improves.
         for name in (BEST, LAST):
             parser.add_class_arguments(ModelCheckpoint, f"{name}_checkpoint")
@@ -68,26 +73,18 @@ class CLI(LightningCLI):
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         options = self.config[subcommand]
-        self.given = parser.parse_args(args, defaults=False)[subcommand]  # without the defaults
         if options.ckpt_path is None and subcommand != "fit":
             options.ckpt_path = BEST
         if options.ckpt_path in (BEST, LAST):
             options.ckpt_path = str(find_checkpoint(Path(options.trainer.default_root_dir), options.ckpt_path))
             print(f"using {options.ckpt_path}")
         if options.ckpt_path is not None:
-            self._notice_overridden(options.ckpt_path)
-
-    def _notice_overridden(self, ckpt_path: str) -> None:
-        """Says which of the model's options the checkpoint's hyperparameters replace, as Lightning has them do."""
-        hyperparameters = read_hyperparameters(Path(ckpt_path))
-        given = vars(self.given.get("model", Namespace()))
-        ignored = [
-            f"--model.{name} {value} (it has {hyperparameters[name]})"
-            for name, value in given.items()
-            if name in hyperparameters and value != hyperparameters[name]
-        ]
-        if ignored:
-            print(f"note: {ckpt_path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
+            own = read_hyperparameters(Path(options.ckpt_path))
+            # With the checkpoint's values as defaults, whatever differs from them was asked for.
+            parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
+            super().parse_arguments(parser, args)
+            self.config[subcommand].ckpt_path = options.ckpt_path
+            _notice_ignored(self.config[subcommand].model, own, options.ckpt_path)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the trainer; `fit` gets a folder for its logs and checkpoints, and the other subcommands make none."""
@@ -125,7 +122,8 @@ class CLI(LightningCLI):
         written = [c.best_model_path for c in checkpoints if c.best_model_path]
         if not written or not self.trainer.is_global_zero:
             return
-        config = f" --config {Path(written[0]).with_name('config.yaml')}" if "data" in self.given else ""
+        default_data = self.parser.parse_args(["fit"]).fit.data
+        config = "" if self.config.fit.data == default_data else f" --config {self.trainer.log_dir}/config.yaml"
         print(f"\ntrained: {written[0]}")
         print(f"test it: python -m multilabel_pl test{config} --ckpt_path {written[0]}")
 
@@ -140,9 +138,17 @@ def _quiet_lightning() -> None:
     for message in (
         "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
         "exists and is not empty",  # each logger and checkpoint says so of the run's folder, new though it is
+        "Total length of `list` across ranks is zero",  # training without validation was asked for
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message=f".*{message}")
+
+
+def _notice_ignored(asked: Namespace, own: dict[str, Any], ckpt_path: str) -> None:
+    """Says which options a checkpoint's hyperparameters will replace, since Lightning does so silently."""
+    ignored = [f"--model.{name} {asked[name]} (it has {value})" for name, value in own.items() if asked[name] != value]
+    if ignored:
+        print(f"note: {ckpt_path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
 
 
 def main(args: ArgsType = None) -> None:
@@ -154,6 +160,31 @@ def main(args: ArgsType = None) -> None:
     _quiet_lightning()
     try:
         CLI(args)
-    except (InputError, ArgumentError, MisconfigurationException, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    except ArgumentError as error:
+        _fail(_in_short(str(error)))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except MisconfigurationException as error:
+        _fail(str(error))
+    except ValueError as error:
+        mistake = error if isinstance(error, InputError) else error.__cause__  # jsonargparse wraps a data module's
+        if not isinstance(mistake, InputError):
+            raise
+        _fail(str(mistake))
+
+
+def _in_short(message: str) -> str:
+    """Leaves out what jsonargparse says of types that only a developer knows."""
+    message = re.sub(r'Parser key "([^"]+)":', r"--\1:", message)
+    message = re.sub(r"--(\w+):[^:]*Problem with given class_path '[^']+':\s*--(\w+):", r"--\1.\2:", message)
+    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
+    message = message.replace("Expected a typing.Literal", "Expected one of ")
+    message = message.replace("Does not validate against any of the Union subtypes", "")
+    noise = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg", "Expected a NoneType")
+    lines = [re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()]
+    return "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

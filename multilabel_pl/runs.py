@@ -53,7 +53,7 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever pickle, zipfile and torch make of bytes that are no checkpoint
-        raise InputError(f"{path} is damaged or not a checkpoint ({type(error).__name__})") from error
+        raise InputError(f"{path} is damaged or not a checkpoint; --ckpt_path takes best, last, or a file") from error
     hyperparameters = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
     if "labels" not in hyperparameters or "image_shape" not in hyperparameters:
         raise InputError(f"{path} is not a checkpoint of multilabel_pl: it names no labels and image shape")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+from lightning.pytorch import Callback
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.results.predictions import PredictionWriter
@@ -13,13 +14,18 @@ from multilabel_pl.results.report import metrics_table, write_metrics
 class Trainer(pl.Trainer):
     """Lightning's Trainer; its evaluating methods leave their results in a folder beside the checkpoint."""
 
+    callbacks: list[Callback]  # Lightning sets it, but doesn't declare it
+
     def validate(self, *args: Any, verbose: bool = True, **kwargs: Any) -> Any:
         """Measure a checkpoint on the validation images.
 
         Args:
+            *args: As in Lightning's Trainer.
             verbose: Whether to print the metrics.
+            **kwargs: As in Lightning's Trainer.
         """
-        results = super().validate(*args, verbose=False, **kwargs)
+        kwargs["verbose"] = False
+        results = super().validate(*args, **kwargs)
         self._report("val", "validate", verbose)
         return results
 
@@ -27,9 +33,12 @@ class Trainer(pl.Trainer):
         """Measure a checkpoint on the test images.
 
         Args:
+            *args: As in Lightning's Trainer.
             verbose: Whether to print the metrics.
+            **kwargs: As in Lightning's Trainer.
         """
-        results = super().test(*args, verbose=False, **kwargs)
+        kwargs["verbose"] = False
+        results = super().test(*args, **kwargs)
         self._report("test", "test", verbose)
         return results
 
@@ -44,18 +53,21 @@ class Trainer(pl.Trainer):
         """Tag the test images, in a table of all and a picture of some.
 
         Args:
+            *args: As in Lightning's Trainer.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
             output: The table to write, ending in .csv; predict/predictions.csv beside the checkpoint if not given.
             figure: Index of the image to draw, or several, such as [0, 9]; [] for no picture. The picture has the
                 name of the table, with the ending .png.
+            **kwargs: As in Lightning's Trainer.
         """
         if output is None and ckpt_path is None:
             raise InputError("predict needs an output, or a checkpoint to put it beside")
         path = Path(output) if output is not None else Path(str(ckpt_path)).parent / "predict" / "predictions.csv"
         writer = PredictionWriter(path, [figure] if isinstance(figure, int) else figure)
         self.callbacks.append(writer)
+        kwargs["ckpt_path"] = ckpt_path
         try:
-            return super().predict(*args, ckpt_path=ckpt_path, **kwargs)
+            return super().predict(*args, **kwargs)
         finally:
             self.callbacks.remove(writer)
 

@@ -1,6 +1,6 @@
 """Labelled images, fetched a whole batch at a time, and the data module that serves them."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -45,7 +45,7 @@ class LabelledImages(Dataset[Batch]):
         return LabelledImages(self.images[rows], self.targets[rows])
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     """The collate function of batches that are ready; at module level so that worker processes can import it."""
     return batch
 

@@ -29,8 +29,8 @@ class MNISTDataModule(LabelledDataModule):
     """MNIST, tagged with its digit and with `≥5`; the images come with the package.
 
     Args:
-        data_dir: Folder of another set of digits in MNIST's format, laid out as torchvision does (Fashion-MNIST, KMNIST,
-            your own); MNIST itself, shipped with the package, if not given.
+        data_dir: Folder of another set in MNIST's format, laid out as torchvision does (Fashion-MNIST, KMNIST, your
+            own); MNIST itself, shipped with the package, if not given.
         val_size: Number of training images set aside for validation; 0 trains on all of them and validates on none.
         split_seed: Seed of the split into training and validation images, and of nothing else.
         batch_size: Images in a training batch.
@@ -155,6 +155,7 @@ def _read_idx(path: Path, dimensions: int) -> Tensor:
     """
     from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
+    values: Tensor
     try:
         if path.suffix == ".gz":
             with TemporaryDirectory() as folder, gzip.open(path) as archive:

@@ -125,7 +125,7 @@ class MultiLabelClassifier(LightningModule):
         images, targets = batch
         loss = F.binary_cross_entropy_with_logits(self(images), targets)
         # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined] # set, undeclared
             self.log("train_loss", loss, prog_bar=True)
         return loss
 
@@ -180,7 +180,7 @@ class MultiLabelClassifier(LightningModule):
                 f"images must be uint8 (N, {', '.join(map(str, self.image_shape or ()))}), "
                 f"got {images.dtype} {tuple(images.shape)}"
             )
-        batches = images.reshape(-1, *images.shape[-3:]).split(PREDICT_BATCH_SIZE)
+        batches = torch.split(images.reshape(-1, *images.shape[-3:]), PREDICT_BATCH_SIZE)
         probabilities = torch.cat([self(batch.to(self.device)).sigmoid() for batch in batches])  # (N, L)
         tags = probabilities >= self.thresholds
         return [

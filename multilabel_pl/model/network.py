@@ -20,9 +20,10 @@ MAX_PIXEL = 255
 class ConvPoolDense(nn.Module):
     """The tutorial's network: convolution, max-pooling, a dense layer of 256 units, and a score for each label.
 
-    With `channels_last` it reads the axes as Keras did in the tutorial, whose convolution was left at that default while
-    its array was (1, 28, 28): an image 1 pixel high and 28 wide, with 28 channels. The pooling, told `channels_first`,
-    then went over positions and filters. That network, not the intended one, gave the tutorial's published figures.
+    With `channels_last` it reads the axes as Keras did in the tutorial, whose convolution was left at that default
+    while its array was (1, 28, 28): an image 1 pixel high and 28 wide, with 28 channels. The pooling, told
+    `channels_first`, then went over positions and filters. That network, not the intended one, gave the tutorial's
+    published figures.
 
     Args:
         image_shape: Channels, height and width.

@@ -43,11 +43,14 @@ class PredictionWriter(BasePredictionWriter):
         self.figure = list(figure)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Checks the indices before any work is done."""
-        size = len(trainer.predict_dataloaders.dataset)
+        """Checks the indices, and makes the folder, before any work is done."""
+        assert trainer.predict_dataloaders is not None
+        self.images = trainer.predict_dataloaders.dataset
+        size = len(self.images)
         for index in self.figure:
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
+        self.output.parent.mkdir(parents=True, exist_ok=True)
 
     def write_on_epoch_end(
         self,
@@ -65,14 +68,14 @@ class PredictionWriter(BasePredictionWriter):
         print(f"written to {self.output}")
         if self.figure:
             with replacing(self.output.with_suffix(".png")) as partial:
-                self._draw(everything, trainer.predict_dataloaders.dataset, pl_module, partial)
+                self._draw(everything, pl_module, partial)
             print(f"drawn in {self.output.with_suffix('.png')}")
 
-    def _draw(self, predictions: PredictedBatch, images: Any, model: MultiLabelClassifier, path: Path) -> None:
+    def _draw(self, predictions: PredictedBatch, model: MultiLabelClassifier, path: Path) -> None:
         from multilabel_pl.results.figures import TaggedImage, prediction_figure  # matplotlib takes a while to import
 
         items = [
-            TaggedImage(images[i][0], f"image {i}", predictions.targets[i].bool(), predictions.probabilities[i])
+            TaggedImage(self.images[i][0], f"image {i}", predictions.targets[i].bool(), predictions.probabilities[i])
             for i in self.figure
         ]
         prediction_figure(items, model.labels or [], model.thresholds.cpu()).savefig(path, dpi=150)
