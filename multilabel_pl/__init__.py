@@ -1,4 +1,22 @@
 """Multi-label image classification with PyTorch Lightning."""
 
-# Nothing heavy may be imported here: `--version` answers at once because of it.
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multilabel_pl.data.mnist import MNISTDataModule as MNISTDataModule
+    from multilabel_pl.model.classifier import MultiLabelClassifier as MultiLabelClassifier
+
 __version__ = "0.1.0"
+
+# Imported when asked for: Lightning takes seconds, and `--version` should not.
+_HOMES = {
+    "MNISTDataModule": "multilabel_pl.data.mnist",
+    "MultiLabelClassifier": "multilabel_pl.model.classifier",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -107,7 +107,10 @@ class CLI(LightningCLI):
             logger = logger or False
             for message in ("callbacks used to create the checkpoint", "The dirpath has changed"):
                 warnings.filterwarnings("ignore", message=f".*{message}")  # an evaluation saves no checkpoints
-        return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        except ValueError as error:  # what Lightning says of an option's value, such as an unknown accelerator
+            raise InputError(str(error)) from error
 
     def _checkpoints(self, folder: Path) -> list[ModelCheckpoint]:
         names = [BEST, LAST] if self.datamodule.has_validation else [LAST]
@@ -115,6 +118,11 @@ class CLI(LightningCLI):
         for checkpoint in checkpoints:
             checkpoint.dirpath = checkpoint.dirpath or str(folder)
         return checkpoints
+
+    def before_fit(self) -> None:
+        """Finds mistakes in the data, and in how the model fits it, before the run's folder is made."""
+        self.datamodule.setup("fit")
+        self.model.adopt(self.datamodule.labels, self.datamodule.image_shape)
 
     def after_fit(self) -> None:
         """Says where the checkpoint is and how to test it."""
@@ -128,13 +136,17 @@ class CLI(LightningCLI):
         print(f"test it: python -m multilabel_pl test{config} --ckpt_path {written[0]}")
 
 
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip: " not in record.getMessage()
+
+
 def _quiet_lightning() -> None:
     """Sends Lightning's progress to standard output, and leaves out what says nothing here."""
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
         for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler):
-                handler.setStream(sys.stdout)
-                handler.addFilter(lambda record: "Tip: " not in record.getMessage())  # advertisements
+            if type(handler) is logging.StreamHandler:  # Lightning's own
+                handler.stream = sys.stdout
+                handler.addFilter(_is_no_advertisement)
     for message in (
         "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
         "exists and is not empty",  # each logger and checkpoint says so of the run's folder, new though it is
@@ -146,7 +158,11 @@ def _quiet_lightning() -> None:
 
 def _notice_ignored(asked: Namespace, own: dict[str, Any], ckpt_path: str) -> None:
     """Says which options a checkpoint's hyperparameters will replace, since Lightning does so silently."""
-    ignored = [f"--model.{name} {asked[name]} (it has {value})" for name, value in own.items() if asked[name] != value]
+    ignored = [
+        f"--model.{name} {asked[name]} (it has {value})"
+        for name, value in own.items()
+        if asked[name] not in (None, value)  # None leaves the choice to the data, or to the checkpoint
+    ]
     if ignored:
         print(f"note: {ckpt_path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
 
@@ -176,13 +192,13 @@ def main(args: ArgsType = None) -> None:
 def _in_short(message: str) -> str:
     """Leaves out what jsonargparse says of types that only a developer knows."""
     message = re.sub(r'Parser key "([^"]+)":', r"--\1:", message)
-    message = re.sub(r"--(\w+):[^:]*Problem with given class_path '[^']+':\s*--(\w+):", r"--\1.\2:", message)
     message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
     message = message.replace("Expected a typing.Literal", "Expected one of ")
     message = message.replace("Does not validate against any of the Union subtypes", "")
     noise = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg", "Expected a NoneType")
     lines = [re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()]
-    return "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")
+    short = "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")
+    return re.sub(r"--(\w+): Problem with given class_path '[^']+': --(\w+):", r"--\1.\2:", short)
 
 
 def _fail(message: str) -> NoReturn:

@@ -65,24 +65,22 @@ class MNISTDataModule(LabelledDataModule):
         return self.val_size > 0
 
     def setup(self, stage: str) -> None:
-        """Reads the images that the stage needs: `fit` and `validate` never see the test images."""
+        """Reads the images that the stage needs, once: `fit` and `validate` never see the test images."""
         if stage == "validate" and not self.has_validation:
             raise InputError("there are no images to validate on: val_size is 0; use test, or a larger val_size")
         if stage in ("fit", "validate"):
-            self._setup_training()
-        else:
+            if self.train_set is None:
+                self._setup_training()
+        elif self.test_set is None:
             self.test_set = read_digits(self.folder, "test")
             self.image_shape = _shape(self.test_set)
 
     def _setup_training(self) -> None:
         everything = read_digits(self.folder, "train")
-        self.image_shape = _shape(everything)
         train, val = split_indices(len(everything), self.val_size, self.split_seed)
-        if not self.has_validation:
-            self.train_set = everything
-            return
-        self.train_set = everything.subset(train)
-        self.val_set = everything.subset(val)
+        self.image_shape = _shape(everything)
+        self.train_set = everything.subset(train) if self.has_validation else everything
+        self.val_set = everything.subset(val) if self.has_validation else None
 
 
 def read_digits(folder: Path, part: str) -> LabelledImages:
@@ -105,8 +103,6 @@ def read_digits(folder: Path, part: str) -> LabelledImages:
         raise InputError(
             f"{images_path} holds {len(images)} images, but {labels_path} holds {len(digits)} labels: they must agree"
         )
-    if len(digits) == 0:
-        raise InputError(f"{images_path} holds no images")
     if digits.max() >= NUM_DIGITS:
         raise InputError(f"{labels_path} holds the label {digits.max()}; it must hold digits, 0 to {NUM_DIGITS - 1}")
     return LabelledImages(images.unsqueeze(1), digit_targets(digits))  # (N, H, W) -> (N, 1, H, W)

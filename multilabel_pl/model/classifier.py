@@ -1,8 +1,9 @@
 """The LightningModule: a network and a head, with its labels and thresholds."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -67,8 +68,9 @@ class MultiLabelClassifier(LightningModule):
         image_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise InputError(f"head must be one of {', '.join(HEADS)}, got {head}")
+        for name, value, choices in (("head", head, HeadName), ("conv_data_format", conv_data_format, ConvDataFormat)):
+            if value not in get_args(choices):
+                raise InputError(f"{name} must be one of {', '.join(get_args(choices))}, got {value}")
         if not 0 < lr < math.inf:
             raise InputError(f"lr must be a positive number, got {lr}")
         self.save_hyperparameters()
@@ -85,7 +87,9 @@ class MultiLabelClassifier(LightningModule):
     def _build(self, labels: list[str], image_shape: tuple[int, int, int]) -> None:
         """Makes the network and the thresholds, and records what they are for."""
         self.labels, self.image_shape = list(labels), image_shape
-        self.hparams.update(labels=self.labels, image_shape=image_shape)
+        self.hparams.update(labels=self.labels, image_shape=self.image_shape)
+        if repeated := [label for label, count in Counter(labels).items() if count > 1]:
+            raise InputError(f"labels must differ, got {repeated[0]} twice")
         if isinstance(self.threshold, list) and len(self.threshold) != len(labels):
             raise InputError(f"threshold must be a number or {len(labels)} of them, got {len(self.threshold)}")
         if self.hparams["head"] == "softmax" and len(labels) < 2:
@@ -95,18 +99,29 @@ class MultiLabelClassifier(LightningModule):
         self.register_buffer("thresholds", torch.tensor(self.threshold).expand(len(labels)).clone())
 
     def setup(self, stage: str) -> None:
-        """Takes labels and image shape from the data; a model that has them already refuses other ones."""
+        """Takes labels and image shape from the trainer's data module, if there is one."""
         data = getattr(self.trainer, "datamodule", None)
-        if data is None:
-            return
+        if data is not None:
+            self.adopt(data.labels, data.image_shape)
+
+    def adopt(self, labels: list[str], image_shape: tuple[int, int, int]) -> None:
+        """Builds the network for these labels and images; a model that has a network already refuses other ones.
+
+        Args:
+            labels: Names of the labels.
+            image_shape: Channels, height and width.
+
+        Raises:
+            InputError: If the model was built for other labels or another shape.
+        """
         if self.labels is None or self.image_shape is None:
-            self._build(data.labels, data.image_shape)
+            self._build(labels, image_shape)
             return
-        if self.labels != list(data.labels):
-            raise InputError(f"the model's labels are {_names(self.labels)}, but the data's are {_names(data.labels)}")
-        if self.image_shape != data.image_shape:
+        if self.labels != list(labels):
+            raise InputError(f"the model's labels are {', '.join(self.labels)}, but the data's are {', '.join(labels)}")
+        if self.image_shape != image_shape:
             raise InputError(
-                f"the model's images are {_size(self.image_shape)}, but the data's are {_size(data.image_shape)}"
+                f"the model's images are {_size(self.image_shape)}, but the data's are {_size(image_shape)}"
             )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -201,10 +216,6 @@ def _checked_thresholds(threshold: float | list[float]) -> float | list[float]:
         if not 0 <= value <= 1:
             raise InputError(f"threshold must be in [0, 1], got {value}")
     return threshold
-
-
-def _names(labels: list[str]) -> str:
-    return ", ".join(labels)
 
 
 def _size(image_shape: tuple[int, int, int]) -> str:

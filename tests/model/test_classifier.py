@@ -1,0 +1,128 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from multilabel_pl import MNISTDataModule, MultiLabelClassifier
+from multilabel_pl.data.mnist import LABELS
+from multilabel_pl.errors import InputError
+from multilabel_pl.model.head import HeadName
+
+SHAPE = (1, 28, 28)
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+def test_a_checkpoint_loads_with_weights_only_and_names_its_tags(runs: dict[HeadName, Path], head: HeadName) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(runs[head] / "best.ckpt", weights_only=True)
+    assert model.labels == LABELS
+    assert model.image_shape == SHAPE
+    data = MNISTDataModule()
+    data.setup("test")
+    assert data.test_set is not None
+    images = data.test_set.images[:700]  # more than one batch
+    predictions = model.predict_images(images)
+    with torch.no_grad():
+        probabilities = model(images).sigmoid()
+    for prediction, row in zip(predictions, probabilities, strict=True):
+        assert list(prediction.probabilities) == LABELS
+        assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-6)
+        assert prediction.tags == [label for label, p in prediction.probabilities.items() if p >= 0.5]
+    [alone] = model.predict_images(images[3])
+    assert alone.tags == predictions[3].tags
+    assert model.predict_images(images[:0]) == []
+
+
+def test_thresholds_are_in_the_checkpoint(tmp_path: Path) -> None:
+    thresholds = [i / 10 for i in range(11)]
+    data = MNISTDataModule(batch_size=5, eval_batch_size=5)
+    trainer = Trainer(fast_dev_run=True, logger=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer.fit(MultiLabelClassifier(threshold=thresholds), datamodule=data)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    model = MultiLabelClassifier.load_from_checkpoint(tmp_path / "model.ckpt")
+    assert model.thresholds.tolist() == pytest.approx(thresholds)
+    [prediction] = model.predict_images(torch.zeros(SHAPE, dtype=torch.uint8))
+    assert prediction.tags == [
+        label for label, cut in zip(LABELS, thresholds, strict=True) if prediction.probabilities[label] >= cut
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"head": "tanh"}, "head must be one of sigmoid, softmax, got tanh"),
+        ({"conv_data_format": "NCHW"}, "conv_data_format must be one of channels_first, channels_last, got NCHW"),
+        ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
+        ({"lr": float("nan")}, "lr must be a positive number, got nan"),
+        ({"lr": float("inf")}, "lr must be a positive number, got inf"),
+        ({"threshold": 1.5}, r"threshold must be in \[0, 1\], got 1.5"),
+        ({"threshold": [0.5, float("nan")]}, r"threshold must be in \[0, 1\], got nan"),
+        ({"threshold": [0.5, 0.5]}, "threshold must be a number or 11 of them, got 2"),
+        ({"head": "softmax", "labels": ["cat"]}, "softmax head needs at least 2 labels, got 1"),
+        ({"labels": ["cat", "dog", "cat"]}, "labels must differ, got cat twice"),
+        ({"image_shape": (1, 28, 1)}, "at least 2x2 pixels, got 28x1"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        MultiLabelClassifier(**{"labels": LABELS, "image_shape": SHAPE, **options})
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(1, 28, 28),
+        torch.zeros(2, 1, 28, 27, dtype=torch.uint8),
+        torch.zeros(28, 28, dtype=torch.uint8),
+        torch.zeros(1, 1, 1, 28, 28, dtype=torch.uint8),
+    ],
+    ids=lambda images: f"{images.dtype} {tuple(images.shape)}",
+)
+def test_other_images_are_refused(images: torch.Tensor) -> None:
+    model = MultiLabelClassifier(labels=LABELS, image_shape=SHAPE)
+    with pytest.raises(InputError, match=r"images must be uint8 \(N, 1, 28, 28\), got"):
+        model.predict_images(images)
+
+
+def test_a_model_without_labels_says_so() -> None:
+    with pytest.raises(InputError, match="no labels yet"):
+        MultiLabelClassifier().predict_images(torch.zeros(SHAPE, dtype=torch.uint8))
+
+
+def quiet_trainer() -> Trainer:
+    return Trainer(fast_dev_run=True, logger=False, enable_progress_bar=False, enable_model_summary=False)
+
+
+def test_data_with_other_labels_is_refused() -> None:
+    data = MNISTDataModule()
+    model = MultiLabelClassifier(labels=[*LABELS[:10], "large"], image_shape=SHAPE)
+    with pytest.raises(InputError, match=r"model's labels are .*, 9, large, but the data's are .*, 9, ≥5"):
+        quiet_trainer().test(model, datamodule=data)
+
+
+def test_data_with_another_shape_is_refused() -> None:
+    model = MultiLabelClassifier(labels=LABELS, image_shape=(1, 32, 32))
+    with pytest.raises(InputError, match="model's images are 1x32x32, but the data's are 1x28x28"):
+        quiet_trainer().test(model, datamodule=MNISTDataModule())
+
+
+def test_lightnings_own_trainer_and_loaders_will_do() -> None:
+    data = MNISTDataModule()
+    data.setup("fit")
+    model = MultiLabelClassifier(labels=LABELS, image_shape=SHAPE)
+    trainer = quiet_trainer()
+    trainer.fit(model, data.train_dataloader(), data.val_dataloader())
+    assert trainer.callback_metrics["val_loss"].isfinite()
+
+
+def test_training_repeats_itself() -> None:
+    def weights() -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        trainer = Trainer(max_steps=5, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        model = MultiLabelClassifier()
+        trainer.fit(model, datamodule=MNISTDataModule(val_size=0))
+        return list(model.parameters())
+
+    assert all(torch.equal(first, second) for first, second in zip(weights(), weights(), strict=True))

@@ -1,0 +1,62 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense
+
+
+def random_images(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("conv_data_format", "count"), [("channels_first", 1_609_035), ("channels_last", 68_523)])
+def test_parameters_of_the_tutorial(conv_data_format: ConvDataFormat, count: int) -> None:
+    network = ConvPoolDense((1, 28, 28), 11, conv_data_format)
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 17, 30)])
+def test_channels_first_is_the_textbook_network(shape: tuple[int, int, int]) -> None:
+    network = ConvPoolDense(shape, 5)
+    images = random_images(4, *shape)
+    maps = F.max_pool2d(F.relu(F.conv2d(images / 255, network.conv.weight, network.conv.bias, padding=1)), 2)
+    features = torch.stack([maps[:, :, row, column] for row in range(maps.shape[2]) for column in range(maps.shape[3])])
+    flat = features.permute(1, 0, 2).flatten(1)  # positions first, then filters, as Keras flattens
+    torch.testing.assert_close(network(images), network.scores(F.relu(network.hidden(flat))))
+
+
+def test_channels_last_is_what_keras_ran() -> None:
+    """Keras's reading of an array (1, 28, 28): height 1, width 28, 28 channels; then a pooling over (28, 32)."""
+    network = ConvPoolDense((1, 28, 28), 11, "channels_last")
+    images = random_images(3, 1, 28, 28)
+    image = images[:, 0] / 255  # (3, 28 positions, 28 channels)
+    padded = F.pad(image, (0, 0, 1, 1))
+    centre = network.conv.weight[:, :, 1, :]  # (32, 28, 3); the outer rows of the kernel meet only padding
+    maps = torch.stack(
+        [torch.einsum("bpc,fcp->bf", padded[:, place : place + 3], centre) for place in range(28)], dim=1
+    )
+    assert network.conv.bias is not None
+    maps = F.relu(maps + network.conv.bias)  # (3, 28, 32)
+    pooled = maps.reshape(3, 14, 2, 16, 2).amax(dim=(2, 4))  # (3, 14, 16)
+    torch.testing.assert_close(network(images), network.scores(F.relu(network.hidden(pooled.flatten(1)))))
+
+
+def test_initial_weights_are_keras_defaults() -> None:
+    network = ConvPoolDense((1, 28, 28), 11)
+    for layer, fan_in, fan_out in ((network.conv, 9, 32 * 9), (network.hidden, 6272, 256), (network.scores, 256, 11)):
+        limit = (6 / (fan_in + fan_out)) ** 0.5  # Glorot and Bengio 2010
+        assert layer.bias is not None
+        assert layer.bias.count_nonzero() == 0
+        assert 0.9 * limit < layer.weight.abs().max().item() <= limit
+
+
+def test_images_that_are_no_bytes_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"images must be uint8 in 0\.\.255, got torch.float32"):
+        ConvPoolDense((1, 28, 28), 11)(torch.rand(1, 1, 28, 28))
+
+
+def test_images_too_small_to_pool_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 2x2 pixels, got 1x28"):
+        ConvPoolDense((1, 1, 28), 11)

@@ -1,0 +1,304 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+import torch
+
+from multilabel_pl import MultiLabelClassifier
+from multilabel_pl.cli import main
+from multilabel_pl.data.mnist import ARCHIVES, LABELS, digit_targets, read_digits
+from multilabel_pl.model.head import HeadName
+from tests.conftest import BRIEF, QUIET, SHORT
+
+METRICS = ("loss", "label_accuracy", "exact_match", "f1_macro", "f1_micro", "map", "auroc", "label_accuracy_of_no_tags")
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def fail(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Runs a command that must fail as a user's mistake does, and returns its one line on standard error."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(words))
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def copied_run(run_folder: Path, place: Path) -> Path:
+    """Copies a run's checkpoints to where a command may write beside them."""
+    folder = place / "runs" / "version_0"
+    folder.mkdir(parents=True)
+    for name in ("best.ckpt", "last.ckpt"):
+        (folder / name).write_bytes((run_folder / name).read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+def test_fit_leaves_a_run_with_all_that_belongs_to_it(runs: dict[HeadName, Path], head: HeadName) -> None:
+    folder = runs[head]
+    names = sorted(path.name.split(".")[0] for path in folder.iterdir())
+    assert names == ["best", "config", "events", "hparams", "last", "metrics"]
+    assert [path.name for path in folder.parent.parent.iterdir()] == ["runs"]  # nothing stray
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len([row for row in rows if row["train_loss"]]) == 4  # every 50 of 200 steps
+    epochs = [row for row in rows if row["val_loss"]]
+    assert len(epochs) == 2
+    assert all(f"val_{name}" in epochs[0] for name in METRICS)
+    checkpoint = torch.load(folder / "best.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["labels"] == LABELS
+    assert checkpoint["hyper_parameters"]["head"] == head
+
+
+def test_fit_says_where_the_checkpoint_is_and_how_to_test_it(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", *QUIET, *BRIEF])
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "trained: runs/version_0/best.ckpt",
+        "test it: python -m multilabel_pl test --ckpt_path runs/version_0/best.ckpt",
+    ]
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+def test_the_main_job(
+    runs: dict[HeadName, Path], head: HeadName, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Validate, test and predict in a process that did not train, with nothing but the run folder."""
+    folder = copied_run(runs[head], workplace)
+    for command, prefix in (("validate", "val"), ("test", "test")):
+        main([command, *QUIET])
+        out = capsys.readouterr().out
+        assert f"using {folder.relative_to(workplace)}/best.ckpt" in out
+        metrics = json.loads((folder / command / "metrics.json").read_text())
+        assert list(metrics) == [f"{prefix}_{name}" for name in METRICS]
+        for name, value in metrics.items():
+            assert f"{value:.4f}" in out
+            assert name in out or "no tag at all" in out
+    assert metrics["test_label_accuracy_of_no_tags"] == pytest.approx(0.8649, abs=1e-6)
+    if head == "sigmoid":
+        assert metrics["test_exact_match"] > 0.7
+    assert metrics["test_map"] > 0.8
+
+    main(["predict", *QUIET])
+    check_predictions(folder / "predict" / "predictions.csv", metrics["test_exact_match"])
+    assert [path.name for path in folder.parent.iterdir()] == ["version_0"]  # no new version
+
+
+def check_predictions(path: Path, exact_match: float) -> None:
+    targets = read_digits(ARCHIVES, "test").targets
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert header == ["index", "true_tags", "predicted_tags", *LABELS]
+    assert [row[0] for row in rows] == [str(i) for i in range(10_000)]
+    known = torch.stack([digit_targets(torch.tensor([int(row[1].split("|")[0])]))[0] for row in rows])
+    assert torch.equal(known, targets)
+    for _, _, predicted, *probabilities in rows[:500]:
+        tags = [label for label, p in zip(LABELS, probabilities, strict=True) if float(p) >= 0.5]
+        assert predicted == "|".join(tags)
+    assert sum(row[1] == row[2] for row in rows) / len(rows) == pytest.approx(exact_match, abs=1e-6)
+
+
+def test_predict_draws_the_images_asked_for(checkpoint: str, workplace: Path) -> None:
+    heights = []
+    for figure in ("9", "[0, 9, 9999]"):
+        main(["predict", *QUIET, "--ckpt_path", checkpoint, "--output", "some/where.csv", "--figure", figure])
+        picture = matplotlib.image.imread("some/where.png")
+        assert picture.std() > 0.1  # something is drawn
+        heights.append(len(picture))
+    assert heights[1] > 2 * heights[0]
+    main(["predict", *QUIET, "--ckpt_path", checkpoint, "--output", "else.csv", "--figure", "[]"])
+    assert {path.name for path in workplace.rglob("*.*")} == {"where.csv", "where.png", "else.csv"}
+
+
+def test_best_and_last_are_the_newest_runs(
+    run_folder: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied_run(run_folder, workplace)
+    main(["test", *QUIET, "--ckpt_path", "last"])
+    assert "using runs/version_0/last.ckpt" in capsys.readouterr().out
+    main(["fit", *QUIET, *BRIEF])
+    main(["test", *QUIET, "--ckpt_path", "best"])
+    assert "using runs/version_1/best.ckpt" in capsys.readouterr().out
+
+
+def test_last_is_the_last_epoch_even_if_best_is_not(workplace: Path) -> None:
+    """At a learning rate of 1 the validation loss does not fall in every epoch; last.ckpt must follow all the same."""
+    words = ["--trainer.max_epochs", "4", "--trainer.limit_train_batches", "2", "--model.lr", "1"]
+    main(["fit", *QUIET, *words])
+    best, last = (torch.load(f"runs/version_0/{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    assert last["epoch"] == 3
+    assert best["epoch"] < 3
+
+
+def test_fit_resumes_from_last(run_folder: Path, workplace: Path) -> None:
+    copied_run(run_folder, workplace)
+    main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "3", "--trainer.limit_train_batches", "100"])
+    checkpoint = torch.load("runs/version_1/last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 2
+    assert checkpoint["global_step"] == 300
+
+
+def test_no_validation_leaves_last_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", *QUIET, "--data.val_size", "0", *BRIEF])
+    assert not Path("runs/version_0/best.ckpt").exists()
+    command = "test it: python -m multilabel_pl test --config runs/version_0/config.yaml --ckpt_path "
+    assert command + "runs/version_0/last.ckpt" in capsys.readouterr().out
+    main(["test", *QUIET])
+    assert "using runs/version_0/last.ckpt" in capsys.readouterr().out
+    assert "val_size is 0" in fail(capsys, "validate", *QUIET, "--config", "runs/version_0/config.yaml")
+
+
+def test_checkpointing_and_logging_can_be_switched_off(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--trainer.enable_checkpointing", "false", "--trainer.logger", "false"]
+    main(["fit", *QUIET, *BRIEF, *words])
+    assert not list(workplace.rglob("*.ckpt"))
+    assert "test it" not in capsys.readouterr().out
+
+
+def test_a_checkpoints_values_win_with_a_notice(
+    checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*QUIET, "--ckpt_path", checkpoint, "--output", "p.csv", "--figure", "[]"]
+    main(["predict", *words, "--model.head", "softmax", "--model.lr", "0.5"])
+    assert capsys.readouterr().err == (
+        f"note: {checkpoint} keeps its own values, ignoring --model.head softmax (it has sigmoid), "
+        "--model.lr 0.5 (it has 0.001)\n"
+    )
+    main(["predict", *words, "--model.head", "sigmoid"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_value_that_is_the_default_is_noticed_too(
+    runs: dict[HeadName, Path], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--ckpt_path", str(runs["softmax"] / "best.ckpt"), "--output", "p.csv", "--figure", "[]"]
+    main(["predict", *QUIET, *words, "--model.head", "sigmoid"])
+    assert "ignoring --model.head sigmoid (it has softmax)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config", ["sigmoid", "softmax", "keras_sigmoid", "keras_softmax"])
+def test_configs_run(config: str, workplace: Path) -> None:
+    main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *SHORT])
+    main(["test", *QUIET])
+    name = "last" if config.startswith("keras") else "best"
+    model = MultiLabelClassifier.load_from_checkpoint(f"runs/version_0/{name}.ckpt")
+    assert model.hparams["head"] == config.split("_")[-1]
+    assert sum(p.numel() for p in model.parameters()) == (68_523 if config.startswith("keras") else 1_609_035)
+    main(["fit", "--config", "runs/version_0/config.yaml", *QUIET, "--trainer.max_epochs", "1"])  # a run repeats itself
+    assert Path(f"runs/version_1/{name}.ckpt").exists()
+
+
+BAD_OPTIONS = {
+    ("fit", "--model.head", "tanh"): "--model.head: Expected one of ['sigmoid', 'softmax']",
+    ("fit", "--model.conv_data_format", "NCHW"): "--model.conv_data_format: Expected one of",
+    ("fit", "--model.lr", "fast"): "--model.lr: Expected a float",
+    ("fit", "--model.lr", "-1"): "lr must be a positive number, got -1.0",
+    ("fit", "--model.lr", "inf"): "inf",
+    ("fit", "--model.threshold", "1.5"): "threshold must be in [0, 1], got 1.5",
+    ("fit", "--model.threshold", "[0.5, 0.5]"): "threshold must be a number or 11 of them, got 2",
+    ("fit", "--model.image_shape", "[1, 28]"): "--model.image_shape",
+    ("fit", "--data", "NoSuchModule"): "NoSuchModule",
+    ("fit", "--data.val_size", "-1"): "val_size must be at least 0, got -1",
+    ("fit", "--data.val_size", "60000"): "val_size must be in [0, 60000), got 60000",
+    ("fit", "--data.val_size", "many"): "val_size: Expected a int. Got value: many",
+    ("fit", "--data.split_seed", "-1"): "split_seed must be at least 0, got -1",
+    ("fit", "--data.batch_size", "0"): "batch_size must be at least 1, got 0",
+    ("fit", "--data.eval_batch_size", "0"): "eval_batch_size must be at least 1, got 0",
+    ("fit", "--data.data_dir", "/nowhere"): "/nowhere is not a folder",
+    ("fit", "--data.nonsense", "1"): "Option 'nonsense' is not accepted",
+    ("fit", "--trainer.max_epochs", "ten"): "--trainer.max_epochs: Expected a int",
+    ("fit", "--trainer.accelerator", "warp"): "accelerator",
+    ("fit", "--config", "nowhere.yaml"): "nowhere.yaml",
+    ("fit", "--ckpt_path", "nowhere.ckpt"): "no checkpoint at nowhere.ckpt",
+    ("fit", "--ckpt_path", "last"): "no run in runs has a checkpoint yet",
+    ("fit", "--nonsense", "1"): "nonsense",
+    ("validate",): "no run in runs has a checkpoint yet",
+    ("test",): "no run in runs has a checkpoint yet",
+    ("predict",): "no run in runs has a checkpoint yet",
+    ("learn",): "invalid choice: 'learn'",
+    (): "subcommand",
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_OPTIONS.items(), ids=[" ".join(words) for words in BAD_OPTIONS])
+def test_a_bad_option_is_one_clear_line(
+    words: tuple[str, ...], message: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in fail(capsys, *words)
+    assert list(workplace.iterdir()) == []  # nothing has started
+
+
+BAD_PREDICTIONS = {
+    ("--figure", "10000"): "figure must name images in [0, 10000), got 10000",
+    ("--figure", "[9, -1]"): "figure must name images in [0, 10000), got -1",
+    ("--figure", "nine"): "--figure",
+    ("--output", "predictions.txt"): "output must end in .csv, got predictions.txt",
+    ("--output", "/proc/none/predictions.csv"): "/proc/none",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), BAD_PREDICTIONS.items(), ids=[" ".join(words) for words in BAD_PREDICTIONS]
+)
+def test_a_bad_prediction_harms_no_earlier_one(
+    words: tuple[str, ...], message: str, checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("predictions.csv").write_text("earlier")
+    output = [] if "--output" in words else ["--output", "predictions.csv"]
+    assert message in fail(capsys, "predict", *QUIET, "--ckpt_path", checkpoint, *output, *words)
+    assert [path.name for path in workplace.iterdir()] == ["predictions.csv"]
+    assert Path("predictions.csv").read_text() == "earlier"
+
+
+def test_a_mistake_is_one_line_with_no_traceback_in_a_process_of_its_own(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "multilabel_pl", "fit", "--data.val_size", "60000"]
+    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == "error: val_size must be in [0, 60000), got 60000\n"
+
+
+def test_a_bug_keeps_its_traceback(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ValueError that nobody meant for the user is no InputError."""
+    module = workplace / "broken_data.py"
+    module.write_text(
+        "from multilabel_pl import MNISTDataModule\n\n\n"
+        "class BrokenDataModule(MNISTDataModule):\n"
+        "    def setup(self, stage: str) -> None:\n"
+        "        raise ValueError('a bug')\n"
+    )
+    monkeypatch.syspath_prepend(str(workplace))
+    with pytest.raises(ValueError, match="a bug"):
+        main(["fit", *QUIET, "--data", "broken_data.BrokenDataModule"])
+
+
+def test_runs_go_where_they_are_told(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["--trainer.default_root_dir", "elsewhere/deep"]
+    main(["fit", *QUIET, *BRIEF, *place])
+    main(["test", *QUIET, *place])
+    assert "using elsewhere/deep/version_0/best.ckpt" in capsys.readouterr().out
+    assert [path.name for path in workplace.iterdir()] == ["elsewhere"]
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, expected in ((["--version"], "multilabel_pl 0"), (["fit", "--help"], "--model.head {sigmoid,softmax}")):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 0
+        assert expected in capsys.readouterr().out
+
+
+def test_another_set_is_tested_with_the_config_of_the_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What fit prints as the way to test a run reads the same data as the run did."""
+    from tests.data.test_mnist import write_set
+
+    write_set(workplace / "set", digits=[1, 8] * 10, size=12)
+    main(["fit", *QUIET, "--data.data_dir", "set", "--data.val_size", "4", "--trainer.max_epochs", "1"])
+    main(["test", *QUIET, "--config", "runs/version_0/config.yaml", "--ckpt_path", "runs/version_0/best.ckpt"])
+    assert json.loads(Path("runs/version_0/test/metrics.json").read_text())["test_loss"] > 0
+    assert "note:" not in capsys.readouterr().err

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.runs import find_checkpoint, next_version, read_hyperparameters
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_versions_count_up_from_zero_by_number(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    assert next_version(root) == 0
+    make(root, "version_9/last.ckpt", "version_10/last.ckpt", "version_x/last.ckpt", "notes.txt")
+    assert next_version(root) == 11
+
+
+def test_the_newest_run_with_a_checkpoint_counts(tmp_path: Path) -> None:
+    make(tmp_path, "version_2/best.ckpt", "version_2/last.ckpt", "version_10/best.ckpt", "version_10/last.ckpt")
+    make(tmp_path, "version_11/config.yaml")
+    assert find_checkpoint(tmp_path, "best") == tmp_path / "version_10" / "best.ckpt"
+    assert find_checkpoint(tmp_path, "last") == tmp_path / "version_10" / "last.ckpt"
+
+
+def test_last_stands_in_for_best(tmp_path: Path) -> None:
+    make(tmp_path, "version_0/best.ckpt", "version_1/last.ckpt")
+    assert find_checkpoint(tmp_path, "best") == tmp_path / "version_1" / "last.ckpt"
+
+
+def test_without_runs_there_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run fit first"):
+        find_checkpoint(tmp_path / "runs", "best")
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "truncated", "a tensor", "another project's"])
+def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path: Path, checkpoint: str, kind: str) -> None:
+    path = tmp_path / "model.ckpt"
+    match kind:
+        case "empty":
+            path.touch()
+        case "text":
+            path.write_text("version https://git-lfs.github.com/spec/v1")
+        case "truncated":
+            path.write_bytes(Path(checkpoint).read_bytes()[:100_000])
+        case "a tensor":
+            torch.save(torch.zeros(3), path)
+        case "another project's":
+            torch.save({"state_dict": {}, "hyper_parameters": {"lr": 0.1}}, path)
+    with pytest.raises(InputError) as caught:
+        read_hyperparameters(path)
+    assert str(path) in str(caught.value)
