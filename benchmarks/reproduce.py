@@ -12,6 +12,13 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import torch
+
+from multilabel_pl import MultiLabelClassifier
+from multilabel_pl.data.mnist import ARCHIVES, read_digits
+from multilabel_pl.runs import find_checkpoint
+
+LOW_CUT = 0.2  # below the 1/2 that softmax can give to each of two tags
 CONFIGS = Path(__file__).parent.parent / "configs"
 PUBLISHED = {"keras_softmax": (0.0715, 0.9517), "keras_sigmoid": (0.0135, 0.9955)}
 NAMES = {
@@ -23,21 +30,32 @@ NAMES = {
 
 
 def train_and_test(config: str, root: Path) -> dict[str, float]:
-    """Runs `fit` and `test` as a user would, and returns the metrics that `test` wrote."""
+    """Runs `fit` and `test` as a user would; returns the metrics that `test` wrote, and the exact match at LOW_CUT."""
     folder = root / config
     for command in (["fit", "--config", str(CONFIGS / f"{config}.yaml")], ["test"]):
         words = [sys.executable, "-m", "multilabel_pl", *command, "--trainer.default_root_dir", str(folder)]
         subprocess.run(words, check=True)
     newest = max(folder.glob("version_*/test/metrics.json"), key=lambda path: path.stat().st_mtime)
     metrics: dict[str, float] = json.loads(newest.read_text())
-    return metrics
+    checkpoint = find_checkpoint(folder, "best")
+    return {**metrics, "exact_match_at_low_cut": exact_match(checkpoint, LOW_CUT)}
+
+
+def exact_match(checkpoint: Path, threshold: float) -> float:
+    """Returns the share of test images whose tags are all right at a threshold."""
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
+    test_set = read_digits(ARCHIVES, "test")
+    with torch.inference_mode():
+        probabilities = torch.cat([model(images).sigmoid() for images in test_set.images.split(500)])
+    return ((probabilities >= threshold) == test_set.targets.bool()).all(dim=1).float().mean().item()
 
 
 def row(config: str, metrics: dict[str, float]) -> str:
     """Lays out one configuration as a row of the table."""
     loss, accuracy = PUBLISHED.get(config, (None, None))
     published = [f"{value:.4f}" if value is not None else "–" for value in (loss, accuracy)]
-    measured = [f"{metrics[f'test_{name}']:.4f}" for name in ("loss", "label_accuracy", "exact_match", "f1_macro")]
+    names = ("test_loss", "test_label_accuracy", "test_exact_match", "exact_match_at_low_cut")
+    measured = [f"{metrics[name]:.4f}" for name in names]
     return " | ".join(["", NAMES[config], *published, *measured, ""]).strip()
 
 
@@ -48,7 +66,8 @@ def main() -> None:
     root: Path = parser.parse_args().root
     results = {config: train_and_test(config, root) for config in NAMES}
     print(f"\nMeasured on {date.today():%Y-%m-%d} on {os.cpu_count()} CPU cores, seed 0:\n")
-    print("| head and network | published loss | published accuracy | loss | label accuracy | exact match | macro F1 |")
+    columns = ["published loss", "published accuracy", "loss", "label accuracy", "exact match"]
+    print(" | ".join(["| head and network", *columns, f"exact match at a cut of {LOW_CUT} |"]))
     print("|---|---|---|---|---|---|---|")
     for config, metrics in results.items():
         print(row(config, metrics))

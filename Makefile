@@ -1,0 +1,45 @@
+# Everything installs into .venv, once; `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+WHEEL := build/wheel
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint wheel reproduce clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --editable '.[dev]'
+	touch $@
+
+install: $(INSTALLED)  ## make .venv with the package and the tools of its developers
+
+train: $(INSTALLED)  ## the main job: train with the sigmoid head, test, and predict
+	$(BIN)/python -m multilabel_pl fit --model.head sigmoid
+	$(BIN)/python -m multilabel_pl test
+	$(BIN)/python -m multilabel_pl predict
+
+test: $(INSTALLED)  ## run the tests
+	$(BIN)/pytest
+
+lint: $(INSTALLED)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(INSTALLED)  ## build the wheel, and train a step with nothing else of the package in reach
+	rm -rf $(WHEEL)
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir $(WHEEL) .
+	$(BIN)/pip install --quiet --no-deps --target $(WHEEL)/site $(WHEEL)/multilabel_pl-*.whl
+	cd $(WHEEL) && PYTHONPATH=site ../../$(BIN)/python -c 'import multilabel_pl as m; assert "site/multi" in m.__file__'
+	cd $(WHEEL) && PYTHONPATH=site ../../$(BIN)/python -m multilabel_pl fit --trainer.fast_dev_run true
+
+reproduce: $(INSTALLED)  ## train all four configurations and print the tutorial's figures beside ours
+	$(BIN)/python benchmarks/reproduce.py
+
+clean:  ## remove what was built; runs/ stays
+	rm -rf .venv build dist
