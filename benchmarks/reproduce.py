@@ -46,7 +46,7 @@ def exact_match(checkpoint: Path, threshold: float) -> float:
     model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
     test_set = read_digits(ARCHIVES, "test")
     with torch.inference_mode():
-        probabilities = torch.cat([model(images).sigmoid() for images in test_set.images.split(500)])
+        probabilities = torch.cat([model(images).sigmoid() for images in torch.split(test_set.images, 500)])
     return ((probabilities >= threshold) == test_set.targets.bool()).all(dim=1).float().mean().item()
 
 

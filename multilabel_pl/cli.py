@@ -43,7 +43,7 @@ class CLI(LightningCLI):
             trainer_class=Trainer,
             trainer_defaults={"default_root_dir": RUNS, "max_epochs": EPOCHS, "num_sanity_val_steps": 0},
             seed_everything_default=SEED,
-            parser_kwargs={"prog": "multilabel_pl", "version": __version__, "exit_on_error": False},
+            parser_kwargs={"prog": "python -m multilabel_pl", "version": __version__, "exit_on_error": False},
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
             load_from_checkpoint_support=False,  # the hyperparameters are plain values already
@@ -80,6 +80,8 @@ class CLI(LightningCLI):
             print(f"using {options.ckpt_path}")
         if options.ckpt_path is not None:
             own = read_hyperparameters(Path(options.ckpt_path))
+            if unknown := own.keys() - vars(options.model).keys():
+                raise InputError(f"{options.ckpt_path} is another model's checkpoint: no option {min(unknown)} here")
             # With the checkpoint's values as defaults, whatever differs from them was asked for.
             parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
             super().parse_arguments(parser, args)

@@ -67,9 +67,12 @@ class Trainer(pl.Trainer):
         self.callbacks.append(writer)
         kwargs["ckpt_path"] = ckpt_path
         try:
-            return super().predict(*args, **kwargs)
+            predictions = super().predict(*args, **kwargs)
         finally:
             self.callbacks.remove(writer)
+        if self.is_global_zero:
+            print(f"\nwritten to {writer.output}" + (f", drawn in {writer.picture}" if writer.figure else ""))
+        return predictions
 
     def _report(self, prefix: Literal["val", "test"], folder: str, verbose: bool) -> None:
         """Prints the metrics of the evaluation that has just run, and writes them beside its checkpoint."""

@@ -234,6 +234,15 @@ def test_a_bad_option_is_one_clear_line(
     assert list(workplace.iterdir()) == []  # nothing has started
 
 
+def test_another_models_checkpoint_is_refused(
+    checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = torch.load(checkpoint, weights_only=True)
+    other["hyper_parameters"]["depth"] = 3
+    torch.save(other, "other.ckpt")
+    assert "other.ckpt is another model's checkpoint" in fail(capsys, "test", "--ckpt_path", "other.ckpt")
+
+
 BAD_PREDICTIONS = {
     ("--figure", "10000"): "figure must name images in [0, 10000), got 10000",
     ("--figure", "[9, -1]"): "figure must name images in [0, 10000), got -1",

@@ -40,6 +40,7 @@ class PredictionWriter(BasePredictionWriter):
         if len(figure) > MAX_FIGURE_ROWS:
             raise InputError(f"figure takes at most {MAX_FIGURE_ROWS} images, got {len(figure)}")
         self.output = output
+        self.picture = output.with_suffix(".png")
         self.figure = list(figure)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,11 +66,9 @@ class PredictionWriter(BasePredictionWriter):
         everything = PredictedBatch(*(torch.cat(parts).cpu() for parts in zip(*predictions, strict=True)))
         with replacing(self.output) as partial:
             _write_table(everything, pl_module.labels, partial)
-        print(f"written to {self.output}")
         if self.figure:
-            with replacing(self.output.with_suffix(".png")) as partial:
+            with replacing(self.picture) as partial:
                 self._draw(everything, pl_module, partial)
-            print(f"drawn in {self.output.with_suffix('.png')}")
 
     def _draw(self, predictions: PredictedBatch, model: MultiLabelClassifier, path: Path) -> None:
         from multilabel_pl.results.figures import TaggedImage, prediction_figure  # matplotlib takes a while to import

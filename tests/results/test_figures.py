@@ -1,0 +1,31 @@
+import torch
+from matplotlib.colors import to_rgba
+
+from multilabel_pl.results.figures import TAGGED, UNTAGGED, TaggedImage, prediction_figure
+
+
+def test_a_figure_shows_tags_truth_and_thresholds() -> None:
+    item = TaggedImage(
+        image=torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8),
+        name="image 3",
+        true_tags=torch.tensor([True, False, False]),
+        probabilities=torch.tensor([0.9, 0.3, 0.6]),
+    )
+    figure = prediction_figure([item, item], ["cat", "dog", "owl"], thresholds=torch.tensor([0.5, 0.5, 0.7]))
+    assert len(figure.axes) == 4
+    image, bars = figure.axes[:2]
+    assert image.get_title() == "image 3: cat"
+    assert bars.get_title() == "predicted: cat"
+    assert [round(bar.get_height(), 6) for bar in bars.patches] == [0.9, 0.3, 0.6]  # type: ignore[attr-defined]
+    colours = {True: TAGGED, False: UNTAGGED}
+    expected = [colours[tagged] for tagged in (True, False, False)]
+    assert [bar.get_facecolor() for bar in bars.patches] == [to_rgba(colour) for colour in expected]
+    assert [label.get_fontweight() for label in bars.get_xticklabels()] == ["bold", "normal", "normal"]
+    [lines] = bars.collections
+    assert [segment[0][1] for segment in lines.get_segments()] == [0.5, 0.5, 0.699999988079071]  # type: ignore[attr-defined]
+
+
+def test_an_image_without_tags_says_so() -> None:
+    item = TaggedImage(torch.zeros(3, 8, 8, dtype=torch.uint8), "x", torch.tensor([False]), torch.tensor([0.1]))
+    image, bars = prediction_figure([item], ["cat"], torch.tensor([0.5])).axes
+    assert (image.get_title(), bars.get_title()) == ("x: no tag", "predicted: no tag")

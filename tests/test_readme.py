@@ -1,0 +1,61 @@
+"""The README is true: its Python and its commands run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from multilabel_pl.cli import main
+from tests.conftest import BRIEF, QUIET
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = "".join(blocks("sh")).splitlines()
+    return [line for line in lines if line.startswith("python -m multilabel_pl")]
+
+
+@pytest.fixture
+def readers_folder(workplace: Path, run_folder: Path) -> Path:
+    """The folder of a reader who has trained once."""
+    run = workplace / "runs" / "version_0"
+    run.mkdir(parents=True)
+    (run / "best.ckpt").write_bytes((run_folder / "best.ckpt").read_bytes())
+    (workplace / "configs").symlink_to(ROOT / "configs")
+    return workplace
+
+
+def test_the_python_runs_and_names_tags(readers_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec("\n".join(blocks("python")), {})
+    tagged = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    assert len(tagged) == 3
+    assert tagged[0].startswith("['7', '≥5'] 0.9")
+
+
+def test_there_are_commands() -> None:
+    assert {command.split()[3] for command in commands()} == {"fit", "test", "predict"}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_commands_run(command: str, readers_folder: Path) -> None:
+    words = shlex.split(command, comments=True)[3:]
+    if any("help" in word for word in words):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 0
+        return
+    main([*words, *QUIET, *(BRIEF if words[0] == "fit" else [])])
+    produced = {"fit": "runs/version_1/last.ckpt", "test": "runs/version_0/test/metrics.json", "predict": "p*.png"}
+    assert list(readers_folder.glob(produced[words[0]]))
+
+
+def test_every_file_it_links_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
