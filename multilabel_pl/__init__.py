@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from multilabel_pl.model.classifier import MultiLabelClassifier as MultiLabelClassifier
 
 __version__ = "0.1.0"
+__all__ = ["MNISTDataModule", "MultiLabelClassifier", "__version__"]
 
 # Imported when asked for: Lightning takes seconds, and `--version` should not.
 _HOMES = {
@@ -20,3 +21,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,31 +1,41 @@
 """The command line: Lightning's, with this package's defaults."""
 
-import logging
-import re
+import shlex
 import sys
-import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentError, Namespace
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from multilabel_pl import __version__
+from multilabel_pl.console import one_line_errors, quiet_lightning
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.runs import BEST, LAST, find_checkpoint, next_version, read_hyperparameters, run_folder
+from multilabel_pl.runs import (
+    BEST,
+    LAST,
+    BestCheckpoint,
+    LastCheckpoint,
+    checkpoint_of,
+    find_checkpoint,
+    make_run,
+    read_checkpoint,
+)
 from multilabel_pl.trainer import Trainer
 
 RUNS = "runs"
 EPOCHS = 10
 SEED = 0
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
+CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
 
 
 class CLI(LightningCLI):
@@ -34,6 +44,8 @@ class CLI(LightningCLI):
     Args:
         args: The words of the command line; those of this process if not given.
     """
+
+    trainer: Trainer
 
     def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
@@ -44,7 +56,8 @@ class CLI(LightningCLI):
             trainer_defaults={"default_root_dir": RUNS, "max_epochs": EPOCHS, "num_sanity_val_steps": 0},
             seed_everything_default=SEED,
             parser_kwargs={"prog": "python -m multilabel_pl", "version": __version__, "exit_on_error": False},
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=RunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
             load_from_checkpoint_support=False,  # the hyperparameters are plain values already
             args=args,
@@ -53,10 +66,9 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sets the default data and adds the two checkpoints of a run."""
         parser.set_defaults({"data": {"class_path": f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"}})
-
-        # Two callbacks, since ModelCheckpoint(save_last=True) writes last.ckpt only when the monitored value improves.
-        for name in (BEST, LAST):
-            parser.add_class_arguments(ModelCheckpoint, f"{name}_checkpoint")
+        for name, checkpoint in CHECKPOINTS.items():
+            # Not as add_lightning_class_args would: `fit` alone has them, and --trainer.enable_checkpointing decides.
+            parser.add_class_arguments(checkpoint, f"{name}_checkpoint")
             parser.set_defaults(
                 {f"{name}_checkpoint.filename": name, f"{name}_checkpoint.enable_version_counter": False}
             )
@@ -69,140 +81,135 @@ class CLI(LightningCLI):
         return {**skipped, "predict": {*skipped["predict"], "return_predictions"}}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parses the command line, and finds the file of the checkpoint."""
+        """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         options = self.config[subcommand]
-        if options.ckpt_path is None and subcommand != "fit":
-            options.ckpt_path = BEST
-        if options.ckpt_path in (BEST, LAST):
-            options.ckpt_path = str(find_checkpoint(Path(options.trainer.default_root_dir), options.ckpt_path))
-            print(f"using {options.ckpt_path}")
-        if options.ckpt_path is not None:
-            own = read_hyperparameters(Path(options.ckpt_path))
-            if unknown := own.keys() - vars(options.model).keys():
-                raise InputError(f"{options.ckpt_path} is another model's checkpoint: no option {min(unknown)} here")
-            # With the checkpoint's values as defaults, whatever differs from them was asked for.
-            parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
-            super().parse_arguments(parser, args)
-            self.config[subcommand].ckpt_path = options.ckpt_path
-            _notice_ignored(self.config[subcommand].model, own, options.ckpt_path)
+        path = self._checkpoint_path(options.ckpt_path, Path(options.trainer.default_root_dir or RUNS))
+        if path is None:
+            return
+        checkpoint = read_checkpoint(path)
+        own = checkpoint["hyper_parameters"]
+        _check_weights(checkpoint, path)
+        parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
+        if data := checkpoint.get("datamodule_hyper_parameters"):
+            init_args = {name: value for name, value in data.items() if name != "class_path"}
+            parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
+        super().parse_arguments(parser, args)
+        self.config[subcommand].ckpt_path = str(path)
+        _notice_ignored(self.config[subcommand].model, own, path)
+
+    def _checkpoint_path(self, ckpt_path: str | Path | None, root: Path) -> Path | None:
+        """Finds the file that --ckpt_path means; commands that evaluate take the best one if it isn't given."""
+        if ckpt_path is None and self.config.subcommand == "fit":
+            return None
+        name = str(ckpt_path or BEST)
+        path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
+        print(f"using {path}")
+        return path
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Makes the trainer; `fit` gets a folder for its logs and checkpoints, and the other subcommands make none."""
-        options = self._get(self.config_init, "trainer")
+        """Makes the trainer; only `fit` saves checkpoints and logs, in a folder that is made when all is well."""
+        options = self.config_init[self.subcommand].trainer
+        fitting = self.subcommand == "fit"
         callbacks = list(options.callbacks or [])
-        if options.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            # Not Rich's, which Lightning prefers where it is installed: it is lost in redirected output.
-            callbacks.append(TQDMProgressBar(refresh_rate=STEPS_PER_BAR_UPDATE, leave=True))
-        logger = options.logger
-        if self.subcommand == "fit":
-            root = Path(options.default_root_dir)
-            version = next_version(root)
-            if options.enable_checkpointing is not False:
-                callbacks += self._checkpoints(run_folder(root, version))
-            if logger in (None, True):
-                place: dict[str, Any] = {"save_dir": root, "name": "", "version": version}
-                logger = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
-        else:
+        if not options.barebones:
+            if options.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+                # Not Rich's, which Lightning prefers where it is installed: it is lost in redirected output.
+                callbacks.append(TQDMProgressBar(refresh_rate=STEPS_PER_BAR_UPDATE, leave=True))
+            if fitting and options.enable_checkpointing is not False:
+                callbacks += self._checkpoints(options)
+        if not fitting:
             self.save_config_callback = None
-            logger = logger or False
-            for message in ("callbacks used to create the checkpoint", "The dirpath has changed"):
-                warnings.filterwarnings("ignore", message=f".*{message}")  # an evaluation saves no checkpoints
+        logger = None if options.barebones else False if options.logger in (None, True) else options.logger
         try:
             return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
-        except ValueError as error:  # what Lightning says of an option's value, such as an unknown accelerator
+        except (TypeError, ValueError) as error:  # what Lightning says of a value, such as an unknown accelerator
             raise InputError(str(error)) from error
 
-    def _checkpoints(self, folder: Path) -> list[ModelCheckpoint]:
-        names = [BEST, LAST] if self.datamodule.has_validation else [LAST]
-        checkpoints = [self._get(self.config_init, f"{name}_checkpoint") for name in names]
-        for checkpoint in checkpoints:
-            checkpoint.dirpath = checkpoint.dirpath or str(folder)
-        return checkpoints
+    def _checkpoints(self, options: Namespace) -> list[ModelCheckpoint]:
+        validates = self.datamodule.has_validation and options.limit_val_batches != 0
+        return [self.config_init.fit[f"{name}_checkpoint"] for name in ([BEST, LAST] if validates else [LAST])]
 
     def before_fit(self) -> None:
-        """Finds mistakes in the data, and in how the model fits it, before the run's folder is made."""
+        """Finds mistakes in the data, and in how the model fits it; then makes the folder of the run."""
         self.datamodule.setup("fit")
         self.model.adopt(self.datamodule.labels, self.datamodule.image_shape)
+        if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
+            return
+        root = Path(self.trainer.default_root_dir)
+        self.trainer.run_folder, version = make_run(root)
+        for checkpoint in self.trainer.checkpoint_callbacks:
+            if isinstance(checkpoint, BestCheckpoint):
+                checkpoint.dirpath = checkpoint.dirpath or str(self.trainer.run_folder)
+        if self.config.fit.trainer.logger in (None, True):
+            place: dict[str, Any] = {"save_dir": root, "name": "", "version": version}
+            self.trainer.loggers = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
 
     def after_fit(self) -> None:
         """Says where the checkpoint is and how to test it."""
-        checkpoints = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-        written = [c.best_model_path for c in checkpoints if c.best_model_path]
-        if not written or not self.trainer.is_global_zero:
+        if self.trainer.run_folder is None or not self.trainer.checkpoint_callbacks:
             return
-        default_data = self.parser.parse_args(["fit"]).fit.data
-        config = "" if self.config.fit.data == default_data else f" --config {self.trainer.log_dir}/config.yaml"
-        print(f"\ntrained: {written[0]}")
-        print(f"test it: python -m multilabel_pl test{config} --ckpt_path {written[0]}")
+        path = checkpoint_of(self.trainer.run_folder, BEST)
+        if path is None:
+            print("\nnothing was trained: the run had reached its end already; raise --trainer.max_epochs")
+            return
+        print(f"\ntrained: {path}")
+        print(f"test it: {shlex.join(['python', '-m', 'multilabel_pl', 'test', '--ckpt_path', str(path)])}")
 
 
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return "Tip: " not in record.getMessage()
+class RunConfig(SaveConfigCallback):
+    """Saves the options of a run in its folder, whatever its loggers are."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes config.yaml."""
+        folder = getattr(trainer, "run_folder", None)
+        if folder is None:
+            return
+        options = self.config.clone()
+        options.ckpt_path = None  # to repeat a run is not to resume it
+        self.parser.save(options, folder / "config.yaml", overwrite=True, multifile=False)
 
 
-def _quiet_lightning() -> None:
-    """Sends Lightning's progress to standard output, and leaves out what says nothing here."""
-    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
-        for handler in logging.getLogger(name).handlers:
-            if type(handler) is logging.StreamHandler:  # Lightning's own
-                handler.stream = sys.stdout
-                handler.addFilter(_is_no_advertisement)
-    for message in (
-        "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
-        "exists and is not empty",  # each logger and checkpoint says so of the run's folder, new though it is
-        "Total length of `list` across ranks is zero",  # training without validation was asked for
-        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
-    ):
-        warnings.filterwarnings("ignore", message=f".*{message}")
+def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
+    """Refuses a checkpoint whose hyperparameters or weights are not those of this package's model.
+
+    Raises:
+        InputError: If the model can't be built from the hyperparameters, or has other weights.
+    """
+    try:
+        with torch.device("meta"):  # shapes without memory
+            expected = MultiLabelClassifier(**checkpoint["hyper_parameters"]).state_dict()
+    except (TypeError, InputError) as error:
+        raise InputError(f"{path} is another model's checkpoint: {error}") from error
+    found = {name: value.shape for name, value in checkpoint["state_dict"].items()}
+    if found != {name: value.shape for name, value in expected.items()}:
+        raise InputError(f"{path} is another model's checkpoint: its weights have other names or shapes")
 
 
-def _notice_ignored(asked: Namespace, own: dict[str, Any], ckpt_path: str) -> None:
-    """Says which options a checkpoint's hyperparameters will replace, since Lightning does so silently."""
+def _notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
+    """Says which options a checkpoint's hyperparameters will replace, since Lightning does so silently.
+
+    With the checkpoint's values as defaults, whatever differs from them was asked for.
+    """
     ignored = [
         f"--model.{name} {asked[name]} (it has {value})"
         for name, value in own.items()
         if asked[name] not in (None, value)  # None leaves the choice to the data, or to the checkpoint
     ]
     if ignored:
-        print(f"note: {ckpt_path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
+        print(f"note: {path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
 
 
 def main(args: ArgsType = None) -> None:
-    """Runs the command line; a user's mistake becomes one line on standard error and exit status 2.
+    """Runs the command line.
 
     Args:
         args: The words after the program's name; those of this process if not given.
+
+    Raises:
+        SystemExit: With status 2 after a user's mistake, which is told in one line on standard error.
     """
-    _quiet_lightning()
-    try:
+    quiet_lightning()
+    with one_line_errors():
         CLI(args)
-    except ArgumentError as error:
-        _fail(_in_short(str(error)))
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except MisconfigurationException as error:
-        _fail(str(error))
-    except ValueError as error:
-        mistake = error if isinstance(error, InputError) else error.__cause__  # jsonargparse wraps a data module's
-        if not isinstance(mistake, InputError):
-            raise
-        _fail(str(mistake))
-
-
-def _in_short(message: str) -> str:
-    """Leaves out what jsonargparse says of types that only a developer knows."""
-    message = re.sub(r'Parser key "([^"]+)":', r"--\1:", message)
-    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
-    message = message.replace("Expected a typing.Literal", "Expected one of ")
-    message = message.replace("Does not validate against any of the Union subtypes", "")
-    noise = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg", "Expected a NoneType")
-    lines = [re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()]
-    short = "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")
-    return re.sub(r"--(\w+): Problem with given class_path '[^']+': --(\w+):", r"--\1.\2:", short)
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)

@@ -14,7 +14,9 @@ from multilabel_pl.results.report import metrics_table, write_metrics
 class Trainer(pl.Trainer):
     """Lightning's Trainer; its evaluating methods leave their results in a folder beside the checkpoint."""
 
-    callbacks: list[Callback]  # Lightning sets it, but doesn't declare it
+    callbacks: list[Callback]  # this and the next Lightning sets, but doesn't declare
+    fast_dev_run: int | bool
+    run_folder: Path | None = None  # where `fit` on the command line leaves its files
 
     def validate(self, *args: Any, verbose: bool = True, **kwargs: Any) -> Any:
         """Measure a checkpoint on the validation images.
@@ -70,6 +72,8 @@ class Trainer(pl.Trainer):
             predictions = super().predict(*args, **kwargs)
         finally:
             self.callbacks.remove(writer)
+        if not writer.written:
+            raise InputError("there were no images to predict: raise --trainer.limit_predict_batches")
         if self.is_global_zero:
             print(f"\nwritten to {writer.output}" + (f", drawn in {writer.picture}" if writer.figure else ""))
         return predictions
@@ -79,6 +83,8 @@ class Trainer(pl.Trainer):
         if not self.is_global_zero:
             return
         metrics = {name: value.item() for name, value in self.callback_metrics.items()}
+        if not metrics:
+            raise InputError(f"{folder} had no images to measure: raise --trainer.limit_{prefix}_batches")
         if verbose:
             print(metrics_table(metrics, prefix))
         if self.ckpt_path is not None:

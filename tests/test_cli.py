@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import pytest
@@ -13,6 +14,7 @@ from multilabel_pl.cli import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, digit_targets, read_digits
 from multilabel_pl.model.head import HeadName
 from tests.conftest import BRIEF, QUIET, SHORT
+from tests.data.test_mnist import write_set
 
 METRICS = ("loss", "label_accuracy", "exact_match", "f1_macro", "f1_micro", "map", "auroc", "label_accuracy_of_no_tags")
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -127,13 +129,63 @@ def test_best_and_last_are_the_newest_runs(
     assert "using runs/version_1/best.ckpt" in capsys.readouterr().out
 
 
+def test_best_is_the_epoch_with_the_lowest_validation_loss(run_folder: Path) -> None:
+    with (run_folder / "metrics.csv").open() as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
+    assert torch.load(run_folder / "best.ckpt", weights_only=True)["epoch"] == losses.index(min(losses))
+
+
 def test_last_is_the_last_epoch_even_if_best_is_not(workplace: Path) -> None:
-    """At a learning rate of 1 the validation loss does not fall in every epoch; last.ckpt must follow all the same."""
-    words = ["--trainer.max_epochs", "4", "--trainer.limit_train_batches", "2", "--model.lr", "1"]
-    main(["fit", *QUIET, *words])
+    """A monitored value that never changes leaves best.ckpt at the first epoch; last.ckpt must go on."""
+    words = ["--trainer.max_epochs", "3", "--best_checkpoint.monitor", "val_label_accuracy_of_no_tags"]
+    main(["fit", *QUIET, *BRIEF, *words])
     best, last = (torch.load(f"runs/version_0/{name}.ckpt", weights_only=True) for name in ("best", "last"))
-    assert last["epoch"] == 3
-    assert best["epoch"] < 3
+    assert (best["epoch"], last["epoch"]) == (0, 2)
+
+
+def test_the_tutorials_settings_are_the_defaults(run_folder: Path) -> None:
+    checkpoint = torch.load(run_folder / "last.ckpt", weights_only=True)
+    [optimizer] = checkpoint["optimizer_states"]
+    [group] = optimizer["param_groups"]
+    assert (group["lr"], group["eps"], group["betas"], group["weight_decay"]) == (1e-3, 1e-7, (0.9, 0.999), 0)
+    assert checkpoint["datamodule_hyper_parameters"]["batch_size"] == 64
+
+
+def test_ten_epochs_from_seed_0_are_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--print_config"])
+    config = capsys.readouterr().out.splitlines()
+    assert "  max_epochs: 10" in config
+    assert "seed_everything: 0" in config
+
+
+def test_thresholds_decide_the_tags_of_test_and_predict(workplace: Path) -> None:
+    main(["fit", *QUIET, *BRIEF, "--model.threshold", "0"])
+    main(["test", *QUIET])
+    metrics = json.loads(Path("runs/version_0/test/metrics.json").read_text())
+    assert metrics["test_label_accuracy"] == pytest.approx(1 - metrics["test_label_accuracy_of_no_tags"])
+    main(["predict", *QUIET, "--figure", "[]"])
+    with Path("runs/version_0/predict/predictions.csv").open(encoding="utf-8") as file:
+        assert {row["predicted_tags"] for row in csv.DictReader(file)} == {"|".join(LABELS)}
+
+
+def test_the_seed_decides_weights_and_order(workplace: Path) -> None:
+    def weights(version: int, *words: str) -> torch.Tensor:
+        main(["fit", *QUIET, *BRIEF, *words])
+        state = torch.load(f"runs/version_{version}/last.ckpt", weights_only=True)["state_dict"]
+        return torch.cat([value.flatten() for value in state.values()])
+
+    first, again, other = weights(0), weights(1), weights(2, "--seed_everything", "1")
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_run_that_is_at_its_end_says_so(
+    run_folder: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied_run(run_folder, workplace)
+    main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "2"])
+    assert "nothing was trained" in capsys.readouterr().out
 
 
 def test_fit_resumes_from_last(run_folder: Path, workplace: Path) -> None:
@@ -147,11 +199,10 @@ def test_fit_resumes_from_last(run_folder: Path, workplace: Path) -> None:
 def test_no_validation_leaves_last_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["fit", *QUIET, "--data.val_size", "0", *BRIEF])
     assert not Path("runs/version_0/best.ckpt").exists()
-    command = "test it: python -m multilabel_pl test --config runs/version_0/config.yaml --ckpt_path "
-    assert command + "runs/version_0/last.ckpt" in capsys.readouterr().out
+    assert "multilabel_pl test --ckpt_path runs/version_0/last.ckpt" in capsys.readouterr().out
     main(["test", *QUIET])
     assert "using runs/version_0/last.ckpt" in capsys.readouterr().out
-    assert "val_size is 0" in fail(capsys, "validate", *QUIET, "--config", "runs/version_0/config.yaml")
+    assert "val_size is 0" in fail(capsys, "validate", *QUIET)  # not 5,000 of the images that it was trained on
 
 
 def test_checkpointing_and_logging_can_be_switched_off(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +254,8 @@ BAD_OPTIONS = {
     ("fit", "--model.threshold", "1.5"): "threshold must be in [0, 1], got 1.5",
     ("fit", "--model.threshold", "[0.5, 0.5]"): "threshold must be a number or 11 of them, got 2",
     ("fit", "--model.image_shape", "[1, 28]"): "--model.image_shape",
+    ("fit", "--model.labels", "[a, b]"): "the model's labels are a, b, but the data's are 0, 1, 2",
+    ("fit", "--model.image_shape", "[3, 32, 32]"): "the model's images are 3x32x32, but the data's are 1x28x28",
     ("fit", "--data", "NoSuchModule"): "NoSuchModule",
     ("fit", "--data.val_size", "-1"): "val_size must be at least 0, got -1",
     ("fit", "--data.val_size", "60000"): "val_size must be in [0, 60000), got 60000",
@@ -214,6 +267,7 @@ BAD_OPTIONS = {
     ("fit", "--data.nonsense", "1"): "Option 'nonsense' is not accepted",
     ("fit", "--trainer.max_epochs", "ten"): "--trainer.max_epochs: Expected a int",
     ("fit", "--trainer.accelerator", "warp"): "accelerator",
+    ("fit", "--trainer.devices", "many"): "`devices`",
     ("fit", "--config", "nowhere.yaml"): "nowhere.yaml",
     ("fit", "--ckpt_path", "nowhere.ckpt"): "no checkpoint at nowhere.ckpt",
     ("fit", "--ckpt_path", "last"): "no run in runs has a checkpoint yet",
@@ -238,15 +292,21 @@ def test_another_models_checkpoint_is_refused(
     checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = torch.load(checkpoint, weights_only=True)
-    other["hyper_parameters"]["depth"] = 3
-    torch.save(other, "other.ckpt")
-    assert "other.ckpt is another model's checkpoint" in fail(capsys, "test", "--ckpt_path", "other.ckpt")
+    damages: list[dict[str, Any]] = [
+        {"hyper_parameters": {**other["hyper_parameters"], "depth": 3}},
+        {"state_dict": {}},
+    ]
+    for damage in damages:
+        torch.save({**other, **damage}, "other.ckpt")
+        assert "other.ckpt is another model's checkpoint" in fail(capsys, "test", "--ckpt_path", "other.ckpt")
 
 
 BAD_PREDICTIONS = {
     ("--figure", "10000"): "figure must name images in [0, 10000), got 10000",
     ("--figure", "[9, -1]"): "figure must name images in [0, 10000), got -1",
     ("--figure", "nine"): "--figure",
+    ("--figure", "1000", "--trainer.limit_predict_batches", "2"): "figure must name images in [0, 1000), got 1000",
+    ("--trainer.limit_predict_batches", "0"): "there were no images to predict",
     ("--output", "predictions.txt"): "output must end in .csv, got predictions.txt",
     ("--output", "/proc/none/predictions.csv"): "/proc/none",
 }
@@ -302,12 +362,32 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert expected in capsys.readouterr().out
 
 
-def test_another_set_is_tested_with_the_config_of_the_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What fit prints as the way to test a run reads the same data as the run did."""
-    from tests.data.test_mnist import write_set
+def test_a_checkpoint_knows_its_data(workplace: Path) -> None:
+    """Evaluating takes the data that the model was trained on, unless told otherwise."""
+    write_set(workplace / "set", digits=[1, 8] * 10)
+    main(["fit", *QUIET, *BRIEF, "--data.data_dir", "set", "--data.val_size", "4"])
+    main(["predict", *QUIET])
+    path = Path("runs/version_0/predict/predictions.csv")
+    assert len(path.read_text().splitlines()) == 21
+    main(["predict", *QUIET, "--data.data_dir", str(ARCHIVES)])
+    assert len(path.read_text().splitlines()) == 10_001
 
-    write_set(workplace / "set", digits=[1, 8] * 10, size=12)
-    main(["fit", *QUIET, "--data.data_dir", "set", "--data.val_size", "4", "--trainer.max_epochs", "1"])
-    main(["test", *QUIET, "--config", "runs/version_0/config.yaml", "--ckpt_path", "runs/version_0/best.ckpt"])
-    assert json.loads(Path("runs/version_0/test/metrics.json").read_text())["test_loss"] > 0
-    assert "note:" not in capsys.readouterr().err
+
+def test_a_small_set_without_some_labels_can_be_perfect(workplace: Path) -> None:
+    write_set(workplace / "set", digits=[1] * 20)
+    main(["fit", *QUIET, "--data.data_dir", "set", "--data.val_size", "4", "--trainer.max_epochs", "30"])
+    main(["test", *QUIET])
+    metrics = json.loads(Path("runs/version_0/test/metrics.json").read_text())
+    assert metrics["test_exact_match"] == metrics["test_f1_macro"] == metrics["test_map"] == 1
+    assert metrics["test_auroc"] is None  # it needs negatives
+
+
+def test_two_runs_at_once_get_a_folder_each(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "multilabel_pl", "fit", *QUIET, *BRIEF]
+    processes = [subprocess.Popen([*words, "--model.head", head], cwd=tmp_path) for head in ("sigmoid", "softmax")]
+    assert [process.wait() for process in processes] == [0, 0]
+    heads = {
+        torch.load(path, weights_only=True)["hyper_parameters"]["head"]
+        for path in tmp_path.glob("runs/version_[01]/best.ckpt")
+    }
+    assert heads == {"sigmoid", "softmax"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.runs import find_checkpoint, next_version, read_hyperparameters
+from multilabel_pl.runs import find_checkpoint, make_run, read_checkpoint
 
 
 def make(root: Path, *names: str) -> None:
@@ -15,9 +15,10 @@ def make(root: Path, *names: str) -> None:
 
 def test_versions_count_up_from_zero_by_number(tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    assert next_version(root) == 0
+    assert make_run(root) == (root / "version_0", 0)
     make(root, "version_9/last.ckpt", "version_10/last.ckpt", "version_x/last.ckpt", "notes.txt")
-    assert next_version(root) == 11
+    assert make_run(root) == (root / "version_11", 11)
+    assert make_run(root) == (root / "version_12", 12)
 
 
 def test_the_newest_run_with_a_checkpoint_counts(tmp_path: Path) -> None:
@@ -37,7 +38,9 @@ def test_without_runs_there_is_no_checkpoint(tmp_path: Path) -> None:
         find_checkpoint(tmp_path / "runs", "best")
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "text", "truncated", "a tensor", "another project's"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "empty", "text", "truncated", "flipped", "a tensor", "another project's", "bare"]
+)
 def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path: Path, checkpoint: str, kind: str) -> None:
     path = tmp_path / "model.ckpt"
     match kind:
@@ -47,10 +50,16 @@ def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path: Path, checkpoint: st
             path.write_text("version https://git-lfs.github.com/spec/v1")
         case "truncated":
             path.write_bytes(Path(checkpoint).read_bytes()[:100_000])
+        case "flipped":
+            content = bytearray(Path(checkpoint).read_bytes())
+            content[3_000_000:3_000_100] = bytes(100)
+            path.write_bytes(content)
+        case "bare":
+            torch.save({"state_dict": {}, "hyper_parameters": None}, path)
         case "a tensor":
             torch.save(torch.zeros(3), path)
         case "another project's":
             torch.save({"state_dict": {}, "hyper_parameters": {"lr": 0.1}}, path)
     with pytest.raises(InputError) as caught:
-        read_hyperparameters(path)
+        read_checkpoint(path)
     assert str(path) in str(caught.value)

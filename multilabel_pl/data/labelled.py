@@ -1,5 +1,6 @@
 """Labelled images, fetched a whole batch at a time, and the data module that serves them."""
 
+from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
 import torch
@@ -50,7 +51,7 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-class LabelledDataModule(LightningDataModule):
+class LabelledDataModule(LightningDataModule, ABC):
     """What every data module of this package offers.
 
     A subclass fills `train_set`, `val_set` and `test_set` in its `setup`.
@@ -75,11 +76,17 @@ class LabelledDataModule(LightningDataModule):
 
     def __init__(self, batch_size: int = 64, eval_batch_size: int = 500) -> None:
         super().__init__()
+        self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on
+        self.hparams["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
             if size < 1:
                 raise InputError(f"{name} must be at least 1, got {size}")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+
+    @abstractmethod
+    def setup(self, stage: str) -> None:
+        """Fills the sets that the stage (`fit`, `validate`, `test` or `predict`) needs."""
 
     @property
     def has_validation(self) -> bool:

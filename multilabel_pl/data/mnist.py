@@ -96,7 +96,7 @@ def read_digits(folder: Path, part: str) -> LabelledImages:
     Raises:
         InputError: If a file is missing or damaged, the two files disagree, or a label is not a digit.
     """
-    images_path, labels_path = (_find(folder, name) for name in FILES[part])
+    images_path, labels_path = _find(folder, FILES[part])
     images = _read_idx(images_path, dimensions=3)
     digits = _read_idx(labels_path, dimensions=1)
     if len(images) != len(digits):
@@ -127,21 +127,23 @@ def _shape(data: LabelledImages) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _find(folder: Path, name: str) -> Path:
-    """Looks for a file, or its .gz, in `folder`, `folder/raw` and `folder/*/raw`, as torchvision lays them out."""
+def _find(folder: Path, names: tuple[str, str]) -> list[Path]:
+    """Looks for files, plain or gzipped, in `folder`, `folder/raw` and `folder/*/raw`, as torchvision lays them out."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; --data.data_dir takes the folder of the IDX files")
-    for place in (folder, folder / "raw"):
-        for path in (place / name, place / f"{name}.gz"):
-            if path.is_file():
-                return path
-    sets = sorted({path.parent.parent.name: path for path in folder.glob(f"*/raw/{name}*")}.items())
-    if len(sets) > 1:
-        names = ", ".join(set_name for set_name, _ in sets)
-        raise InputError(f"{folder} holds several sets ({names}); name one of them, such as {folder / sets[0][0]}")
-    if not sets:
-        raise InputError(f"{folder} holds no {name} or {name}.gz, nor does a raw folder in it")
-    return sets[0][1]
+    places = [folder, folder / "raw", *sorted(folder.glob("*/raw"))]
+    found = {place: paths for place in places if len(paths := _files(place, names)) == len(names)}
+    if not found:
+        raise InputError(f"{folder} holds no {' and '.join(names)} (nor with .gz), and no raw folder in it does")
+    if len(found) > 1:
+        sets = ", ".join(str(place) for place in found)
+        raise InputError(f"{folder} holds several sets; give --data.data_dir one of {sets}")
+    return next(iter(found.values()))
+
+
+def _files(place: Path, names: tuple[str, str]) -> list[Path]:
+    choices = [(place / name, place / f"{name}.gz") for name in names]
+    return [next(path for path in pair if path.is_file()) for pair in choices if any(path.is_file() for path in pair)]
 
 
 def _read_idx(path: Path, dimensions: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
@@ -78,51 +79,59 @@ class MultiLabelClassifier(LightningModule):
         self.conv_data_format: ConvDataFormat = conv_data_format
         self.lr = lr
         self.threshold = _checked_thresholds(threshold)
-        self.labels: list[str] | None = None
-        self.image_shape: tuple[int, int, int] | None = None
+        self.labels = labels
+        self.image_shape = image_shape
         self.outputs = EpochOutputs()
         if labels is not None and image_shape is not None:
-            self._build(labels, image_shape)
-
-    def _build(self, labels: list[str], image_shape: tuple[int, int, int]) -> None:
-        """Makes the network and the thresholds, and records what they are for."""
-        self.labels, self.image_shape = list(labels), image_shape
-        self.hparams.update(labels=self.labels, image_shape=self.image_shape)
-        if repeated := [label for label, count in Counter(labels).items() if count > 1]:
-            raise InputError(f"labels must differ, got {repeated[0]} twice")
-        if isinstance(self.threshold, list) and len(self.threshold) != len(labels):
-            raise InputError(f"threshold must be a number or {len(labels)} of them, got {len(self.threshold)}")
-        if self.hparams["head"] == "softmax" and len(labels) < 2:
-            raise InputError(f"the softmax head needs at least 2 labels, got {len(labels)}: use --model.head sigmoid")
-        self.network = ConvPoolDense(image_shape, len(labels), self.conv_data_format)
-        self.thresholds: Tensor
-        self.register_buffer("thresholds", torch.tensor(self.threshold).expand(len(labels)).clone())
+            self.adopt(labels, image_shape)
 
     def setup(self, stage: str) -> None:
         """Takes labels and image shape from the trainer's data module, if there is one."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             self.adopt(data.labels, data.image_shape)
+        elif not self._is_built:
+            raise InputError("a model needs labels and image_shape, or a data module to take them from")
 
     def adopt(self, labels: list[str], image_shape: tuple[int, int, int]) -> None:
-        """Builds the network for these labels and images; a model that has a network already refuses other ones.
+        """Builds the network for these labels and images; a model that was made for other ones refuses them.
 
         Args:
             labels: Names of the labels.
             image_shape: Channels, height and width.
 
         Raises:
-            InputError: If the model was built for other labels or another shape.
+            InputError: If the model has other labels or another shape, or can't be built for these.
         """
-        if self.labels is None or self.image_shape is None:
-            self._build(labels, image_shape)
-            return
-        if self.labels != list(labels):
-            raise InputError(f"the model's labels are {', '.join(self.labels)}, but the data's are {', '.join(labels)}")
-        if self.image_shape != image_shape:
+        channels, height, width = image_shape  # a tuple, or what YAML makes of one
+        labels, image_shape = list(labels), (channels, height, width)
+        if self.labels not in (None, labels):
+            raise InputError(f"the model's labels are {_listed(self.labels)}, but the data's are {_listed(labels)}")
+        if self.image_shape is not None and tuple(self.image_shape) != image_shape:
             raise InputError(
                 f"the model's images are {_size(self.image_shape)}, but the data's are {_size(image_shape)}"
             )
+        if not self._is_built:
+            self._build(labels, image_shape)
+
+    @property
+    def _is_built(self) -> bool:
+        return hasattr(self, "network")
+
+    def _build(self, labels: list[str], image_shape: tuple[int, int, int]) -> None:
+        """Makes the network and the thresholds, and records what they are for."""
+        if repeated := [label for label, count in Counter(labels).items() if count > 1]:
+            raise InputError(f"labels must differ, got {repeated[0]} twice")
+        if isinstance(self.threshold, list) and len(self.threshold) != len(labels):
+            raise InputError(f"threshold must be a number or {len(labels)} of them, got {len(self.threshold)}")
+        if self.hparams["head"] == "softmax" and len(labels) < 2:
+            raise InputError(f"the softmax head needs at least 2 labels, got {len(labels)}: use --model.head sigmoid")
+        self.labels, self.image_shape = labels, image_shape
+        self.hparams.update(labels=labels, image_shape=image_shape)
+        self.network = ConvPoolDense(image_shape, len(labels), self.conv_data_format)
+        self.thresholds: Tensor
+        thresholds = torch.tensor(self.threshold, dtype=torch.float32).expand(len(labels))
+        self.register_buffer("thresholds", thresholds.clone())
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the labels' logits.
@@ -140,9 +149,14 @@ class MultiLabelClassifier(LightningModule):
         images, targets = batch
         loss = F.binary_cross_entropy_with_logits(self(images), targets)
         # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined] # set, undeclared
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
+        if every and (self.global_step + 1) % every == 0:
             self.log("train_loss", loss, prog_bar=True)
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets an earlier evaluation, even one that was interrupted."""
+        self.outputs.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects the logits of a batch."""
@@ -152,6 +166,10 @@ class MultiLabelClassifier(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics of all validation images."""
         self._log_metrics("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets an earlier evaluation, even one that was interrupted."""
+        self.outputs.reset()
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects the logits of a batch."""
@@ -163,7 +181,6 @@ class MultiLabelClassifier(LightningModule):
 
     def _log_metrics(self, stage: str) -> None:
         logits, targets = self.outputs.compute()
-        self.outputs.reset()
         probabilities = logits.sigmoid()
         metrics = multilabel_metrics(probabilities, probabilities >= self.thresholds, targets)
         self.log(f"{stage}_loss", F.binary_cross_entropy_with_logits(logits, targets), prog_bar=True)
@@ -218,5 +235,9 @@ def _checked_thresholds(threshold: float | list[float]) -> float | list[float]:
     return threshold
 
 
-def _size(image_shape: tuple[int, int, int]) -> str:
-    return "x".join(map(str, image_shape))
+def _listed(labels: Sequence[str] | None) -> str:
+    return ", ".join(labels or [])
+
+
+def _size(image_shape: Sequence[int] | None) -> str:
+    return "x".join(map(str, image_shape or []))

@@ -1,5 +1,6 @@
 """The metrics of an evaluation, computed once from all of its logits."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -56,17 +57,25 @@ def multilabel_metrics(probabilities: Tensor, tags: Tensor, targets: Tensor) -> 
         exact_match: the share of images with no wrong decision (subset accuracy);
         f1_macro, f1_micro: F1 averaged over labels, and over all decisions together;
         map: mean average precision over labels; auroc: mean area under the ROC curve over labels;
+        A label that a mean isn't defined for (no positives; for auroc, no negatives; for F1, no positives and no
+        tags) is left out of it, so that a small set can score 1; if that leaves none, the mean is NaN.
         label_accuracy_of_no_tags: what predicting no tag at all would score, the floor of label_accuracy.
     """
     num_labels = targets.shape[1]
     decisions: dict[str, Any] = {"preds": tags.int(), "target": targets.int(), "num_labels": num_labels}
     rankings: dict[str, Any] = {"preds": probabilities, "target": targets.int(), "num_labels": num_labels}
+    positive, negative = targets.bool().any(dim=0), ~targets.bool().all(dim=0)  # (L,): has any
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No (positive|negative) samples")  # such labels are left out below
+        f1 = multilabel_f1_score(**decisions, average="none")  # (L,)
+        average_precision = torch.as_tensor(multilabel_average_precision(**rankings, average="none"))  # (L,)
+        auroc = torch.as_tensor(multilabel_auroc(**rankings, average="none"))  # (L,)
     return {
         "label_accuracy": multilabel_accuracy(**decisions, average="micro"),
         "exact_match": multilabel_exact_match(**decisions),
-        "f1_macro": multilabel_f1_score(**decisions, average="macro"),
+        "f1_macro": f1[positive | tags.any(dim=0)].mean(),
         "f1_micro": multilabel_f1_score(**decisions, average="micro"),
-        "map": torch.as_tensor(multilabel_average_precision(**rankings, average="macro")),
-        "auroc": torch.as_tensor(multilabel_auroc(**rankings, average="macro")),
+        "map": average_precision[positive].mean(),
+        "auroc": auroc[positive & negative].mean(),
         "label_accuracy_of_no_tags": 1 - targets.float().mean(),
     }

@@ -9,12 +9,13 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a path to write to, which takes the place of `path` once the block has ended without an error.
 
-    An earlier file at `path` stays untouched until then. Missing folders are made.
+    An earlier file at `path` stays untouched until then, or if nothing was written. Missing folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{path.name}")  # the same folder, hence the same disk; the same suffix
     try:
         yield partial
-        partial.replace(path)
+        if partial.exists():
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

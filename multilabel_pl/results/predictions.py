@@ -28,6 +28,9 @@ class PredictionWriter(BasePredictionWriter):
         output: Path of the table; must end in .csv.
         figure: Indices of the images to draw; none for no picture.
 
+    Attributes:
+        written: Whether the files have been written.
+
     Raises:
         InputError: If the ending is not .csv or there are too many images to draw; when predicting, if an index is not
             among the images.
@@ -39,6 +42,7 @@ class PredictionWriter(BasePredictionWriter):
             raise InputError(f"output must end in .csv, got {output}")
         if len(figure) > MAX_FIGURE_ROWS:
             raise InputError(f"figure takes at most {MAX_FIGURE_ROWS} images, got {len(figure)}")
+        self.written = False
         self.output = output
         self.picture = output.with_suffix(".png")
         self.figure = list(figure)
@@ -46,12 +50,16 @@ class PredictionWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the indices, and makes the folder, before any work is done."""
         assert trainer.predict_dataloaders is not None
-        self.images = trainer.predict_dataloaders.dataset
-        size = len(self.images)
+        loader = trainer.predict_dataloaders
+        self.images = loader.dataset
+        size = min(len(self.images), int(sum(trainer.num_predict_batches)) * loader.batch_sampler.batch_size)
         for index in self.figure:
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
         self.output.parent.mkdir(parents=True, exist_ok=True)
+        for path in (self.output, self.picture):
+            if path.is_dir():
+                raise InputError(f"{path} is a folder; name another output")
 
     def write_on_epoch_end(
         self,
@@ -60,15 +68,15 @@ class PredictionWriter(BasePredictionWriter):
         predictions: Sequence[PredictedBatch],
         batch_indices: Sequence[Any],
     ) -> None:
-        """Writes the table, then the picture."""
+        """Writes the table and the picture; if one fails, neither takes the place of an earlier one."""
         assert isinstance(pl_module, MultiLabelClassifier)
         assert pl_module.labels is not None
         everything = PredictedBatch(*(torch.cat(parts).cpu() for parts in zip(*predictions, strict=True)))
-        with replacing(self.output) as partial:
-            _write_table(everything, pl_module.labels, partial)
-        if self.figure:
-            with replacing(self.picture) as partial:
-                self._draw(everything, pl_module, partial)
+        with replacing(self.output) as table, replacing(self.picture) as picture:
+            _write_table(everything, pl_module.labels, table)
+            if self.figure:
+                self._draw(everything, pl_module, picture)
+        self.written = True
 
     def _draw(self, predictions: PredictedBatch, model: MultiLabelClassifier, path: Path) -> None:
         from multilabel_pl.results.figures import TaggedImage, prediction_figure  # matplotlib takes a while to import

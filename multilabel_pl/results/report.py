@@ -1,6 +1,7 @@
 """What `validate` and `test` leave behind: a table on the screen, and the same figures as JSON."""
 
 import json
+import math
 from pathlib import Path
 
 from multilabel_pl.results.files import replacing
@@ -18,6 +19,7 @@ def metrics_table(metrics: dict[str, float], stage: str) -> str:
 
 
 def write_metrics(metrics: dict[str, float], path: Path) -> None:
-    """Writes metrics as one flat JSON object, name to number."""
+    """Writes metrics as one flat JSON object, name to number; null for what isn't finite, which JSON can't say."""
+    plain = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     with replacing(path) as partial:
-        partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")

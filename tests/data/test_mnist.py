@@ -118,8 +118,24 @@ def test_other_sets_are_found_where_torchvision_lays_them(tmp_path: Path, place:
 def test_of_several_sets_one_must_be_named(tmp_path: Path) -> None:
     for name in ("FashionMNIST", "KMNIST"):
         write_set(tmp_path / name / "raw", digits=[1, 2])
-    with pytest.raises(InputError, match=r"several sets \(FashionMNIST, KMNIST\)"):
+    with pytest.raises(InputError, match=r"several sets; .*FashionMNIST.*KMNIST"):
         MNISTDataModule(data_dir=str(tmp_path)).setup("test")
+    MNISTDataModule(data_dir=str(tmp_path / "KMNIST")).setup("test")
+
+
+def test_images_and_labels_come_from_the_same_folder(tmp_path: Path) -> None:
+    for place, names in (("A", 0), ("B", 1)):
+        write_set(tmp_path / place / "raw", digits=[1, 2])
+        (tmp_path / place / "raw" / FILES["test"][names]).unlink()
+    with pytest.raises(InputError, match="holds no t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"):
+        MNISTDataModule(data_dir=str(tmp_path)).setup("test")
+
+
+def test_the_plain_file_counts_where_an_archive_lies_beside_it(tmp_path: Path) -> None:
+    write_set(tmp_path / "MNIST" / "raw", digits=[4, 5])
+    (tmp_path / "MNIST" / "raw" / f"{FILES['test'][0]}.gz").write_text("left over")
+    (tmp_path / "MNIST" / "raw" / f"{FILES['test'][0]}.bak").write_text("left over")
+    MNISTDataModule(data_dir=str(tmp_path)).setup("test")
 
 
 def damage(folder: Path, kind: str) -> None:
@@ -153,7 +169,7 @@ def damage(folder: Path, kind: str) -> None:
 
 
 DAMAGE = {
-    "missing": "holds no t10k-labels",
+    "missing": "holds no t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte",
     "truncated": "truncated or not in IDX format",
     "truncated header": "truncated or not in IDX format",
     "empty": "truncated or not in IDX format",

@@ -61,6 +61,7 @@ def test_thresholds_are_in_the_checkpoint(tmp_path: Path) -> None:
         ({"threshold": [0.5, 0.5]}, "threshold must be a number or 11 of them, got 2"),
         ({"head": "softmax", "labels": ["cat"]}, "softmax head needs at least 2 labels, got 1"),
         ({"labels": ["cat", "dog", "cat"]}, "labels must differ, got cat twice"),
+        ({"labels": LABELS, "image_shape": [1, 28, 1]}, "at least 2x2 pixels, got 28x1"),
         ({"image_shape": (1, 28, 1)}, "at least 2x2 pixels, got 28x1"),
     ],
     ids=str,
@@ -126,3 +127,23 @@ def test_training_repeats_itself() -> None:
         return list(model.parameters())
 
     assert all(torch.equal(first, second) for first, second in zip(weights(), weights(), strict=True))
+
+
+def test_an_interrupted_evaluation_leaves_nothing_behind() -> None:
+    data = MNISTDataModule()
+    data.setup("test")
+    model = MultiLabelClassifier(labels=LABELS, image_shape=SHAPE)
+    assert data.test_set is not None
+    model.validation_step((data.test_set.images[:100], data.test_set.targets[:100]), 0)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(limit_test_batches=1, enable_checkpointing=False, **quiet)  # type: ignore[arg-type]
+    for _ in range(2):
+        trainer.test(model, datamodule=data, verbose=False)
+        assert len(model.outputs.compute()[0]) == data.eval_batch_size
+
+
+def test_loaders_without_labels_need_a_model_that_has_them() -> None:
+    data = MNISTDataModule()
+    data.setup("fit")
+    with pytest.raises(InputError, match="needs labels and image_shape"):
+        quiet_trainer().fit(MultiLabelClassifier(), data.train_dataloader())

@@ -1,0 +1,76 @@
+"""What a user sees of Lightning on the console, and of mistakes: one line each."""
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from multilabel_pl.errors import InputError
+
+MISTAKE = 2  # the exit status
+
+NOISE = (
+    "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
+    "exists and is not empty",  # each logger and checkpoint says so of the run's folder, new though it is
+    "Total length of `list` across ranks is zero",  # training without validation was asked for
+    "callbacks used to create the checkpoint",  # an evaluation saves no checkpoints
+    "The dirpath has changed",  # a resumed run has a folder of its own
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+)
+
+
+def quiet_lightning() -> None:
+    """Sends Lightning's progress to standard output, and leaves out what says nothing here."""
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
+        for handler in logging.getLogger(name).handlers:
+            if type(handler) is logging.StreamHandler:  # Lightning's own
+                handler.stream = sys.stdout
+                handler.addFilter(_is_no_advertisement)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=f".*{message}")
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip: " not in record.getMessage()
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns a user's mistake into one line on standard error and exit status 2; a bug keeps its traceback."""
+    try:
+        yield
+    except ArgumentError as error:
+        _fail(_in_short(str(error)))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except MisconfigurationException as error:
+        _fail(str(error))
+    except ValueError as error:
+        # jsonargparse wraps what a data module, a logger or a callback says of its options in a ValueError.
+        mistake = error if isinstance(error, InputError) else error.__cause__
+        if not isinstance(mistake, InputError | ModuleNotFoundError):
+            raise
+        _fail(str(mistake))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(MISTAKE)
+
+
+def _in_short(message: str) -> str:
+    """Leaves out what jsonargparse says of types that only a developer knows."""
+    message = re.sub(r'Parser key "([^"]+)":', r"--\1:", message)
+    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
+    message = message.replace("Expected a typing.Literal", "Expected one of ")
+    message = message.replace("Does not validate against any of the Union subtypes", "")
+    noise = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg", "Expected a NoneType")
+    lines = [re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()]
+    short = "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")
+    return re.sub(r"--(\w+): Problem with given class_path '[^']+': --(\w+):", r"--\1.\2:", short)
