@@ -89,6 +89,7 @@ class CLI(LightningCLI):
         if path is None:
             return
         checkpoint = read_checkpoint(path)
+        print(f"using {path}")
         own = checkpoint["hyper_parameters"]
         _check_weights(checkpoint, path)
         parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
@@ -104,9 +105,7 @@ class CLI(LightningCLI):
         if ckpt_path is None and self.config.subcommand == "fit":
             return None
         name = str(ckpt_path or BEST)
-        path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
-        print(f"using {path}")
-        return path
+        return find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the trainer; only `fit` saves checkpoints and logs, in a folder that is made when all is well."""
@@ -152,7 +151,7 @@ class CLI(LightningCLI):
             return
         path = checkpoint_of(self.trainer.run_folder, BEST)
         if path is None:
-            print("\nnothing was trained: the run had reached its end already; raise --trainer.max_epochs")
+            print("\nnothing was trained: no epoch was left to do; raise --trainer.max_epochs")
             return
         print(f"\ntrained: {path}")
         print(f"test it: {shlex.join(['python', '-m', 'multilabel_pl', 'test', '--ckpt_path', str(path)])}")

@@ -70,6 +70,7 @@ def _in_short(message: str) -> str:
     message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
     message = message.replace("Expected a typing.Literal", "Expected one of ")
     message = message.replace("Does not validate against any of the Union subtypes", "")
+    message = message.replace("Expected a list", 'Expected a list, such as "[0, 9]"')
     noise = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg", "Expected a NoneType")
     lines = [re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()]
     short = "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")

@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,35 @@ def test_the_seed_decides_weights_and_order(workplace: Path) -> None:
     assert not torch.equal(first, other)
 
 
+def test_options_of_training_run_together(workplace: Path) -> None:
+    options = ["--model.lr_schedule", "one_cycle", "--model.weight_decay", "0.01", "--data.max_shift", "2"]
+    words = [*options, "--data.max_rotation", "10", "--model.compile", "true", "--trainer.precision", "bf16-mixed"]
+    main(["fit", *QUIET, *BRIEF, *words])
+    checkpoint = torch.load("runs/version_0/last.ckpt", weights_only=True)
+    [group] = checkpoint["optimizer_states"][0]["param_groups"]
+    assert group["weight_decay"] == 0.01
+    assert group["max_lr"] == 1e-3
+    [schedule] = checkpoint["lr_schedulers"]
+    assert (schedule["total_steps"], schedule["last_epoch"]) == (3, 3)
+    assert set(checkpoint["state_dict"]) == {
+        *(f"network.{layer}.{kind}" for layer in ("conv", "hidden", "scores") for kind in ("weight", "bias")),
+        "thresholds",
+    }  # compiling renames nothing
+    main(["test", *QUIET])
+
+
+def test_augmentation_changes_training_and_nothing_else(workplace: Path) -> None:
+    def loss(version: int, *words: str) -> tuple[float, float]:
+        main(["fit", *QUIET, *BRIEF, "--model.lr", "1e-30", *words])
+        with Path(f"runs/version_{version}/metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        return float(rows[0]["train_loss"]), float(rows[-1]["val_loss"])
+
+    plain, augmented = loss(0), loss(1, "--data.max_shift", "3")
+    assert plain[0] != augmented[0]
+    assert plain[1] == augmented[1]
+
+
 def test_a_run_that_is_at_its_end_says_so(
     run_folder: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,9 +281,13 @@ BAD_OPTIONS = {
     ("fit", "--model.lr", "fast"): "--model.lr: Expected a float",
     ("fit", "--model.lr", "-1"): "lr must be a positive number, got -1.0",
     ("fit", "--model.lr", "inf"): "inf",
+    ("fit", "--model.lr_schedule", "cosine"): "--model.lr_schedule: Expected one of ['constant', 'one_cycle']",
+    ("fit", "--model.weight_decay", "-1"): "weight_decay must be at least 0, got -1.0",
+    ("fit", "--data.max_shift", "-1"): "max_shift must be at least 0, got -1.0",
+    ("fit", "--data.max_rotation", "inf"): "inf",
     ("fit", "--model.threshold", "1.5"): "threshold must be in [0, 1], got 1.5",
     ("fit", "--model.threshold", "[0.5, 0.5]"): "threshold must be a number or 11 of them, got 2",
-    ("fit", "--model.image_shape", "[1, 28]"): "--model.image_shape",
+    ("fit", "--model.image_shape", "[1, 28]"): "the model's images are 1x28, but the data's are 1x28x28",
     ("fit", "--model.labels", "[a, b]"): "the model's labels are a, b, but the data's are 0, 1, 2",
     ("fit", "--model.image_shape", "[3, 32, 32]"): "the model's images are 3x32x32, but the data's are 1x28x28",
     ("fit", "--data", "NoSuchModule"): "NoSuchModule",
@@ -304,7 +338,7 @@ def test_another_models_checkpoint_is_refused(
 BAD_PREDICTIONS = {
     ("--figure", "10000"): "figure must name images in [0, 10000), got 10000",
     ("--figure", "[9, -1]"): "figure must name images in [0, 10000), got -1",
-    ("--figure", "nine"): "--figure",
+    ("--figure", "0,9"): 'Expected a list, such as "[0, 9]"',
     ("--figure", "1000", "--trainer.limit_predict_batches", "2"): "figure must name images in [0, 1000), got 1000",
     ("--trainer.limit_predict_batches", "0"): "there were no images to predict",
     ("--output", "predictions.txt"): "output must end in .csv, got predictions.txt",
@@ -326,10 +360,14 @@ def test_a_bad_prediction_harms_no_earlier_one(
 
 
 def test_a_mistake_is_one_line_with_no_traceback_in_a_process_of_its_own(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "multilabel_pl", "fit", "--data.val_size", "60000"]
-    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    result = run_alone(tmp_path, "fit", "--data.val_size", "60000")
     assert result.returncode == 2
-    assert result.stderr == "error: val_size must be in [0, 60000), got 60000\n"
+    assert result.stderr == "error: val_size must be in [0, 60000), got 60000: set --data.val_size\n"
+
+
+def run_alone(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "multilabel_pl", *words]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
 
 def test_a_bug_keeps_its_traceback(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,6 +407,9 @@ def test_a_checkpoint_knows_its_data(workplace: Path) -> None:
     main(["predict", *QUIET])
     path = Path("runs/version_0/predict/predictions.csv")
     assert len(path.read_text().splitlines()) == 21
+    (workplace / "deeper").mkdir()
+    with chdir("deeper"):
+        main(["predict", *QUIET, "--ckpt_path", "../runs/version_0/best.ckpt"])
     main(["predict", *QUIET, "--data.data_dir", str(ARCHIVES)])
     assert len(path.read_text().splitlines()) == 10_001
 

@@ -1,5 +1,6 @@
 """Labelled images, fetched a whole batch at a time, and the data module that serves them."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
@@ -8,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from multilabel_pl.data.augment import shift_and_rotate
 from multilabel_pl.data.order import EpochOrder
 from multilabel_pl.errors import InputError
 
@@ -59,13 +61,15 @@ class LabelledDataModule(LightningDataModule, ABC):
     Args:
         batch_size: Images in a training batch.
         eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
+        max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
+        max_rotation: Training images are rotated by up to so many degrees, either way.
 
     Attributes:
         labels: The names of the labels, in the order of the target columns.
         image_shape: Channels, height and width of every image; known after `setup`.
 
     Raises:
-        InputError: If a batch size is below 1.
+        InputError: If a batch size is below 1, or a shift or rotation below 0.
     """
 
     labels: list[str]
@@ -74,13 +78,20 @@ class LabelledDataModule(LightningDataModule, ABC):
     val_set: LabelledImages | None = None
     test_set: LabelledImages | None = None
 
-    def __init__(self, batch_size: int = 64, eval_batch_size: int = 500) -> None:
+    def __init__(
+        self, batch_size: int = 64, eval_batch_size: int = 500, max_shift: float = 0.0, max_rotation: float = 0.0
+    ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on
         self.hparams["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
             if size < 1:
                 raise InputError(f"{name} must be at least 1, got {size}")
+        for name, amount in {"max_shift": max_shift, "max_rotation": max_rotation}.items():
+            if not 0 <= amount < math.inf:
+                raise InputError(f"{name} must be at least 0, got {amount}")
+        self.max_shift = max_shift
+        self.max_rotation = max_rotation
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
 
@@ -104,6 +115,13 @@ class LabelledDataModule(LightningDataModule, ABC):
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augments the batches of training, on the device that they have reached."""
+        images, targets = batch
+        if self.trainer is not None and self.trainer.training and (self.max_shift > 0 or self.max_rotation > 0):
+            images = shift_and_rotate(images, self.max_shift, self.max_rotation)
+        return images, targets
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Serves the validation images in order; an empty list, Lightning's word for none, if there are none."""

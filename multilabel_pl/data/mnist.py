@@ -35,6 +35,8 @@ class MNISTDataModule(LabelledDataModule):
         split_seed: Seed of the split into training and validation images, and of nothing else.
         batch_size: Images in a training batch.
         eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
+        max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
+        max_rotation: Training images are rotated by up to so many degrees, either way.
 
     Raises:
         InputError: If a size or the seed is out of range, or (in `setup`) if the data can't be read.
@@ -49,13 +51,17 @@ class MNISTDataModule(LabelledDataModule):
         split_seed: int = 0,
         batch_size: int = 64,
         eval_batch_size: int = 500,
+        max_shift: float = 0.0,
+        max_rotation: float = 0.0,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size)
+        super().__init__(batch_size, eval_batch_size, max_shift, max_rotation)
         if val_size < 0:
             raise InputError(f"val_size must be at least 0, got {val_size}")
         if split_seed < 0:
             raise InputError(f"split_seed must be at least 0, got {split_seed}")
         self.folder = Path(data_dir) if data_dir is not None else ARCHIVES
+        if data_dir is not None:
+            self.hparams["data_dir"] = str(self.folder.resolve())  # a checkpoint may be used from another folder
         self.val_size = val_size
         self.split_seed = split_seed
 

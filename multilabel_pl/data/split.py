@@ -21,6 +21,6 @@ def split_indices(size: int, val_size: int, seed: int) -> tuple[Tensor, Tensor]:
         InputError: If `val_size` leaves no image to train on, or is negative.
     """
     if not 0 <= val_size < size:
-        raise InputError(f"val_size must be in [0, {size}), got {val_size}")
+        raise InputError(f"val_size must be in [0, {size}), got {val_size}: set --data.val_size")
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
     return order[val_size:].sort().values, order[:val_size].sort().values

@@ -4,20 +4,27 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.head import HEADS, HeadName
 from multilabel_pl.model.metrics import EpochOutputs, multilabel_metrics
 from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense
 
+LRSchedule = Literal["constant", "one_cycle"]
+
 KERAS_ADAM_EPSILON = 1e-7
+IMAGE_DIMENSIONS = 3
 PREDICT_BATCH_SIZE = 500
 
 
@@ -50,7 +57,10 @@ class MultiLabelClassifier(LightningModule):
             labels share one unit of probability.
         conv_data_format: `channels_first` reads an image as what it is; `channels_last` repeats what Keras made of the
             tutorial's array, a convolution over the rows with the columns as channels.
-        lr: Learning rate of Adam.
+        lr: Learning rate of Adam; with `one_cycle`, the highest.
+        lr_schedule: `constant`, or `one_cycle`: up for the first third of the training, then down to nothing.
+        weight_decay: Decoupled weight decay of Adam (AdamW).
+        compile: Whether to compile the network with torch.compile; it pays on GPUs.
         threshold: The probability from which a label is a tag: one number for all labels, or a list with one for each.
         labels: Names of the labels; taken from the data if not given.
         image_shape: Channels, height and width of the images; taken from the data if not given.
@@ -64,20 +74,27 @@ class MultiLabelClassifier(LightningModule):
         head: HeadName = "sigmoid",
         conv_data_format: ConvDataFormat = "channels_first",
         lr: float = 1e-3,
+        lr_schedule: LRSchedule = "constant",
+        weight_decay: float = 0.0,
+        compile: bool = False,  # noqa: A002, the name that users know
         threshold: float | list[float] = 0.5,
         labels: list[str] | None = None,
-        image_shape: tuple[int, int, int] | None = None,
+        image_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        for name, value, choices in (("head", head, HeadName), ("conv_data_format", conv_data_format, ConvDataFormat)):
-            if value not in get_args(choices):
-                raise InputError(f"{name} must be one of {', '.join(get_args(choices))}, got {value}")
+        _check_choice("head", head, get_args(HeadName))
+        _check_choice("conv_data_format", conv_data_format, get_args(ConvDataFormat))
+        _check_choice("lr_schedule", lr_schedule, get_args(LRSchedule))
         if not 0 < lr < math.inf:
             raise InputError(f"lr must be a positive number, got {lr}")
+        if not 0 <= weight_decay < math.inf:
+            raise InputError(f"weight_decay must be at least 0, got {weight_decay}")
         self.save_hyperparameters()
         self.head = HEADS[head]
         self.conv_data_format: ConvDataFormat = conv_data_format
         self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
         self.threshold = _checked_thresholds(threshold)
         self.labels = labels
         self.image_shape = image_shape
@@ -92,8 +109,10 @@ class MultiLabelClassifier(LightningModule):
             self.adopt(data.labels, data.image_shape)
         elif not self._is_built:
             raise InputError("a model needs labels and image_shape, or a data module to take them from")
+        if self.hparams["compile"]:
+            self.network.compile()  # in place, so that the weights keep their names in checkpoints
 
-    def adopt(self, labels: list[str], image_shape: tuple[int, int, int]) -> None:
+    def adopt(self, labels: Sequence[str], image_shape: Sequence[int]) -> None:
         """Builds the network for these labels and images; a model that was made for other ones refuses them.
 
         Args:
@@ -103,23 +122,23 @@ class MultiLabelClassifier(LightningModule):
         Raises:
             InputError: If the model has other labels or another shape, or can't be built for these.
         """
-        channels, height, width = image_shape  # a tuple, or what YAML makes of one
-        labels, image_shape = list(labels), (channels, height, width)
-        if self.labels not in (None, labels):
+        if self.labels is not None and list(self.labels) != list(labels):
             raise InputError(f"the model's labels are {_listed(self.labels)}, but the data's are {_listed(labels)}")
-        if self.image_shape is not None and tuple(self.image_shape) != image_shape:
+        if self.image_shape is not None and list(self.image_shape) != list(image_shape):
             raise InputError(
                 f"the model's images are {_size(self.image_shape)}, but the data's are {_size(image_shape)}"
             )
         if not self._is_built:
-            self._build(labels, image_shape)
+            self._build(list(labels), list(image_shape))
 
     @property
     def _is_built(self) -> bool:
         return hasattr(self, "network")
 
-    def _build(self, labels: list[str], image_shape: tuple[int, int, int]) -> None:
+    def _build(self, labels: list[str], image_shape: list[int]) -> None:
         """Makes the network and the thresholds, and records what they are for."""
+        if len(image_shape) != IMAGE_DIMENSIONS:
+            raise InputError(f"image_shape must be channels, height and width, got {_size(image_shape)}")
         if repeated := [label for label, count in Counter(labels).items() if count > 1]:
             raise InputError(f"labels must differ, got {repeated[0]} twice")
         if isinstance(self.threshold, list) and len(self.threshold) != len(labels):
@@ -128,7 +147,8 @@ class MultiLabelClassifier(LightningModule):
             raise InputError(f"the softmax head needs at least 2 labels, got {len(labels)}: use --model.head sigmoid")
         self.labels, self.image_shape = labels, image_shape
         self.hparams.update(labels=labels, image_shape=image_shape)
-        self.network = ConvPoolDense(image_shape, len(labels), self.conv_data_format)
+        channels, height, width = image_shape
+        self.network = ConvPoolDense((channels, height, width), len(labels), self.conv_data_format)
         self.thresholds: Tensor
         thresholds = torch.tensor(self.threshold, dtype=torch.float32).expand(len(labels))
         self.register_buffer("thresholds", thresholds.clone())
@@ -193,11 +213,12 @@ class MultiLabelClassifier(LightningModule):
         return PredictedBatch(probabilities, probabilities >= self.thresholds, targets)
 
     @torch.inference_mode()
-    def predict_images(self, images: Tensor) -> list[Prediction]:
+    def predict_images(self, images: Tensor | NDArray[np.uint8]) -> list[Prediction]:
         """Tags images.
 
         Args:
-            images: uint8, one image (C, H, W) or several (N, C, H, W), in the shape that the model was trained on.
+            images: A tensor or an array of uint8, one image (C, H, W) or several (N, C, H, W), in the shape that the
+                model was trained on.
 
         Returns:
             One prediction for each image.
@@ -207,11 +228,11 @@ class MultiLabelClassifier(LightningModule):
         """
         if self.labels is None:
             raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
-        if images.dtype != torch.uint8 or images.shape[-3:] != self.image_shape or images.ndim not in (3, 4):
-            raise InputError(
-                f"images must be uint8 (N, {', '.join(map(str, self.image_shape or ()))}), "
-                f"got {images.dtype} {tuple(images.shape)}"
-            )
+        images = torch.as_tensor(images)
+        shape = list(images.shape)
+        if images.dtype != torch.uint8 or shape[-IMAGE_DIMENSIONS:] != list(self.image_shape or []) or len(shape) > 4:
+            expected = ", ".join(map(str, self.image_shape or []))
+            raise InputError(f"images must be torch.uint8 (N, {expected}), got {images.dtype} {tuple(shape)}")
         batches = torch.split(images.reshape(-1, *images.shape[-3:]), PREDICT_BATCH_SIZE)
         probabilities = torch.cat([self(batch.to(self.device)).sigmoid() for batch in batches])  # (N, L)
         tags = probabilities >= self.thresholds
@@ -223,9 +244,22 @@ class MultiLabelClassifier(LightningModule):
             for row, row_tags in zip(probabilities.tolist(), tags.tolist(), strict=True)
         ]
 
-    def configure_optimizers(self) -> Optimizer:
-        """Returns Adam with Keras's epsilon."""
-        return Adam(self.parameters(), lr=self.lr, eps=KERAS_ADAM_EPSILON, fused=True)
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Returns Adam with Keras's epsilon and decoupled weight decay, and the schedule of its learning rate."""
+        # Without weight decay, AdamW is Adam.
+        optimizer = AdamW(
+            self.parameters(), lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True
+        )
+        if self.lr_schedule == "constant":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value}")
 
 
 def _checked_thresholds(threshold: float | list[float]) -> float | list[float]:

@@ -17,5 +17,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         if partial.exists():
             partial.replace(path)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         partial.unlink(missing_ok=True)

@@ -49,6 +49,8 @@ class PredictionWriter(BasePredictionWriter):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the indices, and makes the folder, before any work is done."""
+        if trainer.world_size > 1:
+            raise InputError(f"predict runs on one device, not {trainer.world_size}: add --trainer.devices 1")
         assert trainer.predict_dataloaders is not None
         loader = trainer.predict_dataloaders
         self.images = loader.dataset

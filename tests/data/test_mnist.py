@@ -90,7 +90,9 @@ def test_no_validation_on_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"val_size": -1}, {"split_seed": -1}, {"batch_size": 0}, {"eval_batch_size": 0}], ids=str
+    "options",
+    [{"val_size": -1}, {"split_seed": -1}, {"batch_size": 0}, {"eval_batch_size": 0}, {"max_shift": -1}],
+    ids=str,
 )
 def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
     [(name, value)] = options.items()
