@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 WHEEL := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint wheel reproduce clean
+.PHONY: help install train test lint wheel reproduce bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ wheel: $(INSTALLED)  ## build the wheel, and train a step with nothing else of t
 
 reproduce: $(INSTALLED)  ## train all four configurations and print the tutorial's figures beside ours
 	$(BIN)/python benchmarks/reproduce.py
+
+bench: $(INSTALLED)  ## measure the speed of training and evaluation against peers
+	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove what was built; runs/ stays
 	rm -rf .venv build dist

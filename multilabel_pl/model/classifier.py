@@ -60,7 +60,7 @@ class MultiLabelClassifier(LightningModule):
         lr: Learning rate of Adam; with `one_cycle`, the highest.
         lr_schedule: `constant`, or `one_cycle`: up for the first third of the training, then down to nothing.
         weight_decay: Decoupled weight decay of Adam (AdamW).
-        compile: Whether to compile the network with torch.compile; it pays on GPUs.
+        compile: Whether to train with torch.compile, which takes a while to start and pays on GPUs.
         threshold: The probability from which a label is a tag: one number for all labels, or a list with one for each.
         labels: Names of the labels; taken from the data if not given.
         image_shape: Channels, height and width of the images; taken from the data if not given.
@@ -109,7 +109,7 @@ class MultiLabelClassifier(LightningModule):
             self.adopt(data.labels, data.image_shape)
         elif not self._is_built:
             raise InputError("a model needs labels and image_shape, or a data module to take them from")
-        if self.hparams["compile"]:
+        if self.hparams["compile"] and stage == "fit":
             self.network.compile()  # in place, so that the weights keep their names in checkpoints
 
     def adopt(self, labels: Sequence[str], image_shape: Sequence[int]) -> None:
