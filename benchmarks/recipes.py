@@ -4,25 +4,14 @@ Trains configs/fast.yaml from three seeds and prints what `test` finds, as a Mar
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 
+from commands import fit_and_test
+
 CONFIG = Path(__file__).parent.parent / "configs" / "fast.yaml"
 METRICS = ("test_label_accuracy", "test_exact_match", "test_f1_macro")
-
-
-def train_and_test(seed: int, root: Path) -> list[float]:
-    """Runs `fit` and `test` as a user would, and returns METRICS."""
-    place = ["--trainer.default_root_dir", str(root / f"seed_{seed}")]
-    for command in (["fit", "--config", str(CONFIG), "--seed_everything", str(seed)], ["test"]):
-        subprocess.run([sys.executable, "-m", "multilabel_pl", *command, *place], check=True)
-    newest = max((root / f"seed_{seed}").glob("version_*/test/metrics.json"), key=lambda path: path.stat().st_mtime)
-    metrics = json.loads(newest.read_text())
-    return [metrics[name] for name in METRICS]
 
 
 def main() -> None:
@@ -30,11 +19,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--root", type=Path, default=Path("runs/recipes"), help="folder of the runs")
     root: Path = parser.parse_args().root
-    results = {seed: train_and_test(seed, root) for seed in range(3)}
+    results = {seed: fit_and_test(CONFIG, root / f"seed_{seed}", "--seed_everything", str(seed)) for seed in range(3)}
     print(f"\nconfigs/{CONFIG.name}, measured on {date.today():%Y-%m-%d} on {os.cpu_count()} CPU cores:\n")
     print("| seed | label accuracy | exact match | macro F1 |\n|---|---|---|---|")
-    for seed, values in results.items():
-        print(f"| {seed} | {' | '.join(f'{value:.4f}' for value in values)} |")
+    for seed, metrics in results.items():
+        print(f"| {seed} | {' | '.join(f'{metrics[name]:.4f}' for name in METRICS)} |")
 
 
 if __name__ == "__main__":

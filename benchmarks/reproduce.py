@@ -5,14 +5,12 @@ Markdown table beside what the tutorial published.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 
 import torch
+from commands import fit_and_test
 
 from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
@@ -29,16 +27,10 @@ NAMES = {
 }
 
 
-def train_and_test(config: str, root: Path) -> dict[str, float]:
-    """Runs `fit` and `test` as a user would; returns the metrics that `test` wrote, and the exact match at LOW_CUT."""
-    folder = root / config
-    for command in (["fit", "--config", str(CONFIGS / f"{config}.yaml")], ["test"]):
-        words = [sys.executable, "-m", "multilabel_pl", *command, "--trainer.default_root_dir", str(folder)]
-        subprocess.run(words, check=True)
-    newest = max(folder.glob("version_*/test/metrics.json"), key=lambda path: path.stat().st_mtime)
-    metrics: dict[str, float] = json.loads(newest.read_text())
-    checkpoint = find_checkpoint(folder, "best")
-    return {**metrics, "exact_match_at_low_cut": exact_match(checkpoint, LOW_CUT)}
+def measure(config: str, root: Path) -> dict[str, float]:
+    """Trains and tests a configuration; returns the metrics of `test`, and the exact match at LOW_CUT."""
+    metrics = fit_and_test(CONFIGS / f"{config}.yaml", root / config)
+    return {**metrics, "exact_match_at_low_cut": exact_match(find_checkpoint(root / config, "best"), LOW_CUT)}
 
 
 def exact_match(checkpoint: Path, threshold: float) -> float:
@@ -64,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--root", type=Path, default=Path("runs/reproduce"), help="folder of the runs")
     root: Path = parser.parse_args().root
-    results = {config: train_and_test(config, root) for config in NAMES}
+    results = {config: measure(config, root) for config in NAMES}
     print(f"\nMeasured on {date.today():%Y-%m-%d} on {os.cpu_count()} CPU cores, seed 0:\n")
     columns = ["published loss", "published accuracy", "loss", "label accuracy", "exact match"]
     print(" | ".join(["| head and network", *columns, f"exact match at a cut of {LOW_CUT} |"]))

@@ -47,6 +47,9 @@ def multilabel_metrics(probabilities: Tensor, tags: Tensor, targets: Tensor) -> 
     torchmetrics knows one threshold for all labels, and takes whatever lies outside [0, 1] for logits, so it is given
     tags where it would cut, and float32 probabilities where it would rank.
 
+    A label that a mean over labels isn't defined for (no positives; for auroc, no negatives; for F1, no positives and
+    no tags) is left out of it, so that a small set can score 1; if that leaves none, the mean is NaN.
+
     Args:
         probabilities: float32 (N, L).
         tags: bool (N, L), the probabilities at or above their thresholds.
@@ -57,8 +60,6 @@ def multilabel_metrics(probabilities: Tensor, tags: Tensor, targets: Tensor) -> 
         exact_match: the share of images with no wrong decision (subset accuracy);
         f1_macro, f1_micro: F1 averaged over labels, and over all decisions together;
         map: mean average precision over labels; auroc: mean area under the ROC curve over labels;
-        A label that a mean isn't defined for (no positives; for auroc, no negatives; for F1, no positives and no
-        tags) is left out of it, so that a small set can score 1; if that leaves none, the mean is NaN.
         label_accuracy_of_no_tags: what predicting no tag at all would score, the floor of label_accuracy.
     """
     num_labels = targets.shape[1]
