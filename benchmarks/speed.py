@@ -29,12 +29,13 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from multilabel_pl.cli import CLI
 from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, MNISTDataModule, digit_targets, read_digits
+from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.model.classifier import KERAS_ADAM_EPSILON, MultiLabelClassifier
 from multilabel_pl.model.metrics import multilabel_metrics
 from multilabel_pl.model.network import ConvPoolDense
 from multilabel_pl.trainer import Trainer
 
-IMAGES, BATCH, EVAL_BATCH = 60_000, 64, 500
+IMAGES, BATCH, EVAL_BATCH = 60_000, 64, 250
 SHAPE = (1, 28, 28)
 # Floating-point operations of one image, forward and backward, two to a multiply-add. A layer takes as many for the
 # gradient of its weights as for its output, and again for the gradient of its input, which the convolution has no use
@@ -47,6 +48,7 @@ Gate = Callable[[], None]  # called before each turn: waits until it is this con
 
 def floor(gate: Gate, size: int = IMAGES, batch: int = BATCH) -> None:
     """A loop over the same network, data and optimizer, with nothing in it but the work."""
+    keep_freed_memory()
     data = read_digits(ARCHIVES, "train")
     network = ConvPoolDense(SHAPE, len(LABELS))
     optimizer = torch.optim.Adam(network.parameters(), eps=KERAS_ADAM_EPSILON, fused=True)
@@ -69,6 +71,7 @@ def ours(gate: Gate, size: int = IMAGES, batch: int = BATCH) -> None:
 
     options = {"data.val_size": 0, "data.batch_size": batch, "trainer.limit_train_batches": -(-size // batch)}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    keep_freed_memory()  # as the program does
     GatedCLI(["fit", *words, "--trainer.max_epochs", "1000"])
 
 

@@ -18,6 +18,7 @@ from multilabel_pl.console import one_line_errors, quiet_lightning
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.errors import InputError
+from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.runs import (
     BEST,
@@ -209,6 +210,7 @@ def main(args: ArgsType = None) -> None:
     Raises:
         SystemExit: With status 2 after a user's mistake, which is told in one line on standard error.
     """
+    keep_freed_memory()
     quiet_lightning()
     with one_line_errors():
         CLI(args)

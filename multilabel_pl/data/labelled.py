@@ -79,7 +79,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     test_set: LabelledImages | None = None
 
     def __init__(
-        self, batch_size: int = 64, eval_batch_size: int = 500, max_shift: float = 0.0, max_rotation: float = 0.0
+        self, batch_size: int = 64, eval_batch_size: int = 250, max_shift: float = 0.0, max_rotation: float = 0.0
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on

@@ -50,7 +50,7 @@ class MNISTDataModule(LabelledDataModule):
         val_size: int = 5000,
         split_seed: int = 0,
         batch_size: int = 64,
-        eval_batch_size: int = 500,
+        eval_batch_size: int = 250,
         max_shift: float = 0.0,
         max_rotation: float = 0.0,
     ) -> None:

@@ -25,7 +25,7 @@ LRSchedule = Literal["constant", "one_cycle"]
 
 KERAS_ADAM_EPSILON = 1e-7
 IMAGE_DIMENSIONS = 3
-PREDICT_BATCH_SIZE = 500
+PREDICT_BATCH_SIZE = 250
 
 
 @dataclass(frozen=True)
