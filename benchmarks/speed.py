@@ -5,7 +5,6 @@ first one that isn't counted. What is printed are medians and ratios of one run,
 """
 
 import argparse
-import multiprocessing
 import os
 import platform
 import statistics
@@ -13,52 +12,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import chdir, redirect_stdout
 from datetime import date
+from functools import partial
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
-import torch.nn.functional as F
-from lightning import pytorch as pl
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from peers import (
+    BATCH,
+    TurnTaker,
+    bare_evaluation,
+    bare_prediction,
+    floor,
+    keras,
+    textbook_lightning,
+    textbook_loop,
+)
+from turns import Contender, Gate, take_turns
 
 from multilabel_pl.cli import CLI
-from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, MNISTDataModule, digit_targets, read_digits
+from multilabel_pl.data.mnist import LABELS, MNISTDataModule
 from multilabel_pl.memory import keep_freed_memory
-from multilabel_pl.model.classifier import KERAS_ADAM_EPSILON, MultiLabelClassifier
-from multilabel_pl.model.metrics import multilabel_metrics
-from multilabel_pl.model.network import ConvPoolDense
+from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.trainer import Trainer
 
-IMAGES, BATCH, EVAL_BATCH = 60_000, 64, 250
-SHAPE = (1, 28, 28)
+IMAGES = 60_000
 # Floating-point operations of one image, forward and backward, two to a multiply-add. A layer takes as many for the
 # gradient of its weights as for its output, and again for the gradient of its input, which the convolution has no use
 # for: twice 9 * 32 weights at 28 * 28 positions, and three times the weights of the dense layers.
 MFLOP_PER_IMAGE = 2 * (2 * 9 * 32 * 28 * 28 + 3 * (32 * 14 * 14 * 256 + 256 * len(LABELS))) / 1e6
-
-Contenders = dict[str, tuple[Callable[..., None], dict[str, Any]]]  # by name: a function, and its options
-Gate = Callable[[], None]  # called before each turn: waits until it is this contender's
-
-
-def floor(gate: Gate, size: int = IMAGES, batch: int = BATCH) -> None:
-    """A loop over the same network, data and optimizer, with nothing in it but the work."""
-    keep_freed_memory()
-    data = read_digits(ARCHIVES, "train")
-    network = ConvPoolDense(SHAPE, len(LABELS))
-    optimizer = torch.optim.Adam(network.parameters(), eps=KERAS_ADAM_EPSILON, fused=True)
-    while True:
-        gate()
-        for rows in torch.split(torch.randperm(IMAGES)[:size], batch):
-            loss = F.binary_cross_entropy_with_logits(network(data.images[rows]), data.targets[rows])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
 
 
 def ours(gate: Gate, size: int = IMAGES, batch: int = BATCH) -> None:
@@ -75,96 +58,9 @@ def ours(gate: Gate, size: int = IMAGES, batch: int = BATCH) -> None:
     GatedCLI(["fit", *words, "--trainer.max_epochs", "1000"])
 
 
-class TurnTaker(pl.Callback):
-    """Waits for its turn before every epoch."""
-
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Waits."""
-        self.gate()
-
-
-def textbook_network() -> nn.Sequential:
-    """The tutorial's network as PyTorch's own tutorials write one."""
-    dense = [nn.Flatten(), nn.Linear(32 * 14 * 14, 256), nn.ReLU(), nn.Linear(256, len(LABELS))]
-    return nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), *dense)
-
-
-def textbook_loop(gate: Gate) -> None:
-    """PyTorch's textbook loop: tensors in memory, a TensorDataset, a DataLoader, default Adam."""
-    data = read_digits(ARCHIVES, "train")
-    loader = DataLoader(TensorDataset(data.images / 255, data.targets), batch_size=BATCH, shuffle=True)
-    network = textbook_network()
-    optimizer = torch.optim.Adam(network.parameters())
-    while True:
-        gate()
-        for images, targets in loader:
-            loss = F.binary_cross_entropy_with_logits(network(images), targets)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-
-
-class TextbookModule(pl.LightningModule):
-    """A LightningModule as Lightning's introduction writes one: it logs the loss of every step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = textbook_network()
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Returns and logs the loss."""
-        images, targets = batch
-        loss = F.binary_cross_entropy_with_logits(self.network(images), targets)
-        self.log("train_loss", loss, prog_bar=True)
-        return loss
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Returns the default Adam."""
-        return torch.optim.Adam(self.parameters(), lr=1e-3)
-
-
-def textbook_lightning(gate: Gate) -> None:
-    """Lightning's textbook recipe: torchvision's MNIST with ToTensor, and a DataLoader of single items."""
-    from torchvision.datasets import MNIST
-    from torchvision.transforms import ToTensor
-
-    raw = Path("MNIST/raw")
-    raw.mkdir(parents=True)
-    for name in (name for names in FILES.values() for name in names):
-        subprocess.run(["gunzip", "-c", ARCHIVES / f"{name}.gz"], stdout=(raw / name).open("wb"), check=True)
-    targets = digit_targets(torch.arange(10))
-    data: Dataset[Any] = MNIST(".", transform=ToTensor(), target_transform=lambda digit: targets[digit])
-    loader = DataLoader(data, batch_size=BATCH, shuffle=True)
-    pl.Trainer(max_epochs=1000, callbacks=[TurnTaker(gate)]).fit(TextbookModule(), loader)
-
-
-def bare_evaluation(gate: Gate) -> None:
-    """The forward passes over the 10,000 test images, and the metrics."""
-    data = read_digits(ARCHIVES, "test")
-    network = ConvPoolDense(SHAPE, len(LABELS))
-    while True:
-        gate()
-        with torch.inference_mode():
-            logits = torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)])
-            F.binary_cross_entropy_with_logits(logits, data.targets)
-            multilabel_metrics(logits.sigmoid(), logits >= 0, data.targets)
-
-
-def bare_prediction(gate: Gate) -> None:
-    """The forward passes over the 10,000 test images."""
-    data = read_digits(ARCHIVES, "test")
-    network = ConvPoolDense(SHAPE, len(LABELS))
-    while True:
-        gate()
-        with torch.inference_mode():
-            torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)]).sigmoid()
-
-
-def evaluation(gate: Gate, command: str = "test") -> None:
+def evaluation(gate: Gate, command: str) -> None:
     """`validate`, `test` or `predict` over 10,000 images, after the start of the program."""
+    keep_freed_memory()
     data = MNISTDataModule(val_size=10_000)
     trainer = Trainer(logger=False, enable_checkpointing=False)
     model = MultiLabelClassifier()
@@ -172,39 +68,6 @@ def evaluation(gate: Gate, command: str = "test") -> None:
     while True:
         gate()
         getattr(trainer, command)(model, datamodule=data, **extra)
-
-
-def _work(contender: Callable[..., None], options: dict[str, Any], pipe: Connection) -> None:
-    """What a contender's process does: it says that it is ready, and waits for a word, before each turn."""
-
-    def gate() -> None:
-        pipe.send("ready")
-        if pipe.recv() == "stop":
-            os._exit(0)
-
-    with TemporaryDirectory() as folder, chdir(folder), Path("log.txt").open("w") as log, redirect_stdout(log):
-        sys.argv = sys.argv[:1]
-        contender(gate, **options)
-
-
-def take_turns(contenders: Contenders, rounds: int) -> dict[str, float]:
-    """Runs contenders in turns and returns the median seconds of each one's turn."""
-    context = multiprocessing.get_context("spawn")
-    pipes: dict[str, Connection] = {}
-    for name, (contender, options) in contenders.items():
-        pipes[name], theirs = context.Pipe()
-        context.Process(target=_work, args=(contender, options, theirs), daemon=True).start()
-        pipes[name].recv()  # it has prepared itself
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(1 + rounds):
-        for name, pipe in pipes.items():
-            start = time.perf_counter()
-            pipe.send("go")
-            pipe.recv()
-            seconds[name].append(time.perf_counter() - start)
-    for pipe in pipes.values():
-        pipe.send("stop")
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def sgemm_gflops(size: int = 2048, repeats: int = 15) -> float:
@@ -241,37 +104,46 @@ def table(title: str, seconds: dict[str, float], base: str, unit: str = "s") -> 
         print(f"| {name} | {value:.2f} | {value / seconds[base]:.2f} |", flush=True)
 
 
-def measure_training(rounds: int) -> None:
+def measure_training(rounds: int, keras_python: Path | None) -> None:
     """Prints seconds an epoch of 60,000 images, and how much of the processor's rate the floor reaches."""
-    contenders: Contenders = {
-        "floor": (floor, {}),
-        "`fit`": (ours, {}),
-        "textbook PyTorch loop": (textbook_loop, {}),
-        "textbook Lightning": (textbook_lightning, {}),
+    contenders: dict[str, Contender] = {
+        "`fit`": ours,
+        "bare loop, the floor": floor,
+        "textbook PyTorch loop": textbook_loop,
+        "textbook Lightning": textbook_lightning,
     }
+    if keras_python is not None:
+        contenders["Keras"] = partial(keras, python=keras_python.absolute())
     rates = [sgemm_gflops()]
     seconds = take_turns(contenders, rounds)
     rates.append(sgemm_gflops())
-    table("an epoch of 60,000 images, batch 64", seconds, base="floor")
-    achieved = MFLOP_PER_IMAGE * IMAGES / seconds["floor"] / 1e3
+    table("an epoch of 60,000 images, batch 64", seconds, base="`fit`")
+    achieved = MFLOP_PER_IMAGE * IMAGES / seconds["bare loop, the floor"] / 1e3
     print(f"\nThe floor computes at {achieved:.0f} GFLOP/s ({MFLOP_PER_IMAGE:.2f} MFLOP an image), ", end="")
     print(f"{achieved / max(rates):.0%} of the {max(rates):.0f} GFLOP/s of a large float32 matrix product.")
 
 
 def measure_growth(rounds: int) -> None:
     """Prints seconds an epoch for several sizes of the set and of the batch."""
-    sizes: Contenders = {f"{size:,} images, batch {BATCH}": (ours, {"size": size}) for size in (15_000, 30_000)}
-    batches: Contenders = {f"60,000 images, batch {batch}": (ours, {"batch": batch}) for batch in (BATCH, 256, 1024)}
-    table("an epoch of `fit`", take_turns({**sizes, **batches}, rounds), base="60,000 images, batch 64")
+    whole = f"{IMAGES:,} images, batch {BATCH}"
+    contenders: dict[str, Contender] = {whole: ours}
+    for size in (15_000, 30_000):
+        contenders[f"{size:,} images, batch {BATCH}"] = partial(ours, size=size)
+    for batch in (256, 1024):
+        contenders[f"{IMAGES:,} images, batch {batch}"] = partial(ours, batch=batch)
+    table("an epoch of `fit`", take_turns(contenders, rounds), base=whole)
 
 
 def measure_evaluation(rounds: int) -> None:
     """Prints seconds over 10,000 images."""
-    commands: Contenders = {
-        f"`{command}`": (evaluation, {"command": command}) for command in ("validate", "test", "predict")
+    contenders: dict[str, Contender] = {
+        "forward passes and metrics": bare_evaluation,
+        "`validate`": partial(evaluation, command="validate"),
+        "`test`": partial(evaluation, command="test"),
+        "forward passes": bare_prediction,
+        "`predict`": partial(evaluation, command="predict"),
     }
-    bare: Contenders = {"forward passes and metrics": (bare_evaluation, {}), "forward passes": (bare_prediction, {})}
-    table("10,000 images", take_turns({**bare, **commands}, rounds), base="forward passes and metrics")
+    table("10,000 images", take_turns(contenders, rounds), base="forward passes and metrics")
 
 
 def measure_memory() -> None:
@@ -310,14 +182,15 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=["training", "growth", "evaluation", "memory", "start"], help="one part alone"
     )
+    parser.add_argument("--keras-python", type=Path, help="a Python that has Keras, to measure it as well")
     options = parser.parse_args()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "torchmetrics"))
     print(
         f"{date.today():%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}", flush=True
     )
     parts: dict[str, Callable[[], None]] = {
-        "training": lambda: measure_training(options.rounds),
-        "growth": lambda: measure_growth(1),
+        "training": lambda: measure_training(options.rounds, options.keras_python),
+        "growth": lambda: measure_growth(options.rounds),
         "evaluation": lambda: measure_evaluation(2 * options.rounds + 1),
         "memory": measure_memory,
         "start": lambda: measure_start(options.rounds),

@@ -1,0 +1,142 @@
+"""What `fit` and the evaluating commands are measured against.
+
+The floors do the same work with nothing around it; the others are written as their own documentation shows it.
+"""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning import pytorch as pl
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+from turns import READY, Gate
+
+from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, read_digits
+from multilabel_pl.memory import keep_freed_memory
+from multilabel_pl.model.classifier import KERAS_ADAM_EPSILON
+from multilabel_pl.model.metrics import multilabel_metrics
+from multilabel_pl.model.network import ConvPoolDense
+
+BATCH, EVAL_BATCH = 64, 250
+SHAPE = (1, 28, 28)
+KERAS = Path(__file__).with_name("keras_peer.py")
+
+
+def floor(gate: Gate) -> None:
+    """A loop over the same network, data and optimizer, with nothing in it but the work."""
+    keep_freed_memory()
+    data = read_digits(ARCHIVES, "train")
+    network = ConvPoolDense(SHAPE, len(LABELS))
+    optimizer = torch.optim.Adam(network.parameters(), eps=KERAS_ADAM_EPSILON, fused=True)
+    while True:
+        gate()
+        for rows in torch.split(torch.randperm(len(data)), BATCH):
+            loss = F.binary_cross_entropy_with_logits(network(data.images[rows]), data.targets[rows])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+
+class TurnTaker(pl.Callback):
+    """Waits for its turn before every epoch."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Waits."""
+        self.gate()
+
+
+def textbook_network() -> nn.Sequential:
+    """The tutorial's network as PyTorch's own tutorials write one."""
+    dense = [nn.Flatten(), nn.Linear(32 * 14 * 14, 256), nn.ReLU(), nn.Linear(256, len(LABELS))]
+    return nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), *dense)
+
+
+def textbook_loop(gate: Gate) -> None:
+    """PyTorch's textbook loop: tensors in memory, a TensorDataset, a DataLoader, default Adam."""
+    data = read_digits(ARCHIVES, "train")
+    loader = DataLoader(TensorDataset(data.images / 255, data.targets), batch_size=BATCH, shuffle=True)
+    network = textbook_network()
+    optimizer = torch.optim.Adam(network.parameters())
+    while True:
+        gate()
+        for images, targets in loader:
+            loss = F.binary_cross_entropy_with_logits(network(images), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+
+class TextbookModule(pl.LightningModule):
+    """A LightningModule as Lightning's introduction writes one: it logs the loss of every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = textbook_network()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Returns and logs the loss."""
+        images, targets = batch
+        loss = F.binary_cross_entropy_with_logits(self.network(images), targets)
+        self.log("train_loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Returns the default Adam."""
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def textbook_lightning(gate: Gate) -> None:
+    """Lightning's textbook recipe: torchvision's MNIST with ToTensor, and a DataLoader of single items."""
+    from torchvision.datasets import MNIST
+    from torchvision.transforms import ToTensor
+
+    raw = Path("MNIST/raw")
+    raw.mkdir(parents=True)
+    for name in (name for names in FILES.values() for name in names):
+        subprocess.run(["gunzip", "-c", ARCHIVES / f"{name}.gz"], stdout=(raw / name).open("wb"), check=True)
+    targets = digit_targets(torch.arange(10))
+    data: Dataset[Any] = MNIST(".", transform=ToTensor(), target_transform=lambda digit: targets[digit])
+    loader = DataLoader(data, batch_size=BATCH, shuffle=True)
+    pl.Trainer(max_epochs=1000, callbacks=[TurnTaker(gate)]).fit(TextbookModule(), loader)
+
+
+def keras(gate: Gate, python: Path) -> None:
+    """Keras's loop, by a Python of its own that has Keras."""
+    command = [python, KERAS, ARCHIVES]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as peer:
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        while peer.stdout.readline().strip() == READY:
+            gate()
+            peer.stdin.write("go\n")
+    raise RuntimeError(f"{KERAS.name} ended: {Path('log.txt').read_text()}")
+
+
+def bare_evaluation(gate: Gate) -> None:
+    """The forward passes over the 10,000 test images, and the metrics."""
+    keep_freed_memory()
+    data = read_digits(ARCHIVES, "test")
+    network = ConvPoolDense(SHAPE, len(LABELS))
+    while True:
+        gate()
+        with torch.inference_mode():
+            logits = torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)])
+            F.binary_cross_entropy_with_logits(logits, data.targets)
+            multilabel_metrics(logits.sigmoid(), logits >= 0, data.targets)
+
+
+def bare_prediction(gate: Gate) -> None:
+    """The forward passes over the 10,000 test images."""
+    keep_freed_memory()
+    data = read_digits(ARCHIVES, "test")
+    network = ConvPoolDense(SHAPE, len(LABELS))
+    while True:
+        gate()
+        with torch.inference_mode():
+            torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)]).sigmoid()
