@@ -1,7 +1,7 @@
 """The tutorial's intended network in Keras, as Keras's own examples write one; `speed.py --keras-python` runs it.
 
 It needs keras and a backend, and nothing of this project. `keras_peer.py FOLDER` reads MNIST's archives in the folder,
-says "ready" before every epoch, and waits for a line.
+says "ready" before every epoch and waits for a line; it ends with its input.
 """
 
 import gzip
@@ -42,7 +42,8 @@ def main() -> None:
 
     def wait(epoch: int, logs: dict[str, float] | None) -> None:
         print("ready", file=pipe, flush=True)
-        sys.stdin.readline()
+        if not sys.stdin.readline():
+            sys.exit()
 
     with redirect_stdout(sys.stderr):  # the progress bar
         model.fit(images, targets, batch_size=64, epochs=1000, callbacks=[keras.callbacks.LambdaCallback(wait)])

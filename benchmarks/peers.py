@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lightning import pytorch as pl
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from turns import READY, Gate
+from turns import GO, READY, Gate
 
 from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, read_digits
 from multilabel_pl.memory import keep_freed_memory
@@ -114,7 +114,7 @@ def keras(gate: Gate, python: Path) -> None:
         assert peer.stdout is not None
         while peer.stdout.readline().strip() == READY:
             gate()
-            peer.stdin.write("go\n")
+            peer.stdin.write(f"{GO}\n")
     raise RuntimeError(f"{KERAS.name} ended: {Path('log.txt').read_text()}")
 
 

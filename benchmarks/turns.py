@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 Gate = Callable[[], None]  # a contender calls it before each of its turns; it returns when the turn has come
 Contender = Callable[[Gate], None]
 
-READY = "ready"
+READY, GO, STOP = "ready", "go", "stop"
 
 
 def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, float]:
@@ -32,11 +33,12 @@ def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, float
         for _ in range(1 + rounds):
             for name, pipe in pipes.items():
                 start = time.perf_counter()
-                pipe.send("go")
+                pipe.send(GO)
                 _wait(pipe)
                 seconds[name].append(time.perf_counter() - start)
+        for pipe in pipes.values():
+            pipe.send(STOP)
         for process in multiprocessing.active_children():
-            process.terminate()
             process.join()
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
@@ -62,7 +64,8 @@ def _work(contender: Contender, folder: Path, pipe: Connection) -> None:
 
     def gate() -> None:
         pipe.send(READY)
-        pipe.recv()
+        if pipe.recv() == STOP:
+            sys.exit()
 
     os.chdir(folder)
     log = os.open("log.txt", os.O_WRONLY | os.O_CREAT)
