@@ -128,7 +128,7 @@ def bare_evaluation(gate: Gate) -> None:
         with torch.inference_mode():
             logits = torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)])
             F.binary_cross_entropy_with_logits(logits, data.targets)
-            multilabel_metrics(logits.sigmoid(), logits >= 0, data.targets)
+            multilabel_metrics(logits.sigmoid(), torch.tensor(0.5), data.targets)
 
 
 def bare_prediction(gate: Gate) -> None:

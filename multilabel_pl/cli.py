@@ -47,6 +47,7 @@ class CLI(LightningCLI):
     """
 
     trainer: Trainer
+    new_threshold: float | list[float] | str | None = None  # what `validate` writes into its output
 
     def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
@@ -99,7 +100,15 @@ class CLI(LightningCLI):
             parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
         super().parse_arguments(parser, args)
         self.config[subcommand].ckpt_path = str(path)
+        if options.get("output") and subcommand == "validate":
+            self.new_threshold = self.config.validate.model.threshold
+            own = {**own, "threshold": self.new_threshold}
         _notice_ignored(self.config[subcommand].model, own, path)
+
+    def before_instantiate_classes(self) -> None:
+        """Keeps a threshold that was asked for from giving way to the checkpoint's."""
+        if self.new_threshold is not None:
+            self.config.validate.model.threshold = self.new_threshold
 
     def _checkpoint_path(self, ckpt_path: str | Path | None, root: Path) -> Path | None:
         """Finds the file that --ckpt_path means; commands that evaluate take the best one if it isn't given."""

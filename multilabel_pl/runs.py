@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.results.files import replacing
 
 BEST, LAST = "best", "last"
 RECORDED = ("head", "labels", "image_shape")  # hyperparameters without which a checkpoint can't be used
@@ -100,3 +102,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(own, dict) or not all(own.get(name) for name in RECORDED) or "state_dict" not in checkpoint:
         raise InputError(f"{path} is not a checkpoint of multilabel_pl: it names no labels and image shape")
     return checkpoint
+
+
+def write_with_thresholds(
+    checkpoint: Path, output: Path, thresholds: Tensor, threshold: float | list[float] | str
+) -> None:
+    """Writes a checkpoint as another one that has other thresholds.
+
+    Args:
+        checkpoint: The file to read; it stays as it is, unless it is the output as well.
+        output: The file to write.
+        thresholds: float (L,).
+        threshold: How they were set, the model's option.
+    """
+    content = read_checkpoint(checkpoint)
+    content["state_dict"]["thresholds"] = thresholds
+    content["hyper_parameters"]["threshold"] = threshold
+    with replacing(output) as partial:
+        torch.save(content, partial)

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.results.predictions import PredictionWriter
-from multilabel_pl.results.report import metrics_table, write_metrics
+from multilabel_pl.results.report import Evaluation, report, write_metrics, write_report
+from multilabel_pl.runs import write_with_thresholds
 
 
 class Trainer(pl.Trainer):
@@ -18,16 +20,42 @@ class Trainer(pl.Trainer):
     fast_dev_run: int | bool
     run_folder: Path | None = None  # where `fit` on the command line leaves its files
 
-    def validate(self, *args: Any, verbose: bool = True, **kwargs: Any) -> Any:
-        """Measure a checkpoint on the validation images.
+    def validate(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        *args: Any,
+        output: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Measure a checkpoint on the validation images; with an output, set its thresholds anew.
 
         Args:
-            *args: As in Lightning's Trainer.
+            model: As in Lightning's Trainer.
+            dataloaders: As in Lightning's Trainer.
+            ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
             verbose: Whether to print the metrics.
+            *args: As in Lightning's Trainer.
+            output: A checkpoint to write: the same one, but with thresholds set as `--model.threshold` says.
             **kwargs: As in Lightning's Trainer.
         """
-        kwargs["verbose"] = False
-        results = super().validate(*args, **kwargs)
+        if output is None:
+            results = super().validate(model, dataloaders, ckpt_path, False, *args, **kwargs)
+            self._report("val", "validate", verbose)
+            return results
+        if ckpt_path is None:
+            raise InputError("validate needs a checkpoint to write an output: add ckpt_path")
+        if Path(output).suffix != ".ckpt" or Path(output).is_dir():
+            raise InputError(f"output must be a file ending in .ckpt, got {output}")
+        module = model or self.lightning_module
+        assert isinstance(module, MultiLabelClassifier)
+        module.relearn = True
+        results = super().validate(module, dataloaders, ckpt_path, False, *args, **kwargs)
+        if self.is_global_zero:
+            write_with_thresholds(Path(ckpt_path), Path(output), module.thresholds.cpu(), module.threshold)
+            self.ckpt_path = output
         self._report("val", "validate", verbose)
         return results
 
@@ -78,16 +106,24 @@ class Trainer(pl.Trainer):
             print(f"\nwritten to {writer.output}" + (f", drawn in {writer.picture}" if writer.figure else ""))
         return predictions
 
-    def _report(self, prefix: Literal["val", "test"], folder: str, verbose: bool) -> None:
-        """Prints the metrics of the evaluation that has just run, and writes them beside its checkpoint."""
-        if not self.is_global_zero:
-            return
+    def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool) -> None:
+        """Prints what the evaluation that has just run has found, and writes it beside its checkpoint."""
         metrics = {name: value.item() for name, value in self.callback_metrics.items()}
         if not metrics:
-            raise InputError(f"{folder} had no images to measure: raise --trainer.limit_{prefix}_batches")
+            raise InputError(f"{folder} had no images to measure: raise --trainer.limit_{stage}_batches")
+        model = self.lightning_module
+        if not self.is_global_zero or not isinstance(model, MultiLabelClassifier):
+            return
+        logits, targets = model.outputs.compute()
+        evaluation = Evaluation(
+            stage, metrics, model.labels or [], model.thresholds.cpu(), logits.sigmoid().cpu(), targets.cpu()
+        )
+        text = report(evaluation)
         if verbose:
-            print(metrics_table(metrics, prefix))
-        if self.ckpt_path is not None:
-            path = Path(self.ckpt_path).parent / folder / "metrics.json"
-            write_metrics(metrics, path)
-            print(f"written to {path}")
+            print(f"\n{text}\n")
+        if self.ckpt_path is None:
+            return
+        place = Path(self.ckpt_path).parent / folder
+        write_metrics(metrics, place / "metrics.json")
+        write_report(f"# {folder} of {self.ckpt_path}\n\n{text}", place / "report.md")
+        print(f"written to {place}")

@@ -10,14 +10,18 @@ import matplotlib.image
 import pytest
 import torch
 
-from multilabel_pl import MultiLabelClassifier
+from multilabel_pl import MNISTDataModule, MultiLabelClassifier
 from multilabel_pl.cli import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, digit_targets, read_digits
 from multilabel_pl.model.head import HeadName
+from multilabel_pl.model.thresholds import Rule, learn_thresholds
 from tests.conftest import BRIEF, QUIET, SHORT
 from tests.data.test_mnist import write_set
 
-METRICS = ("loss", "label_accuracy", "exact_match", "f1_macro", "f1_micro", "map", "auroc", "label_accuracy_of_no_tags")
+AVERAGES = [f"{name}_{average}" for average in ("macro", "micro", "samples") for name in ("precision", "recall", "f1")]
+DECISIONS = ["label_accuracy", "exact_match", *AVERAGES]
+RANKINGS = ["map", "auroc", "ranking_loss", "calibration_error", "label_accuracy_of_no_tags"]
+METRICS = ["loss", *DECISIONS, *(f"{name}_at_half" for name in DECISIONS), *RANKINGS]
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -82,18 +86,20 @@ def test_the_main_job(
         assert list(metrics) == [f"{prefix}_{name}" for name in METRICS]
         for name, value in metrics.items():
             assert f"{value:.4f}" in out
-            assert name in out or "no tag at all" in out
+            assert name.removeprefix(f"{prefix}_").removesuffix("_at_half") in out or "no tag at all" in out
+        assert (folder / command / "report.md").read_text().splitlines()[-1].startswith("| ≥5 ")
     assert metrics["test_label_accuracy_of_no_tags"] == pytest.approx(0.8649, abs=1e-6)
     if head == "sigmoid":
         assert metrics["test_exact_match"] > 0.7
     assert metrics["test_map"] > 0.8
 
     main(["predict", *QUIET])
-    check_predictions(folder / "predict" / "predictions.csv", metrics["test_exact_match"])
+    thresholds = torch.load(folder / "best.ckpt", weights_only=True)["state_dict"]["thresholds"].tolist()
+    check_predictions(folder / "predict" / "predictions.csv", thresholds, metrics["test_exact_match"])
     assert [path.name for path in folder.parent.iterdir()] == ["version_0"]  # no new version
 
 
-def check_predictions(path: Path, exact_match: float) -> None:
+def check_predictions(path: Path, thresholds: list[float], exact_match: float) -> None:
     targets = read_digits(ARCHIVES, "test").targets
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = list(csv.reader(file))
@@ -102,7 +108,8 @@ def check_predictions(path: Path, exact_match: float) -> None:
     known = torch.stack([digit_targets(torch.tensor([int(row[1].split("|")[0])]))[0] for row in rows])
     assert torch.equal(known, targets)
     for _, _, predicted, *probabilities in rows[:500]:
-        tags = [label for label, p in zip(LABELS, probabilities, strict=True) if float(p) >= 0.5]
+        chances = map(float, probabilities)
+        tags = [label for label, p, cut in zip(LABELS, chances, thresholds, strict=True) if p >= cut]
         assert predicted == "|".join(tags)
     assert sum(row[1] == row[2] for row in rows) / len(rows) == pytest.approx(exact_match, abs=1e-6)
 
@@ -168,6 +175,48 @@ def test_thresholds_decide_the_tags_of_test_and_predict(workplace: Path) -> None
     main(["predict", *QUIET, "--figure", "[]"])
     with Path("runs/version_0/predict/predictions.csv").open(encoding="utf-8") as file:
         assert {row["predicted_tags"] for row in csv.DictReader(file)} == {"|".join(LABELS)}
+
+
+def test_thresholds_are_learned_on_the_validation_images(workplace: Path, run_folder: Path) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(run_folder / "best.ckpt")
+    data = MNISTDataModule()
+    data.setup("validate")
+    assert data.val_set is not None
+    with torch.no_grad():
+        probabilities = torch.cat([model(images) for images in torch.split(data.val_set.images, 250)]).sigmoid()
+    expected, learned = learn_thresholds(probabilities, data.val_set.targets, Rule("f1"))
+    assert learned.all()
+    assert torch.allclose(model.thresholds, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", ["recall>=0.99", "0.25"])
+def test_thresholds_are_set_anew_without_training(workplace: Path, run_folder: Path, threshold: str) -> None:
+    copied_run(run_folder, workplace)
+    before = Path("runs/version_0/best.ckpt").read_bytes()
+    main(["validate", *QUIET, "--model.threshold", threshold, "--output", "new/model.ckpt"])
+    assert Path("runs/version_0/best.ckpt").read_bytes() == before
+    metrics = json.loads(Path("new/validate/metrics.json").read_text())
+    old = MultiLabelClassifier.load_from_checkpoint("runs/version_0/best.ckpt")
+    new = MultiLabelClassifier.load_from_checkpoint("new/model.ckpt")
+    assert torch.equal(new.network.hidden.weight, old.network.hidden.weight)
+    if threshold == "0.25":
+        assert new.thresholds.tolist() == [0.25] * 11
+    else:
+        assert 0.99 <= metrics["val_recall_macro"] < 0.995
+        assert new.hparams["threshold"] == threshold
+    main(["validate", *QUIET, "--ckpt_path", "new/model.ckpt"])
+    assert json.loads(Path("new/validate/metrics.json").read_text()) == metrics
+
+
+def test_a_label_whose_threshold_cannot_be_learned_keeps_half(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set(workplace / "set", digits=[1] * 20)
+    main(["fit", *QUIET, "--data.data_dir", "set", "--data.val_size", "4", "--trainer.max_epochs", "2"])
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: f1 sets no threshold for 0, 2, 3, 4, 5, 6, 7, 8, 9, ≥5: 0.5 stays"]
+    thresholds = torch.load("runs/version_0/best.ckpt", weights_only=True)["state_dict"]["thresholds"]
+    assert [i for i, value in enumerate(thresholds.tolist()) if value != 0.5] == [1]
 
 
 def test_the_seed_decides_weights_and_order(workplace: Path) -> None:
@@ -287,6 +336,7 @@ BAD_OPTIONS = {
     ("fit", "--data.max_rotation", "inf"): "inf",
     ("fit", "--model.threshold", "1.5"): "threshold must be in [0, 1], got 1.5",
     ("fit", "--model.threshold", "[0.5, 0.5]"): "threshold must be a number or 11 of them, got 2",
+    ("fit", "--model.threshold", "precision>=2"): "f1, precision>=0.9 or recall>=0.9, got precision>=2",
     ("fit", "--model.image_shape", "[1, 28]"): "the model's images are 1x28, but the data's are 1x28x28",
     ("fit", "--model.labels", "[a, b]"): "the model's labels are a, b, but the data's are 0, 1, 2",
     ("fit", "--model.image_shape", "[3, 32, 32]"): "the model's images are 3x32x32, but the data's are 1x28x28",
@@ -339,7 +389,7 @@ BAD_PREDICTIONS = {
     ("--figure", "10000"): "figure must name images in [0, 10000), got 10000",
     ("--figure", "[9, -1]"): "figure must name images in [0, 10000), got -1",
     ("--figure", "0,9"): 'Expected a list, such as "[0, 9]"',
-    ("--figure", "1000", "--trainer.limit_predict_batches", "2"): "figure must name images in [0, 1000), got 1000",
+    ("--figure", "500", "--trainer.limit_predict_batches", "2"): "figure must name images in [0, 500), got 500",
     ("--trainer.limit_predict_batches", "0"): "there were no images to predict",
     ("--output", "predictions.txt"): "output must end in .csv, got predictions.txt",
     ("--output", "/proc/none/predictions.csv"): "/proc/none",

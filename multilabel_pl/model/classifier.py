@@ -1,15 +1,16 @@
 """The LightningModule: a network and a head, with its labels and thresholds."""
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,25 +21,14 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.model.head import HEADS, HeadName
 from multilabel_pl.model.metrics import EpochOutputs, multilabel_metrics
 from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense
+from multilabel_pl.model.prediction import Prediction, name_predictions, name_tags
+from multilabel_pl.model.thresholds import FALLBACK, Rule, fixed_thresholds, learn_thresholds
 
 LRSchedule = Literal["constant", "one_cycle"]
 
 KERAS_ADAM_EPSILON = 1e-7
 IMAGE_DIMENSIONS = 3
 PREDICT_BATCH_SIZE = 250
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one image.
-
-    Attributes:
-        tags: The names of the labels whose probability reaches their threshold, in the order of the labels.
-        probabilities: The probability of every label, by name.
-    """
-
-    tags: list[str]
-    probabilities: dict[str, float]
 
 
 class PredictedBatch(NamedTuple):
@@ -61,7 +51,10 @@ class MultiLabelClassifier(LightningModule):
         lr_schedule: `constant`, or `one_cycle`: up for the first third of the training, then down to nothing.
         weight_decay: Decoupled weight decay of Adam (AdamW).
         compile: Whether to train with torch.compile, which takes a while to start and pays on GPUs.
-        threshold: The probability from which a label is a tag: one number for all labels, or a list with one for each.
+        threshold: The probability from which a label is a tag: one number for all labels, a list with one for each, or
+            a rule by which each label's is learned on the validation images at the end of every epoch: `f1` (the
+            highest F1), `precision>=P` (the highest recall with that precision) or `recall>=R` (the highest precision
+            with that recall).
         labels: Names of the labels; taken from the data if not given.
         image_shape: Channels, height and width of the images; taken from the data if not given.
 
@@ -77,7 +70,7 @@ class MultiLabelClassifier(LightningModule):
         lr_schedule: LRSchedule = "constant",
         weight_decay: float = 0.0,
         compile: bool = False,  # noqa: A002, the name that users know
-        threshold: float | list[float] = 0.5,
+        threshold: float | list[float] | str = "f1",
         labels: list[str] | None = None,
         image_shape: Sequence[int] | None = None,
     ) -> None:
@@ -95,7 +88,10 @@ class MultiLabelClassifier(LightningModule):
         self.lr = lr
         self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
-        self.threshold = _checked_thresholds(threshold)
+        if isinstance(threshold, str):
+            Rule.parse(threshold)  # a mistake in it should show before any work is done
+        self.threshold = threshold
+        self.relearn = False  # whether to set the thresholds when validating, too
         self.labels = labels
         self.image_shape = image_shape
         self.outputs = EpochOutputs()
@@ -141,8 +137,6 @@ class MultiLabelClassifier(LightningModule):
             raise InputError(f"image_shape must be channels, height and width, got {_size(image_shape)}")
         if repeated := [label for label, count in Counter(labels).items() if count > 1]:
             raise InputError(f"labels must differ, got {repeated[0]} twice")
-        if isinstance(self.threshold, list) and len(self.threshold) != len(labels):
-            raise InputError(f"threshold must be a number or {len(labels)} of them, got {len(self.threshold)}")
         if self.hparams["head"] == "softmax" and len(labels) < 2:
             raise InputError(f"the softmax head needs at least 2 labels, got {len(labels)}: use --model.head sigmoid")
         self.labels, self.image_shape = labels, image_shape
@@ -150,8 +144,9 @@ class MultiLabelClassifier(LightningModule):
         channels, height, width = image_shape
         self.network = ConvPoolDense((channels, height, width), len(labels), self.conv_data_format)
         self.thresholds: Tensor
-        thresholds = torch.tensor(self.threshold, dtype=torch.float32).expand(len(labels))
-        self.register_buffer("thresholds", thresholds.clone())
+        fixed = FALLBACK if isinstance(self.threshold, str) else self.threshold
+        self.register_buffer("thresholds", fixed_thresholds(fixed, len(labels)))
+        self.learned = torch.zeros(len(labels), dtype=torch.bool)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the labels' logits.
@@ -184,8 +179,25 @@ class MultiLabelClassifier(LightningModule):
         self.outputs.update(self(images), targets)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the metrics of all validation images."""
+        """Sets the thresholds, where they are to be learned from these images, and logs the metrics."""
+        fitting = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
+        if fitting or self.relearn:
+            self.set_thresholds()
         self._log_metrics("val")
+
+    def set_thresholds(self) -> None:
+        """Sets the thresholds as `threshold` says; a rule learns them from the evaluation that has just run."""
+        if isinstance(self.threshold, str):
+            logits, targets = self.outputs.compute()
+            self.thresholds, self.learned = learn_thresholds(logits.sigmoid(), targets, Rule.parse(self.threshold))
+        else:
+            self.thresholds = fixed_thresholds(self.threshold, len(self.thresholds)).to(self.device)
+
+    def on_fit_end(self) -> None:
+        """Says which labels have no learned threshold, if they were to have one."""
+        if isinstance(self.threshold, str) and self.trainer.is_global_zero and not self.learned.all():
+            [labels] = name_tags(~self.learned[None], self.labels or [])
+            print(f"note: {self.threshold} sets no threshold for {_listed(labels)}: 0.5 stays", file=sys.stderr)
 
     def on_test_epoch_start(self) -> None:
         """Forgets an earlier evaluation, even one that was interrupted."""
@@ -201,8 +213,7 @@ class MultiLabelClassifier(LightningModule):
 
     def _log_metrics(self, stage: str) -> None:
         logits, targets = self.outputs.compute()
-        probabilities = logits.sigmoid()
-        metrics = multilabel_metrics(probabilities, probabilities >= self.thresholds, targets)
+        metrics = multilabel_metrics(logits.sigmoid(), self.thresholds, targets)
         self.log(f"{stage}_loss", F.binary_cross_entropy_with_logits(logits, targets), prog_bar=True)
         self.log_dict({f"{stage}_{name}": value for name, value in metrics.items()})
 
@@ -235,14 +246,7 @@ class MultiLabelClassifier(LightningModule):
             raise InputError(f"images must be torch.uint8 (N, {expected}), got {images.dtype} {tuple(shape)}")
         batches = torch.split(images.reshape(-1, *images.shape[-3:]), PREDICT_BATCH_SIZE)
         probabilities = torch.cat([self(batch.to(self.device)).sigmoid() for batch in batches])  # (N, L)
-        tags = probabilities >= self.thresholds
-        return [
-            Prediction(
-                [label for label, tag in zip(self.labels, row_tags, strict=True) if tag],
-                dict(zip(self.labels, row, strict=True)),
-            )
-            for row, row_tags in zip(probabilities.tolist(), tags.tolist(), strict=True)
-        ]
+        return name_predictions(probabilities, probabilities >= self.thresholds, self.labels)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns Adam with Keras's epsilon and decoupled weight decay, and the schedule of its learning rate."""
@@ -260,13 +264,6 @@ class MultiLabelClassifier(LightningModule):
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}, got {value}")
-
-
-def _checked_thresholds(threshold: float | list[float]) -> float | list[float]:
-    for value in threshold if isinstance(threshold, list) else [threshold]:
-        if not 0 <= value <= 1:
-            raise InputError(f"threshold must be in [0, 1], got {value}")
-    return threshold
 
 
 def _listed(labels: Sequence[str] | None) -> str:

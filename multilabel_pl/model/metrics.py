@@ -1,4 +1,4 @@
-"""The metrics of an evaluation, computed once from all of its logits."""
+"""The metrics of an evaluation, computed once from all of its outputs."""
 
 import warnings
 from typing import Any
@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.classification import (
-    multilabel_accuracy,
+    binary_calibration_error,
     multilabel_auroc,
     multilabel_average_precision,
-    multilabel_exact_match,
-    multilabel_f1_score,
+    multilabel_ranking_loss,
 )
 from torchmetrics.utilities import dim_zero_cat
+
+HALF = 0.5
+CALIBRATION_BINS = 15
 
 
 class EpochOutputs(Metric):
@@ -41,42 +43,94 @@ class EpochOutputs(Metric):
         return dim_zero_cat(self.logits), dim_zero_cat(self.targets)
 
 
-def multilabel_metrics(probabilities: Tensor, tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Computes torchmetrics' multi-label metrics.
-
-    torchmetrics knows one threshold for all labels, and takes whatever lies outside [0, 1] for logits, so it is given
-    tags where it would cut, and float32 probabilities where it would rank.
-
-    A label that a mean over labels isn't defined for (no positives; for auroc, no negatives; for F1, no positives and
-    no tags) is left out of it, so that a small set can score 1; if that leaves none, the mean is NaN.
+def multilabel_metrics(probabilities: Tensor, thresholds: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Computes everything that is said of a model in one number.
 
     Args:
         probabilities: float32 (N, L).
-        tags: bool (N, L), the probabilities at or above their thresholds.
+        thresholds: float32 (L,).
+        targets: (N, L) of 0 and 1.
+
+    Returns:
+        The `decision_metrics` at the thresholds; the same at 0.5, with `_at_half` after their names; and the
+        `ranking_metrics`.
+    """
+    at_half = decision_metrics(probabilities >= HALF, targets)
+    return {
+        **decision_metrics(probabilities >= thresholds, targets),
+        **{f"{name}_at_half": value for name, value in at_half.items()},
+        **ranking_metrics(probabilities, targets),
+    }
+
+
+def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Compares tags with the truth.
+
+    A label, or an image, with nothing to find and nothing found is left out of the means, so that a small set can
+    score 1; if that leaves none, the mean is NaN.
+
+    Args:
+        tags: bool (N, L).
         targets: (N, L) of 0 and 1.
 
     Returns:
         label_accuracy: the share of the N x L decisions that are right (Keras's binary accuracy);
         exact_match: the share of images with no wrong decision (subset accuracy);
-        f1_macro, f1_micro: F1 averaged over labels, and over all decisions together;
-        map: mean average precision over labels; auroc: mean area under the ROC curve over labels;
-        label_accuracy_of_no_tags: what predicting no tag at all would score, the floor of label_accuracy.
+        precision, recall and f1, each with _macro (mean over labels), _micro (all decisions together) and _samples
+        (mean over images).
     """
-    num_labels = targets.shape[1]
-    decisions: dict[str, Any] = {"preds": tags.int(), "target": targets.int(), "num_labels": num_labels}
-    rankings: dict[str, Any] = {"preds": probabilities, "target": targets.int(), "num_labels": num_labels}
-    positive, negative = targets.bool().any(dim=0), ~targets.bool().all(dim=0)  # (L,): has any
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No (positive|negative) samples")  # such labels are left out below
-        f1 = multilabel_f1_score(**decisions, average="none")  # (L,)
-        average_precision = torch.as_tensor(multilabel_average_precision(**rankings, average="none"))  # (L,)
-        auroc = torch.as_tensor(multilabel_auroc(**rankings, average="none"))  # (L,)
+    truth = targets.bool()
+    right = tags == truth
+    metrics = {"label_accuracy": right.float().mean(), "exact_match": right.all(dim=1).float().mean()}
+    averages: dict[str, Any] = {"macro": 0, "micro": (0, 1), "samples": 1}  # what is summed over
+    for average, dim in averages.items():
+        for name, value in precision_recall_f1(tags, truth, dim).items():
+            metrics[f"{name}_{average}"] = value.nanmean()
+    return metrics
+
+
+def precision_recall_f1(tags: Tensor, truth: Tensor, dim: int | tuple[int, ...]) -> dict[str, Tensor]:
+    """Counts over some dimensions of bool (N, L) tags and truth; NaN where nothing is to find and nothing found."""
+    hits, tagged, true = (part.sum(dim).float() for part in (tags & truth, tags, truth))
+    ratios = {
+        "precision": hits / tagged.clamp(min=1),
+        "recall": hits / true.clamp(min=1),
+        "f1": 2 * hits / (tagged + true),
+    }
+    return {name: ratio.where(tagged + true > 0, torch.nan) for name, ratio in ratios.items()}
+
+
+def ranking_metrics(probabilities: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Computes what doesn't depend on thresholds.
+
+    Args:
+        probabilities: float32 (N, L), not at all rounded: torchmetrics takes what lies outside [0, 1] for logits.
+        targets: (N, L) of 0 and 1.
+
+    Returns:
+        map: mean average precision over labels; auroc: mean area under the ROC curve over labels, each without the
+        labels that it isn't defined for; ranking_loss: the mean share of an image's pairs of a true and a false label
+        that are in the wrong order; calibration_error: the expected difference, over 15 equal bins of the probability
+        of all decisions, between a probability and the share of positives; label_accuracy_of_no_tags: what predicting
+        no tag at all would score, the floor of label_accuracy.
+    """
+    average_precision, auroc = label_rankings(probabilities, targets)
+    truth = targets.int()
     return {
-        "label_accuracy": multilabel_accuracy(**decisions, average="micro"),
-        "exact_match": multilabel_exact_match(**decisions),
-        "f1_macro": f1[positive | tags.any(dim=0)].mean(),
-        "f1_micro": multilabel_f1_score(**decisions, average="micro"),
-        "map": average_precision[positive].mean(),
-        "auroc": auroc[positive & negative].mean(),
+        "map": average_precision.nanmean(),
+        "auroc": auroc.nanmean(),
+        "ranking_loss": multilabel_ranking_loss(probabilities, truth, num_labels=truth.shape[1]),
+        "calibration_error": binary_calibration_error(probabilities.flatten(), truth.flatten(), CALIBRATION_BINS),
         "label_accuracy_of_no_tags": 1 - targets.float().mean(),
     }
+
+
+def label_rankings(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns each label's average precision and AUROC (L,); NaN without positives or, for AUROC, negatives."""
+    options: dict[str, Any] = {"num_labels": targets.shape[1], "average": "none"}
+    positive, negative = targets.bool().any(dim=0), ~targets.bool().all(dim=0)  # (L,): has any
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No (positive|negative) samples")
+        average_precision = torch.as_tensor(multilabel_average_precision(probabilities, targets.int(), **options))
+        auroc = torch.as_tensor(multilabel_auroc(probabilities, targets.int(), **options))
+    return average_precision.where(positive, torch.nan), auroc.where(positive & negative, torch.nan)

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from multilabel_pl.model.prediction import name_tags
+
 TAGGED, UNTAGGED = "tab:blue", "lightgrey"
 ROW_INCHES = 2.4
 WIDTH_INCHES = 8.0
@@ -68,4 +70,5 @@ def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds:
 
 
 def _named(tags: Tensor, labels: Sequence[str]) -> str:
-    return ", ".join(label for label, tag in zip(labels, tags.tolist(), strict=True) if tag) or "no tag"
+    [names] = name_tags(tags[None], labels)
+    return ", ".join(names) or "no tag"

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
-from torch import Tensor
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.classifier import MultiLabelClassifier, PredictedBatch
+from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.files import replacing
 
 TAG_SEPARATOR = "|"
@@ -98,12 +98,8 @@ def _write_table(predictions: PredictedBatch, labels: list[str], path: Path) -> 
 
 
 def _rows(predictions: PredictedBatch, labels: list[str]) -> Iterator[list[str]]:
-    true_tags = joined_tags(predictions.targets.bool(), labels)
-    predicted_tags = joined_tags(predictions.tags, labels)
+    true_tags = name_tags(predictions.targets.bool(), labels)
+    predicted_tags = name_tags(predictions.tags, labels)
     for index, row in enumerate(predictions.probabilities.tolist()):
-        yield [str(index), true_tags[index], predicted_tags[index], *(f"{p:.6f}" for p in row)]
-
-
-def joined_tags(tags: Tensor, labels: list[str]) -> list[str]:
-    """Names the tags of each row of a bool (N, L), such as `9|≥5`."""
-    return [TAG_SEPARATOR.join(label for label, tag in zip(labels, row, strict=True) if tag) for row in tags.tolist()]
+        tags = (TAG_SEPARATOR.join(names[index]) for names in (true_tags, predicted_tags))
+        yield [str(index), *tags, *(f"{p:.6f}" for p in row)]

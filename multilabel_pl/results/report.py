@@ -1,21 +1,61 @@
-"""What `validate` and `test` leave behind: a table on the screen, and the same figures as JSON."""
+"""What `validate` and `test` leave behind: tables on the screen and in a report, the figures as JSON, and pictures."""
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from multilabel_pl.model.metrics import HALF, label_rankings, precision_recall_f1
 from multilabel_pl.results.files import replacing
 
 NO_TAGS = "label_accuracy_of_no_tags"
+AT_HALF = "_at_half"
 
 
-def metrics_table(metrics: dict[str, float], stage: str) -> str:
-    """Lays out metrics, one a line, and says what label accuracy predicting no tag at all would reach."""
-    names = [name for name in metrics if not name.endswith(NO_TAGS)]
-    width = max(map(len, names))
-    lines = [f"  {name:<{width}}  {metrics[name]:.4f}" for name in names]
-    lines.append(f"  (predicting no tag at all scores {metrics[f'{stage}_{NO_TAGS}']:.4f} in {stage}_label_accuracy)")
-    return "\n".join(lines)
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation of a model.
+
+    Attributes:
+        stage: `val` or `test`, which the metrics' names begin with.
+        metrics: By name.
+        labels: The names of the labels.
+        thresholds: (L,).
+        probabilities: float32 (N, L).
+        targets: (N, L) of 0 and 1.
+    """
+
+    stage: str
+    metrics: dict[str, float]
+    labels: list[str]
+    thresholds: Tensor
+    probabilities: Tensor
+    targets: Tensor
+
+    @property
+    def tags(self) -> Tensor:
+        """Bool (N, L): the labels whose probability reaches their threshold."""
+        return self.probabilities >= self.thresholds
+
+
+def report(evaluation: Evaluation) -> str:
+    """Lays out an evaluation as Markdown that reads well as it is: decisions, what needs no thresholds, each label."""
+    metrics = {name.removeprefix(f"{evaluation.stage}_"): value for name, value in evaluation.metrics.items()}
+    floor = metrics.pop(NO_TAGS)
+    decisions = [name for name in metrics if f"{name}{AT_HALF}" in metrics]
+    others = [name for name in metrics if name not in decisions and not name.endswith(AT_HALF)]
+    sides = [[name, _number(metrics[name]), _number(metrics[f"{name}{AT_HALF}"])] for name in decisions]
+    return "\n\n".join(
+        [
+            _table(["decisions", "model's thresholds", "0.5"], sides),
+            f"Predicting no tag at all has a label_accuracy of {floor:.4f}.",
+            _table(["without thresholds", ""], [[name, _number(metrics[name])] for name in others]),
+            _label_table(evaluation),
+        ]
+    )
 
 
 def write_metrics(metrics: dict[str, float], path: Path) -> None:
@@ -23,3 +63,44 @@ def write_metrics(metrics: dict[str, float], path: Path) -> None:
     plain = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     with replacing(path) as partial:
         partial.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_report(text: str, path: Path) -> None:
+    """Writes the report as a page of its own."""
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _label_table(evaluation: Evaluation) -> str:
+    truth = evaluation.targets.bool()
+    average_precision, auroc = label_rankings(evaluation.probabilities, evaluation.targets)
+    at_half = precision_recall_f1(evaluation.probabilities >= HALF, truth, dim=0)
+    columns: dict[str, Tensor] = {
+        "threshold": evaluation.thresholds,
+        **precision_recall_f1(evaluation.tags, truth, dim=0),
+        **{f"{name} at 0.5": value for name, value in at_half.items()},
+        "AP": average_precision,
+        "AUROC": auroc,
+    }
+    numbers = torch.stack(list(columns.values()), dim=1).tolist()  # (L, columns)
+    rows = [
+        [label, str(support), *map(_number, row)]
+        for label, support, row in zip(evaluation.labels, truth.sum(dim=0).tolist(), numbers, strict=True)
+    ]
+    return _table(["label", "images", *columns], rows)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "–"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    """Lays out a Markdown table whose columns are aligned as text, too: the first to the left, the others right."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = "|".join(["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)])
+    lines = []
+    for name, *values in cells:
+        aligned = [name.ljust(first), *(value.rjust(width) for value, width in zip(values, others, strict=True))]
+        lines.append(f"| {' | '.join(aligned)} |")
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])

@@ -28,7 +28,9 @@ def test_a_checkpoint_loads_with_weights_only_and_names_its_tags(runs: dict[Head
     for prediction, row in zip(predictions, probabilities, strict=True):
         assert list(prediction.probabilities) == LABELS
         assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-6)
-        assert prediction.tags == [label for label, p in prediction.probabilities.items() if p >= 0.5]
+        assert prediction.tags == [
+            label for label, p, cut in zip(LABELS, row.tolist(), model.thresholds.tolist(), strict=True) if p >= cut
+        ]
     [alone] = model.predict_images(images[3])
     assert alone.tags == predictions[3].tags
     assert model.predict_images(images[3].numpy()) == [alone]

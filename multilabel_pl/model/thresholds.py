@@ -1,0 +1,98 @@
+"""A cut-off for each label, learned on validation data."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from multilabel_pl.errors import InputError
+
+FALLBACK = 0.5  # the threshold of a label until one is learned, or if its rule can't be met
+EXCLUDED = -1.0  # less than any precision, recall or F1
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a label's threshold is chosen for.
+
+    Attributes:
+        metric: `f1`: the highest F1; `precision`: the highest recall with at least the minimum of precision; `recall`:
+            the highest precision with at least the minimum of recall.
+        minimum: The least precision or recall, in [0, 1].
+    """
+
+    metric: Literal["f1", "precision", "recall"]
+    minimum: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Rule":
+        """Reads `f1`, `precision>=P` or `recall>=R`.
+
+        Raises:
+            InputError: If the text is none of these, or its number is not in [0, 1].
+        """
+        words = text.replace(" ", "")
+        if words == "f1":
+            return cls("f1")
+        parts = re.fullmatch(r"(precision|recall)>=(\d*\.?\d+(?:e-?\d+)?)", words)
+        if parts is None or not 0 <= float(parts[2]) <= 1:
+            raise InputError(f"threshold must be in [0, 1], or f1, precision>=0.9 or recall>=0.9, got {text}")
+        return cls("precision" if parts[1] == "precision" else "recall", float(parts[2]))
+
+
+def fixed_thresholds(threshold: float | list[float], num_labels: int) -> Tensor:
+    """Returns the thresholds (L,) that one number, or a list with one for each label, says.
+
+    Raises:
+        InputError: If a threshold is not in [0, 1], or there are not as many as labels.
+    """
+    thresholds = threshold if isinstance(threshold, list) else [threshold] * num_labels
+    if wrong := [value for value in thresholds if not 0 <= value <= 1]:
+        raise InputError(f"threshold must be in [0, 1], got {wrong[0]}")
+    if len(thresholds) != num_labels:
+        raise InputError(f"threshold must be a number or {num_labels} of them, got {len(thresholds)}")
+    return torch.tensor(thresholds, dtype=torch.float32)
+
+
+def learn_thresholds(probabilities: Tensor, targets: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+    """Finds the best threshold of every label, among all that tell its items apart.
+
+    The search is exact: a label's items are sorted by their probability, and precision and recall are counted at every
+    cut between two that differ. A threshold lies midway between the neighbours of its cut. Among equals, the cut with
+    the highest F1 is taken, and then the one with the fewest tags.
+
+    Args:
+        probabilities: float (N, L), with N at least 1.
+        targets: (N, L) of 0 and 1.
+        rule: What to choose for.
+
+    Returns:
+        Thresholds float32 (L,), and bool (L,): whether each was learned. The others, of labels without positives or
+        whose probabilities can't meet the rule, are 0.5.
+    """
+    scores, order = probabilities.float().T.sort(dim=1, descending=True)  # (L, N)
+    hits = targets.T.gather(1, order).double().cumsum(dim=1)  # (L, N): true positives, if the first so many are tagged
+    tagged = torch.arange(1, len(targets) + 1, device=hits.device)  # (N,)
+    positives = hits[:, -1:]  # (L, 1)
+    below = torch.cat([scores[:, 1:], torch.zeros_like(scores[:, :1])], dim=1)  # (L, N): the neighbour under the cut
+    is_cut = scores > below
+    is_cut[:, -1] = True
+
+    precision, recall, f1 = hits / tagged, hits / positives, 2 * hits / (tagged + positives)
+    if rule.metric == "f1":
+        worth = f1
+    elif rule.metric == "precision":
+        worth = recall.where(precision >= rule.minimum, EXCLUDED)
+    else:
+        worth = precision.where(recall >= rule.minimum, EXCLUDED)
+    worth = worth.where(is_cut, EXCLUDED)
+    most = worth.amax(dim=1, keepdim=True)  # (L, 1)
+    best = f1.where(worth == most, EXCLUDED).argmax(dim=1, keepdim=True)  # (L, 1), the first of equals
+
+    upper, lower = scores.gather(1, best), below.gather(1, best)
+    middle = upper / 2 + lower / 2
+    thresholds = middle.where(middle > lower, upper)  # between two neighbouring floats there is no middle
+    learned = (positives > 0) & (most > EXCLUDED)
+    return thresholds.where(learned, FALLBACK)[:, 0], learned[:, 0]
