@@ -6,8 +6,10 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch import Callback, LightningModule
 
+from multilabel_pl.data.labelled import LabelledImages
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.results.files import replacing
 from multilabel_pl.results.predictions import PredictionWriter
 from multilabel_pl.results.report import Evaluation, report, write_metrics, write_report
 from multilabel_pl.runs import write_with_thresholds
@@ -28,6 +30,7 @@ class Trainer(pl.Trainer):
         verbose: bool = True,
         *args: Any,
         output: str | None = None,
+        figures: bool = True,
         **kwargs: Any,
     ) -> Any:
         """Measure a checkpoint on the validation images; with an output, set its thresholds anew.
@@ -39,11 +42,12 @@ class Trainer(pl.Trainer):
             verbose: Whether to print the metrics.
             *args: As in Lightning's Trainer.
             output: A checkpoint to write: the same one, but with thresholds set as `--model.threshold` says.
+            figures: Whether to draw pictures beside the report.
             **kwargs: As in Lightning's Trainer.
         """
         if output is None:
             results = super().validate(model, dataloaders, ckpt_path, False, *args, **kwargs)
-            self._report("val", "validate", verbose)
+            self._report("val", "validate", verbose, figures)
             return results
         if ckpt_path is None:
             raise InputError("validate needs a checkpoint to write an output: add ckpt_path")
@@ -56,20 +60,21 @@ class Trainer(pl.Trainer):
         if self.is_global_zero:
             write_with_thresholds(Path(ckpt_path), Path(output), module.thresholds.cpu(), module.threshold)
             self.ckpt_path = output
-        self._report("val", "validate", verbose)
+        self._report("val", "validate", verbose, figures)
         return results
 
-    def test(self, *args: Any, verbose: bool = True, **kwargs: Any) -> Any:
+    def test(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:
         """Measure a checkpoint on the test images.
 
         Args:
             *args: As in Lightning's Trainer.
             verbose: Whether to print the metrics.
+            figures: Whether to draw pictures beside the report.
             **kwargs: As in Lightning's Trainer.
         """
         kwargs["verbose"] = False
         results = super().test(*args, **kwargs)
-        self._report("test", "test", verbose)
+        self._report("test", "test", verbose, figures)
         return results
 
     def predict(
@@ -106,7 +111,7 @@ class Trainer(pl.Trainer):
             print(f"\nwritten to {writer.output}" + (f", drawn in {writer.picture}" if writer.figure else ""))
         return predictions
 
-    def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool) -> None:
+    def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool, figures: bool) -> None:
         """Prints what the evaluation that has just run has found, and writes it beside its checkpoint."""
         metrics = {name: value.item() for name, value in self.callback_metrics.items()}
         if not metrics:
@@ -125,5 +130,20 @@ class Trainer(pl.Trainer):
             return
         place = Path(self.ckpt_path).parent / folder
         write_metrics(metrics, place / "metrics.json")
-        write_report(f"# {folder} of {self.ckpt_path}\n\n{text}", place / "report.md")
+        pictures = self._draw(evaluation, place) if figures else []
+        write_report(f"# {folder} of {self.ckpt_path}\n\n{text}", pictures, place / "report.md")
         print(f"written to {place}")
+
+    def _draw(self, evaluation: Evaluation, place: Path) -> list[str]:
+        """Draws the pictures of an evaluation and returns the names of their files."""
+        from multilabel_pl.results.diagnostics import draw_evaluation  # matplotlib takes a while to import
+
+        loader = self.val_dataloaders if evaluation.stage == "val" else self.test_dataloaders
+        dataset = getattr(loader, "dataset", None)
+        images = dataset if isinstance(dataset, LabelledImages) else None
+        names = []
+        for name, figure in draw_evaluation(evaluation, images, run=place.parent):
+            names.append(f"{name}.png")
+            with replacing(place / names[-1]) as partial:
+                figure.savefig(partial, dpi=120)
+        return names

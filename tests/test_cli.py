@@ -37,10 +37,10 @@ def fail(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def copied_run(run_folder: Path, place: Path) -> Path:
-    """Copies a run's checkpoints to where a command may write beside them."""
+    """Copies what the evaluating commands read of a run to where they may write beside it."""
     folder = place / "runs" / "version_0"
     folder.mkdir(parents=True)
-    for name in ("best.ckpt", "last.ckpt"):
+    for name in ("best.ckpt", "last.ckpt", "metrics.csv"):
         (folder / name).write_bytes((run_folder / name).read_bytes())
     return folder
 
@@ -87,7 +87,11 @@ def test_the_main_job(
         for name, value in metrics.items():
             assert f"{value:.4f}" in out
             assert name.removeprefix(f"{prefix}_").removesuffix("_at_half") in out or "no tag at all" in out
-        assert (folder / command / "report.md").read_text().splitlines()[-1].startswith("| ≥5 ")
+        report = (folder / command / "report.md").read_text()
+        assert "\n| ≥5 " in report
+        for name in ("precision_recall", "confusion", "reliability", "mistakes", "training"):
+            assert f"({name}.png)" in report
+            assert matplotlib.image.imread(folder / command / f"{name}.png").std() > 0.1  # something is drawn
     assert metrics["test_label_accuracy_of_no_tags"] == pytest.approx(0.8649, abs=1e-6)
     if head == "sigmoid":
         assert metrics["test_exact_match"] > 0.7

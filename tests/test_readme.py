@@ -40,7 +40,7 @@ def test_the_python_runs_and_names_tags(readers_folder: Path, capsys: pytest.Cap
 
 
 def test_there_are_commands() -> None:
-    assert {command.split()[3] for command in commands()} == {"fit", "test", "predict"}
+    assert {command.split()[3] for command in commands()} == {"fit", "validate", "test", "predict"}
 
 
 @pytest.mark.parametrize("command", commands())
@@ -52,7 +52,12 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
         assert caught.value.code == 0
         return
     main([*words, *QUIET, *(BRIEF if words[0] == "fit" else [])])
-    produced = {"fit": "runs/version_1/last.ckpt", "test": "runs/version_0/test/metrics.json", "predict": "p*.png"}
+    produced = {
+        "fit": "runs/version_1/last.ckpt",
+        "validate": "careful.ckpt",
+        "test": "runs/version_0/test/report.md",
+        "predict": "p*.png",
+    }
     assert list(readers_folder.glob(produced[words[0]]))
 
 

@@ -1,6 +1,8 @@
 """The metrics of an evaluation, computed once from all of its outputs."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -129,8 +131,15 @@ def label_rankings(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     """Returns each label's average precision and AUROC (L,); NaN without positives or, for AUROC, negatives."""
     options: dict[str, Any] = {"num_labels": targets.shape[1], "average": "none"}
     positive, negative = targets.bool().any(dim=0), ~targets.bool().all(dim=0)  # (L,): has any
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No (positive|negative) samples")
+    with undefined_labels():
         average_precision = torch.as_tensor(multilabel_average_precision(probabilities, targets.int(), **options))
         auroc = torch.as_tensor(multilabel_auroc(probabilities, targets.int(), **options))
     return average_precision.where(positive, torch.nan), auroc.where(positive & negative, torch.nan)
+
+
+@contextmanager
+def undefined_labels() -> Iterator[None]:
+    """Silences what torchmetrics says of labels without positives or negatives, where they are taken care of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No (positive|negative) samples")
+        yield

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,11 @@ class Evaluation:
         """Bool (N, L): the labels whose probability reaches their threshold."""
         return self.probabilities >= self.thresholds
 
+    @property
+    def wrong(self) -> Tensor:
+        """Bool (N,): the images with a wrong tag."""
+        return (self.tags != self.targets.bool()).any(dim=1)
+
 
 def report(evaluation: Evaluation) -> str:
     """Lays out an evaluation as Markdown that reads well as it is: decisions, what needs no thresholds, each label."""
@@ -65,10 +71,11 @@ def write_metrics(metrics: dict[str, float], path: Path) -> None:
         partial.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_report(text: str, path: Path) -> None:
-    """Writes the report as a page of its own."""
+def write_report(text: str, pictures: Sequence[str], path: Path) -> None:
+    """Writes the report as a page, with pictures that lie beside it."""
+    page = "\n\n".join([text, *(f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures)])
     with replacing(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(page + "\n", encoding="utf-8")
 
 
 def _label_table(evaluation: Evaluation) -> str:

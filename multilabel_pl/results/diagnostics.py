@@ -1,0 +1,167 @@
+"""Pictures of an evaluation: where the model is right, where it is wrong, and how sure it is."""
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchmetrics.functional.classification import multilabel_confusion_matrix, multilabel_precision_recall_curve
+
+from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1, undefined_labels
+from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.report import Evaluation
+
+MODEL, REFERENCE = "tab:blue", "lightgrey"
+COLUMNS = 4
+PANEL_INCHES = 2.3
+MAX_PANELS = 24  # with more labels, those with the most positives
+MISTAKES = 5  # rows and columns
+CURVES = {"loss": {"train_loss": REFERENCE, "val_loss": MODEL}, "exact match": {"val_exact_match": MODEL}}
+
+
+def draw_evaluation(
+    evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor]] | None, run: Path
+) -> Iterator[tuple[str, Figure]]:
+    """Draws all pictures of an evaluation that there is something to draw of, each with its name.
+
+    Args:
+        evaluation: What to draw.
+        images: The images evaluated, in the order of the evaluation; without them, or mistakes, none are shown.
+        run: Folder of the run, with the metrics.csv of its training; without that, no curves are shown.
+    """
+    yield "precision_recall", precision_recall_figure(evaluation)
+    yield "confusion", confusion_figure(evaluation)
+    yield "reliability", reliability_figure(evaluation)
+    if images is not None and evaluation.wrong.any():
+        yield "mistakes", mistakes_figure(evaluation, images)
+    if (run / "metrics.csv").is_file():
+        yield "training", training_figure(run / "metrics.csv")
+
+
+def precision_recall_figure(evaluation: Evaluation) -> Figure:
+    """Draws a precision-recall curve for each label, with the chosen cut on it."""
+    truth = evaluation.targets.int()
+    with undefined_labels():
+        precisions, recalls, _ = multilabel_precision_recall_curve(evaluation.probabilities, truth, truth.shape[1])
+    chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
+
+    def draw(axes: Axes, label: int) -> None:
+        axes.plot(recalls[label].numpy(), precisions[label].numpy(), color=MODEL)
+        axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
+        axes.set_title(f"{evaluation.labels[label]}, cut at {evaluation.thresholds[label]:.2f}")
+        axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
+
+    figure = _panels(evaluation, draw)
+    figure.supxlabel("recall")
+    figure.supylabel("precision")
+    return figure
+
+
+def confusion_figure(evaluation: Evaluation) -> Figure:
+    """Draws a confusion matrix for each label: the truth in rows, the tags in columns."""
+    truth = evaluation.targets.int()
+    counts = multilabel_confusion_matrix(evaluation.tags.int(), truth, num_labels=truth.shape[1])  # (L, 2, 2)
+
+    def draw(axes: Axes, label: int) -> None:
+        shares = counts[label] / counts[label].sum(dim=1, keepdim=True).clamp(min=1)
+        axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[label, row, column]:,}", ha="center", va="center", color=color)
+        axes.set_title(evaluation.labels[label])
+        axes.set_xticks([0, 1], ["no", "yes"])
+        axes.set_yticks([0, 1], ["no", "yes"])
+
+    figure = _panels(evaluation, draw)
+    figure.supxlabel("tagged")
+    figure.supylabel("true")
+    return figure
+
+
+def reliability_figure(evaluation: Evaluation) -> Figure:
+    """Draws the share of positives against the probability of all decisions, above how many decisions there are."""
+    probabilities, truth = evaluation.probabilities.flatten(), evaluation.targets.flatten()
+    bins = (probabilities * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
+    count, likely, true = (
+        torch.zeros(CALIBRATION_BINS).index_add(0, bins, values)
+        for values in (torch.ones_like(probabilities), probabilities, truth)
+    )
+    some = count > 0
+    figure = Figure(figsize=(5, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color=REFERENCE, zorder=0)
+    upper.plot((likely / count)[some].numpy(), (true / count)[some].numpy(), "o-", color=MODEL)
+    upper.set(ylabel="share of positives", ylim=(-0.02, 1.02))
+    upper.set_title(f"expected calibration error {evaluation.metrics[f'{evaluation.stage}_calibration_error']:.4f}")
+    edges = [i / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
+    lower.bar(edges, count.tolist(), width=1 / CALIBRATION_BINS, align="edge", color=MODEL, edgecolor="white")
+    lower.set(yscale="log", xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02))
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def mistakes_figure(evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor]]) -> Figure:
+    """Draws the wrongly tagged images with the highest loss, with their true and their predicted tags."""
+    truth = evaluation.targets.bool()
+    loss = F.binary_cross_entropy(evaluation.probabilities, evaluation.targets, reduction="none").sum(dim=1)  # (N,)
+    wrong = evaluation.wrong
+    worst = loss.where(wrong, -1.0).topk(min(MISTAKES**2, int(wrong.sum()))).indices
+    figure = Figure(figsize=(1.6 * MISTAKES, 2.1 * MISTAKES), layout="constrained")
+    panels = list(figure.subplots(MISTAKES, MISTAKES).flat)
+    true_names, tag_names = (name_tags(tags[worst], evaluation.labels) for tags in (truth, evaluation.tags))
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, index, true, tagged in zip(panels, worst.tolist(), true_names, tag_names, strict=False):
+        image, _ = images[index]
+        axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
+        axes.set_title(f"true {_joined(true)}\ntagged {_joined(tagged)}", fontsize=9)
+    figure.suptitle(f"{int(wrong.sum()):,} of {len(wrong):,} images have a wrong tag; those with the highest loss")
+    return figure
+
+
+def training_figure(metrics_csv: Path) -> Figure:
+    """Draws the curves of a training from the table that Lightning's CSVLogger wrote."""
+    with metrics_csv.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
+        for name, color in curves.items():
+            steps, values = _curve(rows, name)
+            axes.plot(steps, values, ".-", label=name, color=color)
+        axes.set(xlabel="step", ylabel=title)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    return figure
+
+
+def _curve(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:
+    """Returns the steps and values of a column that is empty in most rows."""
+    filled = [row for row in rows if row.get(name)]
+    return [int(row["step"]) for row in filled], [float(row[name]) for row in filled]
+
+
+def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None]) -> Figure:
+    """Draws one small panel for each label."""
+    frequent = evaluation.targets.sum(dim=0).argsort(descending=True, stable=True)[:MAX_PANELS]
+    labels = sorted(frequent.tolist())
+    rows = math.ceil(len(labels) / COLUMNS)
+    figure = Figure(figsize=(PANEL_INCHES * COLUMNS, PANEL_INCHES * rows), layout="constrained")
+    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for axes in panels[len(labels) :]:
+        axes.set_axis_off()
+    for axes, label in zip(panels, labels, strict=False):
+        draw(axes, label)
+    return figure
+
+
+def _joined(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
