@@ -56,11 +56,15 @@ class Trainer(pl.Trainer):
         module = model or self.lightning_module
         assert isinstance(module, MultiLabelClassifier)
         module.relearn = True
-        results = super().validate(module, dataloaders, ckpt_path, False, *args, **kwargs)
+        try:
+            results = super().validate(module, dataloaders, ckpt_path, False, *args, **kwargs)
+        finally:
+            module.relearn = False
+        self.ckpt_path = output  # the report belongs beside it
+        self._report("val", "validate", verbose, figures)
         if self.is_global_zero:
             write_with_thresholds(Path(ckpt_path), Path(output), module.thresholds.cpu(), module.threshold)
-            self.ckpt_path = output
-        self._report("val", "validate", verbose, figures)
+            print(f"written to {output}: thresholds by {module.threshold}")
         return results
 
     def test(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:

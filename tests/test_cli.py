@@ -212,6 +212,15 @@ def test_thresholds_are_set_anew_without_training(workplace: Path, run_folder: P
     assert json.loads(Path("new/validate/metrics.json").read_text()) == metrics
 
 
+def test_a_bad_output_of_validate_writes_nothing(
+    checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["validate", *QUIET, "--ckpt_path", checkpoint, "--output"]
+    assert "output must be a file ending in .ckpt, got model.pt" in fail(capsys, *words, "model.pt")
+    assert "no images" in fail(capsys, *words, "model.ckpt", "--trainer.limit_val_batches", "0")
+    assert list(workplace.iterdir()) == []
+
+
 def test_a_label_whose_threshold_cannot_be_learned_keeps_half(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
