@@ -118,8 +118,8 @@ def keras(gate: Gate, python: Path) -> None:
     raise RuntimeError(f"{KERAS.name} ended: {Path('log.txt').read_text()}")
 
 
-def bare_evaluation(gate: Gate) -> None:
-    """The forward passes over the 10,000 test images, and the metrics."""
+def bare_evaluation(gate: Gate, metrics: bool) -> None:
+    """The forward passes over the 10,000 test images, with or without the metrics."""
     keep_freed_memory()
     data = read_digits(ARCHIVES, "test")
     network = ConvPoolDense(SHAPE, len(LABELS))
@@ -127,16 +127,7 @@ def bare_evaluation(gate: Gate) -> None:
         gate()
         with torch.inference_mode():
             logits = torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)])
-            F.binary_cross_entropy_with_logits(logits, data.targets)
-            multilabel_metrics(logits.sigmoid(), torch.tensor(0.5), data.targets)
-
-
-def bare_prediction(gate: Gate) -> None:
-    """The forward passes over the 10,000 test images."""
-    keep_freed_memory()
-    data = read_digits(ARCHIVES, "test")
-    network = ConvPoolDense(SHAPE, len(LABELS))
-    while True:
-        gate()
-        with torch.inference_mode():
-            torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)]).sigmoid()
+            probabilities = logits.sigmoid()
+            if metrics:
+                F.binary_cross_entropy_with_logits(logits, data.targets)
+                multilabel_metrics(probabilities, torch.tensor(0.5), data.targets)

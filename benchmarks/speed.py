@@ -23,7 +23,6 @@ from peers import (
     BATCH,
     TurnTaker,
     bare_evaluation,
-    bare_prediction,
     floor,
     keras,
     textbook_lightning,
@@ -137,10 +136,10 @@ def measure_growth(rounds: int) -> None:
 def measure_evaluation(rounds: int) -> None:
     """Prints seconds over 10,000 images."""
     contenders: dict[str, Contender] = {
-        "forward passes and metrics": bare_evaluation,
+        "forward passes and metrics": partial(bare_evaluation, metrics=True),
         "`validate`": partial(evaluation, command="validate"),
         "`test`": partial(evaluation, command="test"),
-        "forward passes": bare_prediction,
+        "forward passes": partial(bare_evaluation, metrics=False),
         "`predict`": partial(evaluation, command="predict"),
     }
     table("10,000 images", take_turns(contenders, rounds), base="forward passes and metrics")

@@ -45,25 +45,19 @@ class Trainer(pl.Trainer):
             figures: Whether to draw pictures beside the report.
             **kwargs: As in Lightning's Trainer.
         """
-        if output is None:
-            results = super().validate(model, dataloaders, ckpt_path, False, *args, **kwargs)
-            self._report("val", "validate", verbose, figures)
-            return results
-        if ckpt_path is None:
+        if output is not None and ckpt_path is None:
             raise InputError("validate needs a checkpoint to write an output: add ckpt_path")
-        if Path(output).suffix != ".ckpt" or Path(output).is_dir():
+        if output is not None and (Path(output).suffix != ".ckpt" or Path(output).is_dir()):
             raise InputError(f"output must be a file ending in .ckpt, got {output}")
         module = model or self.lightning_module
-        assert isinstance(module, MultiLabelClassifier)
-        module.relearn = True
-        try:
-            results = super().validate(module, dataloaders, ckpt_path, False, *args, **kwargs)
-        finally:
-            module.relearn = False
-        self.ckpt_path = output  # the report belongs beside it
+        if isinstance(module, MultiLabelClassifier):
+            module.relearn = output is not None
+        results = super().validate(model, dataloaders, ckpt_path, False, *args, **kwargs)
+        self.ckpt_path = output or self.ckpt_path  # the report belongs beside the output
         self._report("val", "validate", verbose, figures)
-        if self.is_global_zero:
-            write_with_thresholds(Path(ckpt_path), Path(output), module.thresholds.cpu(), module.threshold)
+        if output is not None and self.is_global_zero:
+            assert isinstance(module, MultiLabelClassifier)
+            write_with_thresholds(Path(str(ckpt_path)), Path(output), module.thresholds.cpu(), module.threshold)
             print(f"written to {output}: thresholds by {module.threshold}")
         return results
 
