@@ -4,14 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multilabel_pl.data.image_files import ImageFilesDataModule as ImageFilesDataModule
     from multilabel_pl.data.mnist import MNISTDataModule as MNISTDataModule
     from multilabel_pl.model.classifier import MultiLabelClassifier as MultiLabelClassifier
 
 __version__ = "0.1.0"
-__all__ = ["MNISTDataModule", "MultiLabelClassifier", "__version__"]
+__all__ = ["ImageFilesDataModule", "MNISTDataModule", "MultiLabelClassifier", "__version__"]
 
 # Imported when asked for: Lightning takes seconds, and `--version` should not.
 _HOMES = {
+    "ImageFilesDataModule": "multilabel_pl.data.image_files",
     "MNISTDataModule": "multilabel_pl.data.mnist",
     "MultiLabelClassifier": "multilabel_pl.model.classifier",
 }

@@ -8,13 +8,14 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from multilabel_pl import __version__
 from multilabel_pl.console import one_line_errors, quiet_lightning
+from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.errors import InputError
@@ -35,6 +36,7 @@ from multilabel_pl.trainer import Trainer
 RUNS = "runs"
 EPOCHS = 10
 SEED = 0
+INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
 CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
 
@@ -47,12 +49,12 @@ class CLI(LightningCLI):
     """
 
     trainer: Trainer
-    new_threshold: float | list[float] | str | None = None  # what `validate` writes into its output
+    renewed: dict[str, Any]  # the options of the model that `validate` writes into its output
 
     def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
             MultiLabelClassifier,
-            LabelledDataModule,
+            LightningDataModule,
             subclass_mode_data=True,
             trainer_class=Trainer,
             trainer_defaults={"default_root_dir": RUNS, "max_epochs": EPOCHS, "num_sanity_val_steps": 0},
@@ -84,6 +86,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
+        self.renewed = {}
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         options = self.config[subcommand]
@@ -101,14 +104,14 @@ class CLI(LightningCLI):
         super().parse_arguments(parser, args)
         self.config[subcommand].ckpt_path = str(path)
         if options.get("output") and subcommand == "validate":
-            self.new_threshold = self.config.validate.model.threshold
-            own = {**own, "threshold": self.new_threshold}
+            self.renewed = {name: self.config.validate.model[name] for name in ("calibrate", "threshold")}
+            own = {**own, **self.renewed}
         _notice_ignored(self.config[subcommand].model, own, path)
 
     def before_instantiate_classes(self) -> None:
-        """Keeps a threshold that was asked for from giving way to the checkpoint's."""
-        if self.new_threshold is not None:
-            self.config.validate.model.threshold = self.new_threshold
+        """Keeps what was asked for anew from giving way to the checkpoint's."""
+        for name, value in self.renewed.items():
+            self.config.validate.model[name] = value
 
     def _checkpoint_path(self, ckpt_path: str | Path | None, root: Path) -> Path | None:
         """Finds the file that --ckpt_path means; commands that evaluate take the best one if it isn't given."""
@@ -119,6 +122,7 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the trainer; only `fit` saves checkpoints and logs, in a folder that is made when all is well."""
+        _check_data(self.datamodule, str(self.subcommand))
         options = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         callbacks = list(options.callbacks or [])
@@ -143,7 +147,7 @@ class CLI(LightningCLI):
     def before_fit(self) -> None:
         """Finds mistakes in the data, and in how the model fits it; then makes the folder of the run."""
         self.datamodule.setup("fit")
-        self.model.adopt(self.datamodule.labels, self.datamodule.image_shape)
+        self.model.adopt(self.datamodule.labels, self.datamodule.image_shape, self.datamodule.preprocessing)
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
         root = Path(self.trainer.default_root_dir)
@@ -166,6 +170,11 @@ class CLI(LightningCLI):
         print(f"\ntrained: {path}")
         print(f"test it: {shlex.join(['python', '-m', 'multilabel_pl', 'test', '--ckpt_path', str(path)])}")
 
+    def after_predict(self) -> None:
+        """Lets the exit status say that some files could not be read."""
+        if self.trainer.num_unreadable > 0:
+            sys.exit(INCOMPLETE)
+
 
 class RunConfig(SaveConfigCallback):
     """Saves the options of a run in its folder, whatever its loggers are."""
@@ -178,6 +187,17 @@ class RunConfig(SaveConfigCallback):
         options = self.config.clone()
         options.ckpt_path = None  # to repeat a run is not to resume it
         self.parser.save(options, folder / "config.yaml", overwrite=True, multifile=False)
+
+
+def _check_data(data: LightningDataModule, subcommand: str) -> None:
+    """Refuses data that a subcommand has no use for.
+
+    Raises:
+        InputError: If the data are no labelled images, nor files to predict.
+    """
+    kinds = (LabelledDataModule, ImageFilesDataModule) if subcommand == "predict" else (LabelledDataModule,)
+    if not isinstance(data, kinds):
+        raise InputError(f"{subcommand} needs labelled images, which {type(data).__name__} does not have: set --data")
 
 
 def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:

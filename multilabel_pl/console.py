@@ -71,7 +71,16 @@ def _in_short(message: str) -> str:
     message = message.replace("Expected a typing.Literal", "Expected one of ")
     message = message.replace("Does not validate against any of the Union subtypes", "")
     message = message.replace("Expected a list", 'Expected a list, such as "[0, 9]"')
-    noise = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg", "Expected a NoneType")
+    noise = (
+        "Subtypes:",
+        "Errors:",
+        "Given value type:",
+        "Given value: NestedArg",
+        "Given value: Namespace",
+        "Expected a NoneType",
+    )
     lines = [re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()]
     short = "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")
-    return re.sub(r"--(\w+): Problem with given class_path '[^']+': --(\w+):", r"--\1.\2:", short)
+    short = re.sub(r"--(\w+): Problem with given class_path '[^']+': --(\w+):", r"--\1.\2:", short)
+    required = r"--(\w+): Problem with given class_path '[^']+': the following arguments are required: (\w+)"
+    return re.sub(required, r"--\1.\2 is required", short)

@@ -104,19 +104,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def write_with_thresholds(
-    checkpoint: Path, output: Path, thresholds: Tensor, threshold: float | list[float] | str
-) -> None:
-    """Writes a checkpoint as another one that has other thresholds.
+def write_renewed(checkpoint: Path, output: Path, state: dict[str, Tensor], options: dict[str, Any]) -> None:
+    """Writes a checkpoint as another one that differs in some of its state.
 
     Args:
         checkpoint: The file to read; it stays as it is, unless it is the output as well.
         output: The file to write.
-        thresholds: float (L,).
-        threshold: How they were set, the model's option.
+        state: What differs, by its name in the model's state.
+        options: The model's options that led to it.
     """
     content = read_checkpoint(checkpoint)
-    content["state_dict"]["thresholds"] = thresholds
-    content["hyper_parameters"]["threshold"] = threshold
+    content["state_dict"].update(state)
+    content["hyper_parameters"].update(options)
     with replacing(output) as partial:
         torch.save(content, partial)

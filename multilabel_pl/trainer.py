@@ -1,5 +1,6 @@
 """The Trainer, whose methods are the subcommands of the command line."""
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,10 +10,10 @@ from lightning.pytorch import Callback, LightningModule
 from multilabel_pl.data.labelled import LabelledImages
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.files import replacing
-from multilabel_pl.results.predictions import PredictionWriter
-from multilabel_pl.results.report import Evaluation, report, write_metrics, write_report
-from multilabel_pl.runs import write_with_thresholds
+from multilabel_pl.results.report import report, write_metrics, write_report
+from multilabel_pl.runs import write_renewed
 
 
 class Trainer(pl.Trainer):
@@ -20,6 +21,7 @@ class Trainer(pl.Trainer):
 
     callbacks: list[Callback]  # this and the next Lightning sets, but doesn't declare
     fast_dev_run: int | bool
+    num_unreadable: int = 0  # files that the last `predict` could not read
     run_folder: Path | None = None  # where `fit` on the command line leaves its files
 
     def validate(
@@ -41,7 +43,8 @@ class Trainer(pl.Trainer):
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
             verbose: Whether to print the metrics.
             *args: As in Lightning's Trainer.
-            output: A checkpoint to write: the same one, but with thresholds set as `--model.threshold` says.
+            output: A checkpoint to write: the same one, but with temperatures and thresholds set as `--model.calibrate`
+                and `--model.threshold` say.
             figures: Whether to draw pictures beside the report.
             **kwargs: As in Lightning's Trainer.
         """
@@ -57,8 +60,10 @@ class Trainer(pl.Trainer):
         self._report("val", "validate", verbose, figures)
         if output is not None and self.is_global_zero:
             assert isinstance(module, MultiLabelClassifier)
-            write_with_thresholds(Path(str(ckpt_path)), Path(output), module.thresholds.cpu(), module.threshold)
-            print(f"written to {output}: thresholds by {module.threshold}")
+            learned = {name: getattr(module, name).cpu() for name in ("temperatures", "thresholds")}
+            options = {"calibrate": module.calibrate, "threshold": module.threshold}
+            write_renewed(Path(str(ckpt_path)), Path(output), learned, options)
+            print(f"written to {output}: thresholds by {module.threshold}{', calibrated' * module.calibrate}")
         return results
 
     def test(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:
@@ -80,23 +85,30 @@ class Trainer(pl.Trainer):
         *args: Any,
         ckpt_path: str | Path | None = None,
         output: str | None = None,
-        figure: int | list[int] = 9,
+        figure: bool | int | list[int] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Tag the test images, in a table of all and a picture of some.
+        """Tag the test images, or image files, in a table of all and a picture of some.
 
         Args:
             *args: As in Lightning's Trainer.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
-            output: The table to write, ending in .csv; predict/predictions.csv beside the checkpoint if not given.
-            figure: Index of the image to draw, or several, such as [0, 9]; [] for no picture. The picture has the
-                name of the table, with the ending .png.
+            output: The table to write, ending in .csv or .jsonl; predict/predictions.csv beside the checkpoint if not
+                given.
+            figure: What to draw: `true` for a sheet of the first 100 images and their tags; an index, or a list of
+                indices, for the probabilities of these images; `false` for nothing. Image 9 of a test set and nothing
+                of files if not given.
             **kwargs: As in Lightning's Trainer.
+
+        Returns:
+            The predictions of each batch.
         """
+        from multilabel_pl.results.predictions import PredictionWriter  # matplotlib takes a while to import
+
         if output is None and ckpt_path is None:
             raise InputError("predict needs an output, or a checkpoint to put it beside")
         path = Path(output) if output is not None else Path(str(ckpt_path)).parent / "predict" / "predictions.csv"
-        writer = PredictionWriter(path, [figure] if isinstance(figure, int) else figure)
+        writer = PredictionWriter(path, figure)
         self.callbacks.append(writer)
         kwargs["ckpt_path"] = ckpt_path
         try:
@@ -105,8 +117,11 @@ class Trainer(pl.Trainer):
             self.callbacks.remove(writer)
         if not writer.written:
             raise InputError("there were no images to predict: raise --trainer.limit_predict_batches")
+        self.num_unreadable = len(writer.problems)
         if self.is_global_zero:
-            print(f"\nwritten to {writer.output}" + (f", drawn in {writer.picture}" if writer.figure else ""))
+            for problem in writer.problems:
+                print(f"warning: {problem}", file=sys.stderr)
+            print("\nwritten to " + ", drawn in ".join(map(str, writer.written)))
         return predictions
 
     def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool, figures: bool) -> None:
@@ -117,10 +132,8 @@ class Trainer(pl.Trainer):
         model = self.lightning_module
         if not self.is_global_zero or not isinstance(model, MultiLabelClassifier):
             return
-        logits, targets = model.outputs.compute()
-        evaluation = Evaluation(
-            stage, metrics, model.labels or [], model.thresholds.cpu(), logits.sigmoid().cpu(), targets.cpu()
-        )
+        assert model.evaluation is not None
+        evaluation = model.evaluation.cpu()
         text = report(evaluation)
         if verbose:
             print(f"\n{text}\n")
@@ -128,15 +141,15 @@ class Trainer(pl.Trainer):
             return
         place = Path(self.ckpt_path).parent / folder
         write_metrics(metrics, place / "metrics.json")
-        pictures = self._draw(evaluation, place) if figures else []
+        pictures = self._draw(stage, evaluation, place) if figures else []
         write_report(f"# {folder} of {self.ckpt_path}\n\n{text}", pictures, place / "report.md")
         print(f"written to {place}")
 
-    def _draw(self, evaluation: Evaluation, place: Path) -> list[str]:
+    def _draw(self, stage: Literal["val", "test"], evaluation: Evaluation, place: Path) -> list[str]:
         """Draws the pictures of an evaluation and returns the names of their files."""
         from multilabel_pl.results.diagnostics import draw_evaluation  # matplotlib takes a while to import
 
-        loader = self.val_dataloaders if evaluation.stage == "val" else self.test_dataloaders
+        loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
         dataset = getattr(loader, "dataset", None)
         images = dataset if isinstance(dataset, LabelledImages) else None
         names = []

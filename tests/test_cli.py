@@ -255,6 +255,7 @@ def test_options_of_training_run_together(workplace: Path) -> None:
     assert (schedule["total_steps"], schedule["last_epoch"]) == (3, 3)
     assert set(checkpoint["state_dict"]) == {
         *(f"network.{layer}.{kind}" for layer in ("conv", "hidden", "scores") for kind in ("weight", "bias")),
+        "temperatures",
         "thresholds",
     }  # compiling renames nothing
     main(["test", *QUIET])
@@ -404,7 +405,7 @@ BAD_PREDICTIONS = {
     ("--figure", "0,9"): 'Expected a list, such as "[0, 9]"',
     ("--figure", "500", "--trainer.limit_predict_batches", "2"): "figure must name images in [0, 500), got 500",
     ("--trainer.limit_predict_batches", "0"): "there were no images to predict",
-    ("--output", "predictions.txt"): "output must end in .csv, got predictions.txt",
+    ("--output", "predictions.txt"): "output must end in .csv or .jsonl, got predictions.txt",
     ("--output", "/proc/none/predictions.csv"): "/proc/none",
 }
 

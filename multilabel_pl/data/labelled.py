@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from multilabel_pl.data.augment import shift_and_rotate
 from multilabel_pl.data.order import EpochOrder
 from multilabel_pl.errors import InputError
+from multilabel_pl.images.preprocessing import Preprocessing
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
@@ -48,7 +49,7 @@ class LabelledImages(Dataset[Batch]):
         return LabelledImages(self.images[rows], self.targets[rows])
 
 
-def _as_is(batch: Any) -> Any:
+def as_is(batch: Any) -> Any:
     """The collate function of batches that are ready; at module level so that worker processes can import it."""
     return batch
 
@@ -67,6 +68,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     Attributes:
         labels: The names of the labels, in the order of the target columns.
         image_shape: Channels, height and width of every image; known after `setup`.
+        preprocessing: How other pictures are brought to the form of these images.
 
     Raises:
         InputError: If a batch size is below 1, or a shift or rotation below 0.
@@ -74,6 +76,7 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     labels: list[str]
     image_shape: tuple[int, int, int]
+    preprocessing: Preprocessing = "resize"
     train_set: LabelledImages | None = None
     val_set: LabelledImages | None = None
     test_set: LabelledImages | None = None
@@ -112,7 +115,7 @@ class LabelledDataModule(LightningDataModule, ABC):
             dataset=self.train_set,
             batch_size=self.batch_size,
             sampler=order,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -140,6 +143,6 @@ class LabelledDataModule(LightningDataModule, ABC):
         return DataLoader(
             dataset=images,
             batch_size=self.eval_batch_size,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             pin_memory=torch.cuda.is_available(),
         )

@@ -60,6 +60,7 @@ class MNISTDataModule(LabelledDataModule):
         if split_seed < 0:
             raise InputError(f"split_seed must be at least 0, got {split_seed}")
         self.folder = Path(data_dir) if data_dir is not None else ARCHIVES
+        self.preprocessing = "mnist" if data_dir is None else "resize"  # another set's images may be no digits
         if data_dir is not None:
             self.hparams["data_dir"] = str(self.folder.resolve())  # a checkpoint may be used from another folder
         self.val_size = val_size

@@ -4,22 +4,24 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.images.pictures import Picture, batches_of
+from multilabel_pl.images.preprocessing import Preprocessing
+from multilabel_pl.model.calibration import fit_temperatures
+from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
-from multilabel_pl.model.metrics import EpochOutputs, multilabel_metrics
+from multilabel_pl.model.metrics import EpochOutputs
 from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense
 from multilabel_pl.model.prediction import Prediction, name_predictions, name_tags
 from multilabel_pl.model.thresholds import FALLBACK, Rule, fixed_thresholds, learn_thresholds
@@ -32,11 +34,11 @@ PREDICT_BATCH_SIZE = 250
 
 
 class PredictedBatch(NamedTuple):
-    """What `predict_step` returns: probabilities float32 (B, L), tags bool (B, L) and targets (B, L)."""
+    """What `predict_step` returns: probabilities float32 (B, L), tags bool (B, L), and what came with the images."""
 
     probabilities: Tensor
     tags: Tensor
-    targets: Tensor
+    known: Any
 
 
 class MultiLabelClassifier(LightningModule):
@@ -55,8 +57,12 @@ class MultiLabelClassifier(LightningModule):
             a rule by which each label's is learned on the validation images at the end of every epoch: `f1` (the
             highest F1), `precision>=P` (the highest recall with that precision) or `recall>=R` (the highest precision
             with that recall).
+        calibrate: Whether to fit a temperature for each label on the validation images at the end of every epoch, which
+            brings its probabilities nearer to the share of positives (temperature scaling).
         labels: Names of the labels; taken from the data if not given.
         image_shape: Channels, height and width of the images; taken from the data if not given.
+        preprocessing: How pictures of any size are brought to the form of the training images when they are predicted:
+            `mnist` finds the digit on a page, `resize` takes the whole picture; taken from the data if not given.
 
     Raises:
         InputError: If a value is out of range, or (in `setup`) if the data's labels or image shape are not the model's.
@@ -71,8 +77,10 @@ class MultiLabelClassifier(LightningModule):
         weight_decay: float = 0.0,
         compile: bool = False,  # noqa: A002, the name that users know
         threshold: float | list[float] | str = "f1",
+        calibrate: bool = False,
         labels: list[str] | None = None,
         image_shape: Sequence[int] | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         _check_choice("head", head, get_args(HeadName))
@@ -91,10 +99,13 @@ class MultiLabelClassifier(LightningModule):
         if isinstance(threshold, str):
             Rule.parse(threshold)  # a mistake in it should show before any work is done
         self.threshold = threshold
-        self.relearn = False  # whether to set the thresholds when validating, too
+        self.calibrate = calibrate
+        self.relearn = False  # whether to set temperatures and thresholds when validating, too
         self.labels = labels
         self.image_shape = image_shape
+        self.preprocessing = preprocessing
         self.outputs = EpochOutputs()
+        self.evaluation: Evaluation | None = None  # the last one
         if labels is not None and image_shape is not None:
             self.adopt(labels, image_shape)
 
@@ -102,18 +113,21 @@ class MultiLabelClassifier(LightningModule):
         """Takes labels and image shape from the trainer's data module, if there is one."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            self.adopt(data.labels, data.image_shape)
+            self.adopt(data.labels, data.image_shape, data.preprocessing)
         elif not self._is_built:
             raise InputError("a model needs labels and image_shape, or a data module to take them from")
         if self.hparams["compile"] and stage == "fit":
             self.network.compile()  # in place, so that the weights keep their names in checkpoints
 
-    def adopt(self, labels: Sequence[str], image_shape: Sequence[int]) -> None:
+    def adopt(
+        self, labels: Sequence[str], image_shape: Sequence[int], preprocessing: Preprocessing | None = None
+    ) -> None:
         """Builds the network for these labels and images; a model that was made for other ones refuses them.
 
         Args:
             labels: Names of the labels.
             image_shape: Channels, height and width.
+            preprocessing: What brings other pictures to the form of these images, if the model doesn't know yet.
 
         Raises:
             InputError: If the model has other labels or another shape, or can't be built for these.
@@ -126,6 +140,8 @@ class MultiLabelClassifier(LightningModule):
             )
         if not self._is_built:
             self._build(list(labels), list(image_shape))
+        self.preprocessing = self.preprocessing or preprocessing
+        self.hparams["preprocessing"] = self.preprocessing
 
     @property
     def _is_built(self) -> bool:
@@ -143,10 +159,12 @@ class MultiLabelClassifier(LightningModule):
         self.hparams.update(labels=labels, image_shape=image_shape)
         channels, height, width = image_shape
         self.network = ConvPoolDense((channels, height, width), len(labels), self.conv_data_format)
+        self.temperatures: Tensor
+        self.register_buffer("temperatures", torch.ones(len(labels)))
         self.thresholds: Tensor
         fixed = FALLBACK if isinstance(self.threshold, str) else self.threshold
         self.register_buffer("thresholds", fixed_thresholds(fixed, len(labels)))
-        self.learned = torch.zeros(len(labels), dtype=torch.bool)
+        self.learned = self.calibrated = torch.zeros(len(labels), dtype=torch.bool)  # for which labels it worked
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the labels' logits.
@@ -157,12 +175,15 @@ class MultiLabelClassifier(LightningModule):
         Returns:
             Logits, float32 (B, L); their sigmoid is the labels' probabilities.
         """
+        return self._uncalibrated(images) / self.temperatures
+
+    def _uncalibrated(self, images: Tensor) -> Tensor:
         return self.head(self.network(images).float())  # float32 even where the network runs in a lower precision
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Returns the loss of a batch of images (B, C, H, W) and targets (B, L)."""
         images, targets = batch
-        loss = F.binary_cross_entropy_with_logits(self(images), targets)
+        loss = F.binary_cross_entropy_with_logits(self._uncalibrated(images), targets)
         # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
         if every and (self.global_step + 1) % every == 0:
@@ -174,30 +195,41 @@ class MultiLabelClassifier(LightningModule):
         self.outputs.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Collects the logits of a batch."""
+        """Collects the logits of a batch, before calibration."""
         images, targets = batch
-        self.outputs.update(self(images), targets)
+        self.outputs.update(self._uncalibrated(images), targets)
 
     def on_validation_epoch_end(self) -> None:
-        """Sets the thresholds, where they are to be learned from these images, and logs the metrics."""
+        """Sets temperatures and thresholds, where they are to be learned from these images, and logs the metrics."""
+        logits, targets = self.outputs.compute()
         fitting = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
         if fitting or self.relearn:
-            self.set_thresholds()
-        self._log_metrics("val")
+            self._learn(logits, targets)
+        self._evaluate("val", logits, targets)
 
-    def set_thresholds(self) -> None:
-        """Sets the thresholds as `threshold` says; a rule learns them from the evaluation that has just run."""
+    def _learn(self, logits: Tensor, targets: Tensor) -> None:
+        """Sets the temperatures, then the thresholds, as the options say, by uncalibrated logits (N, L) and targets."""
+        if self.calibrate:
+            self.temperatures, self.calibrated = fit_temperatures(logits, targets)
+        else:
+            self.temperatures = torch.ones_like(self.temperatures)
         if isinstance(self.threshold, str):
-            logits, targets = self.outputs.compute()
-            self.thresholds, self.learned = learn_thresholds(logits.sigmoid(), targets, Rule.parse(self.threshold))
+            probabilities = (logits / self.temperatures).sigmoid()
+            self.thresholds, self.learned = learn_thresholds(probabilities, targets, Rule.parse(self.threshold))
         else:
             self.thresholds = fixed_thresholds(self.threshold, len(self.thresholds)).to(self.device)
 
     def on_fit_end(self) -> None:
-        """Says which labels have no learned threshold, if they were to have one."""
-        if isinstance(self.threshold, str) and self.trainer.is_global_zero and not self.learned.all():
-            [labels] = name_tags(~self.learned[None], self.labels or [])
-            print(f"note: {self.threshold} sets no threshold for {_listed(labels)}: 0.5 stays", file=sys.stderr)
+        """Says which labels have no learned threshold or temperature, if they were to have one."""
+        if isinstance(self.threshold, str):
+            self._note_missing(self.learned, f"{self.threshold} sets no threshold", "0.5 stays")
+        if self.calibrate:
+            self._note_missing(self.calibrated, "no temperature fits", "it stays at 1")
+
+    def _note_missing(self, found: Tensor, what: str, instead: str) -> None:
+        if self.trainer.is_global_zero and not found.all():
+            [labels] = name_tags(~found[None], self.labels or [])
+            print(f"note: {what} for {_listed(labels)}: {instead}", file=sys.stderr)
 
     def on_test_epoch_start(self) -> None:
         """Forgets an earlier evaluation, even one that was interrupted."""
@@ -209,44 +241,47 @@ class MultiLabelClassifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics of all test images."""
-        self._log_metrics("test")
+        self._evaluate("test", *self.outputs.compute())
 
-    def _log_metrics(self, stage: str) -> None:
-        logits, targets = self.outputs.compute()
-        metrics = multilabel_metrics(logits.sigmoid(), self.thresholds, targets)
-        self.log(f"{stage}_loss", F.binary_cross_entropy_with_logits(logits, targets), prog_bar=True)
-        self.log_dict({f"{stage}_{name}": value for name, value in metrics.items()})
+    def _evaluate(self, stage: str, logits: Tensor, targets: Tensor) -> None:
+        """Logs the metrics that follow from uncalibrated logits (N, L) and targets (N, L)."""
+        uncalibrated = logits if self.calibrate else None
+        self.evaluation = Evaluation(
+            self.labels or [], self.thresholds, logits / self.temperatures, targets, uncalibrated
+        )
+        metrics = {f"{stage}_{name}": value for name, value in self.evaluation.metrics.items()}
+        self.log(f"{stage}_loss", metrics.pop(f"{stage}_loss"), prog_bar=True)
+        self.log_dict(metrics)
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> PredictedBatch:
-        """Predicts a batch of images (B, C, H, W); the targets (B, L) are passed on for comparison."""
-        images, targets = batch
+    def predict_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> PredictedBatch:
+        """Predicts a batch of images (B, C, H, W); what comes with them, such as targets, is passed on."""
+        images, known = batch
         probabilities = self(images).sigmoid()
-        return PredictedBatch(probabilities, probabilities >= self.thresholds, targets)
+        return PredictedBatch(probabilities, probabilities >= self.thresholds, known)
 
     @torch.inference_mode()
-    def predict_images(self, images: Tensor | NDArray[np.uint8]) -> list[Prediction]:
-        """Tags images.
+    def predict_images(self, pictures: Picture | Sequence[Picture]) -> list[Prediction]:
+        """Tags pictures.
 
         Args:
-            images: A tensor or an array of uint8, one image (C, H, W) or several (N, C, H, W), in the shape that the
-                model was trained on.
+            pictures: One or several: the paths of image files; tensors uint8 (H, W) or (C, H, W) or arrays uint8
+                (H, W) or (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first
+                dimension. Those that have the shape of the model's images are taken as they are, the others are
+                brought to it as `preprocessing` says.
 
         Returns:
-            One prediction for each image.
+            One prediction for each picture.
 
         Raises:
-            InputError: If the images are not uint8, or of another shape than the model's.
+            InputError: If a file can't be read, or an array is not a picture.
         """
-        if self.labels is None:
+        if self.labels is None or self.image_shape is None:
             raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
-        images = torch.as_tensor(images)
-        shape = list(images.shape)
-        if images.dtype != torch.uint8 or shape[-IMAGE_DIMENSIONS:] != list(self.image_shape or []) or len(shape) > 4:
-            expected = ", ".join(map(str, self.image_shape or []))
-            raise InputError(f"images must be torch.uint8 (N, {expected}), got {images.dtype} {tuple(shape)}")
-        batches = torch.split(images.reshape(-1, *images.shape[-3:]), PREDICT_BATCH_SIZE)
-        probabilities = torch.cat([self(batch.to(self.device)).sigmoid() for batch in batches])  # (N, L)
-        return name_predictions(probabilities, probabilities >= self.thresholds, self.labels)
+        predictions = []
+        for images in batches_of(pictures, self.image_shape, self.preprocessing or "resize", PREDICT_BATCH_SIZE):
+            probabilities = self(images.to(self.device)).sigmoid()
+            predictions += name_predictions(probabilities, probabilities >= self.thresholds, self.labels)
+        return predictions
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns Adam with Keras's epsilon and decoupled weight decay, and the schedule of its learning rate."""

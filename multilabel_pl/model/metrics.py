@@ -1,4 +1,4 @@
-"""The metrics of an evaluation, computed once from all of its outputs."""
+"""The metrics of an evaluation, computed from all of its outputs."""
 
 import warnings
 from collections.abc import Iterator
@@ -45,26 +45,6 @@ class EpochOutputs(Metric):
         return dim_zero_cat(self.logits), dim_zero_cat(self.targets)
 
 
-def multilabel_metrics(probabilities: Tensor, thresholds: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Computes everything that is said of a model in one number.
-
-    Args:
-        probabilities: float32 (N, L).
-        thresholds: float32 (L,).
-        targets: (N, L) of 0 and 1.
-
-    Returns:
-        The `decision_metrics` at the thresholds; the same at 0.5, with `_at_half` after their names; and the
-        `ranking_metrics`.
-    """
-    at_half = decision_metrics(probabilities >= HALF, targets)
-    return {
-        **decision_metrics(probabilities >= thresholds, targets),
-        **{f"{name}_at_half": value for name, value in at_half.items()},
-        **ranking_metrics(probabilities, targets),
-    }
-
-
 def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Compares tags with the truth.
 
@@ -102,29 +82,40 @@ def precision_recall_f1(tags: Tensor, truth: Tensor, dim: int | tuple[int, ...])
     return {name: ratio.where(tagged + true > 0, torch.nan) for name, ratio in ratios.items()}
 
 
-def ranking_metrics(probabilities: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Computes what doesn't depend on thresholds.
+def ranking_metrics(
+    probabilities: Tensor, targets: Tensor, average_precision: Tensor, auroc: Tensor
+) -> dict[str, Tensor]:
+    """Computes how well the labels are told apart, whatever the thresholds.
 
     Args:
         probabilities: float32 (N, L), not at all rounded: torchmetrics takes what lies outside [0, 1] for logits.
         targets: (N, L) of 0 and 1.
+        average_precision: Of each label, (L,).
+        auroc: Of each label, (L,).
 
     Returns:
         map: mean average precision over labels; auroc: mean area under the ROC curve over labels, each without the
         labels that it isn't defined for; ranking_loss: the mean share of an image's pairs of a true and a false label
-        that are in the wrong order; calibration_error: the expected difference, over 15 equal bins of the probability
-        of all decisions, between a probability and the share of positives; label_accuracy_of_no_tags: what predicting
-        no tag at all would score, the floor of label_accuracy.
+        that are in the wrong order.
     """
-    average_precision, auroc = label_rankings(probabilities, targets)
-    truth = targets.int()
     return {
         "map": average_precision.nanmean(),
         "auroc": auroc.nanmean(),
-        "ranking_loss": multilabel_ranking_loss(probabilities, truth, num_labels=truth.shape[1]),
-        "calibration_error": binary_calibration_error(probabilities.flatten(), truth.flatten(), CALIBRATION_BINS),
-        "label_accuracy_of_no_tags": 1 - targets.float().mean(),
+        "ranking_loss": multilabel_ranking_loss(probabilities, targets.int(), num_labels=targets.shape[1]),
     }
+
+
+def calibration_error(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Returns the expected difference between a probability and the share of positives.
+
+    Args:
+        probabilities: float32 (N, L).
+        targets: (N, L) of 0 and 1.
+
+    Returns:
+        The mean over all decisions, in 15 equal bins of their probability (the expected calibration error).
+    """
+    return binary_calibration_error(probabilities.flatten(), targets.int().flatten(), CALIBRATION_BINS)
 
 
 def label_rankings(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

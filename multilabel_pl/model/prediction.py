@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What the model says of one image.
 
@@ -17,6 +17,15 @@ class Prediction:
 
     tags: list[str]
     probabilities: dict[str, float]
+
+    def __str__(self) -> str:
+        """Says the tags, each with its probability."""
+        return ", ".join(f"{tag} ({self.probabilities[tag]:.3f})" for tag in self.tags) or "no tag"
+
+    def __repr__(self) -> str:
+        """Shows the probabilities in three places, since the eleven of an image should fit on a line."""
+        probabilities = ", ".join(f"{label!r}: {value:.3f}" for label, value in self.probabilities.items())
+        return f"Prediction(tags={self.tags}, probabilities={{{probabilities}}})"
 
 
 def name_tags(tags: Tensor, labels: Sequence[str]) -> list[list[str]]:

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics.functional.classification import multilabel_confusion_matrix, multilabel_precision_recall_curve
 
+from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1, undefined_labels
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.results.report import Evaluation
 
-MODEL, REFERENCE = "tab:blue", "lightgrey"
+MODEL, BEFORE, REFERENCE = "tab:blue", "tab:orange", "lightgrey"
 COLUMNS = 4
 PANEL_INCHES = 2.3
 MAX_PANELS = 24  # with more labels, those with the most positives
@@ -87,31 +87,44 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
 
 def reliability_figure(evaluation: Evaluation) -> Figure:
     """Draws the share of positives against the probability of all decisions, above how many decisions there are."""
-    probabilities, truth = evaluation.probabilities.flatten(), evaluation.targets.flatten()
-    bins = (probabilities * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
-    count, likely, true = (
-        torch.zeros(CALIBRATION_BINS).index_add(0, bins, values)
-        for values in (torch.ones_like(probabilities), probabilities, truth)
-    )
-    some = count > 0
     figure = Figure(figsize=(5, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=REFERENCE, zorder=0)
-    upper.plot((likely / count)[some].numpy(), (true / count)[some].numpy(), "o-", color=MODEL)
+    if evaluation.uncalibrated is not None:
+        probability, share, _ = _reliability(evaluation.uncalibrated.sigmoid(), evaluation.targets)
+        upper.plot(probability, share, "o-", color=BEFORE, label="before calibration")
+    probability, share, count = _reliability(evaluation.probabilities, evaluation.targets)
+    upper.plot(probability, share, "o-", color=MODEL, label="the model")
+    upper.legend(frameon=False)
     upper.set(ylabel="share of positives", ylim=(-0.02, 1.02))
-    upper.set_title(f"expected calibration error {evaluation.metrics[f'{evaluation.stage}_calibration_error']:.4f}")
+    upper.set_title(f"expected calibration error {evaluation.metrics['calibration_error']:.4f}")
     edges = [i / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
-    lower.bar(edges, count.tolist(), width=1 / CALIBRATION_BINS, align="edge", color=MODEL, edgecolor="white")
+    lower.bar(edges, count, width=1 / CALIBRATION_BINS, align="edge", color=MODEL, edgecolor="white")
     lower.set(yscale="log", xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02))
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
+def _reliability(probabilities: Tensor, targets: Tensor) -> tuple[list[float], list[float], list[float]]:
+    """Counts the decisions (N, L) in bins of their probability.
+
+    Returns:
+        The mean probability and the share of positives of each bin, NaN where it is empty, and how many it holds.
+    """
+    bins = (probabilities.flatten() * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
+    count, likely, true = (
+        torch.zeros(CALIBRATION_BINS).index_add(0, bins, values.flatten())
+        for values in (torch.ones_like(probabilities), probabilities, targets)
+    )
+    return (likely / count).tolist(), (true / count).tolist(), count.tolist()
+
+
 def mistakes_figure(evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor]]) -> Figure:
     """Draws the wrongly tagged images with the highest loss, with their true and their predicted tags."""
     truth = evaluation.targets.bool()
-    loss = F.binary_cross_entropy(evaluation.probabilities, evaluation.targets, reduction="none").sum(dim=1)  # (N,)
+    losses = F.binary_cross_entropy_with_logits(evaluation.logits, evaluation.targets, reduction="none")  # (N, L)
+    loss = losses.sum(dim=1)
     wrong = evaluation.wrong
     worst = loss.where(wrong, -1.0).topk(min(MISTAKES**2, int(wrong.sum()))).indices
     figure = Figure(figsize=(1.6 * MISTAKES, 2.1 * MISTAKES), layout="constrained")

@@ -1,15 +1,20 @@
 """Pictures of results."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from multilabel_pl.model.prediction import name_tags
 
-TAGGED, UNTAGGED = "tab:blue", "lightgrey"
+TAGGED, UNTAGGED, WRONG = "tab:blue", "lightgrey", "tab:red"
+SHEET_COLUMNS = 10
+CELL_INCHES = 1.4
+NAME_LENGTH = 18
 ROW_INCHES = 2.4
 WIDTH_INCHES = 8.0
 
@@ -21,13 +26,13 @@ class TaggedImage:
     Attributes:
         image: uint8 (C, H, W), C of 1 or 3.
         name: What to call it.
-        true_tags: bool (L,).
+        true_tags: bool (L,); None if they aren't known.
         probabilities: (L,).
     """
 
     image: Tensor
     name: str
-    true_tags: Tensor
+    true_tags: Tensor | None
     probabilities: Tensor
 
 
@@ -37,7 +42,7 @@ def prediction_figure(items: Sequence[TaggedImage], labels: Sequence[str], thres
     A bar that reaches its label's threshold, drawn as a line across it, is coloured; true labels are in bold.
 
     Args:
-        items: The images, one a row.
+        items: The images, one in each row.
         labels: Names of the labels.
         thresholds: (L,).
     """
@@ -49,10 +54,44 @@ def prediction_figure(items: Sequence[TaggedImage], labels: Sequence[str], thres
     return figure
 
 
-def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
-    axes.imshow(item.image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
-    axes.set_title(f"{item.name}: {_named(item.true_tags, labels)}")
+def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], thresholds: Tensor) -> Figure:
+    """Draws images with their names and their predicted tags, in red where they are known to be wrong.
+
+    Args:
+        items: The images.
+        labels: Names of the labels.
+        thresholds: (L,).
+    """
+    columns = min(len(items), SHEET_COLUMNS)
+    rows = math.ceil(len(items) / columns)
+    figure = Figure(figsize=(CELL_INCHES * columns, (CELL_INCHES + 0.45) * rows), layout="constrained")
+    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in cells:
+        axes.set_axis_off()
+        axes.set_anchor("N")  # names of a row on one line, however high the images
+    for axes, item in zip(cells, items, strict=False):
+        tags = item.probabilities >= thresholds
+        wrong = item.true_tags is not None and not torch.equal(tags, item.true_tags)
+        _show(axes, item.image)
+        axes.set_title(
+            f"{_shortened(item.name)}\n{_named(tags, labels)}", fontsize=9, color=WRONG if wrong else "black"
+        )
+    return figure
+
+
+def _show(axes: Axes, image: Tensor) -> None:
+    axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
     axes.set_axis_off()
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2 - 1]}…{name[-NAME_LENGTH // 2 :]}"
+
+
+def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
+    _show(axes, item.image)
+    name = _shortened(item.name)
+    axes.set_title(name if item.true_tags is None else f"{name}: {_named(item.true_tags, labels)}")
 
 
 def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> None:
@@ -61,8 +100,9 @@ def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds:
     axes.bar(places, item.probabilities.tolist(), color=[TAGGED if tag else UNTAGGED for tag in tags])
     axes.hlines(thresholds.tolist(), [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)
     axes.set_xticks(places, labels)
-    for name, true in zip(axes.get_xticklabels(), item.true_tags.tolist(), strict=True):
-        name.set_fontweight("bold" if true else "normal")
+    if item.true_tags is not None:
+        for name, true in zip(axes.get_xticklabels(), item.true_tags.tolist(), strict=True):
+            name.set_fontweight("bold" if true else "normal")
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("probability")
     axes.spines[["top", "right"]].set_visible(False)

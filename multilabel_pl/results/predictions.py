@@ -1,51 +1,62 @@
-"""Predictions as a table, and as pictures of chosen images."""
+"""Predictions, written as a table, and drawn."""
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
+from multilabel_pl.data.image_files import ImageFiles
+from multilabel_pl.data.labelled import LabelledImages
 from multilabel_pl.errors import InputError
+from multilabel_pl.images.files import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier, PredictedBatch
 from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.figures import TaggedImage, contact_sheet, prediction_figure
 from multilabel_pl.results.files import replacing
+from multilabel_pl.results.tables import TABLES, file_rows, labelled_rows
 
-TAG_SEPARATOR = "|"
-MAX_FIGURE_ROWS = 100
+MAX_PICTURES = 100
+TUTORIAL_IMAGE = 9  # the one that the tutorial shows
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Writes all predictions of a `Trainer.predict` to a CSV file, and draws some of them beside it.
+    """Writes all predictions of a `Trainer.predict` to a table, and draws some of them beside it.
 
-    The table has one row an image, in the order of the data: its index, its true tags, its predicted tags, and the
-    probability of each label. The picture has the table's name, with the ending .png.
+    The table has one row an image, in the order of the data. Of labelled images it says the index, the true and the
+    predicted tags, and the probability of each label; of image files the path, the tags, what is wrong with a file that
+    can't be read, and the probabilities. As JSON Lines, each row is an object. The picture has the table's name, with
+    the ending .png.
 
     Args:
-        output: Path of the table; must end in .csv.
-        figure: Indices of the images to draw; none for no picture.
+        output: Path of the table; must end in .csv or .jsonl.
+        figure: True for a sheet of the first images and their tags; an index, or several, for the probabilities of
+            these images; False for nothing. If not given, image 9 of labelled images, and nothing of files.
 
     Attributes:
-        written: Whether the files have been written.
+        written: The files that have been written.
+        problems: What is wrong with each file that can't be read.
 
     Raises:
-        InputError: If the ending is not .csv or there are too many images to draw; when predicting, if an index is not
-            among the images.
+        InputError: If the ending is another one or there are too many images to draw; when predicting, if an index is
+            not among the images.
     """
 
-    def __init__(self, output: Path, figure: Sequence[int]) -> None:
+    def __init__(self, output: Path, figure: bool | int | Sequence[int] | None) -> None:
         super().__init__(write_interval="epoch")
-        if output.suffix != ".csv":
-            raise InputError(f"output must end in .csv, got {output}")
-        if len(figure) > MAX_FIGURE_ROWS:
-            raise InputError(f"figure takes at most {MAX_FIGURE_ROWS} images, got {len(figure)}")
-        self.written = False
+        if output.suffix not in TABLES:
+            raise InputError(f"output must end in {' or '.join(TABLES)}, got {output}")
+        if isinstance(figure, Sequence) and len(figure) > MAX_PICTURES:
+            raise InputError(f"figure takes at most {MAX_PICTURES} images, got {len(figure)}")
         self.output = output
         self.picture = output.with_suffix(".png")
-        self.figure = list(figure)
+        self.figure = figure
+        self.written: list[Path] = []
+        self.problems: list[str] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the indices, and makes the folder, before any work is done."""
@@ -53,15 +64,24 @@ class PredictionWriter(BasePredictionWriter):
             raise InputError(f"predict runs on one device, not {trainer.world_size}: add --trainer.devices 1")
         assert trainer.predict_dataloaders is not None
         loader = trainer.predict_dataloaders
-        self.images = loader.dataset
+        self.images: LabelledImages | ImageFiles = loader.dataset
         size = min(len(self.images), int(sum(trainer.num_predict_batches)) * loader.batch_sampler.batch_size)
-        for index in self.figure:
+        self.chosen = self._chosen(size)
+        for index in self.chosen:
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
         self.output.parent.mkdir(parents=True, exist_ok=True)
         for path in (self.output, self.picture):
             if path.is_dir():
                 raise InputError(f"{path} is a folder; name another output")
+
+    def _chosen(self, size: int) -> list[int]:
+        """Returns the indices of the images to draw."""
+        if self.figure is None:
+            return [TUTORIAL_IMAGE] if isinstance(self.images, LabelledImages) else []
+        if isinstance(self.figure, bool):
+            return list(range(min(size, MAX_PICTURES))) if self.figure else []
+        return [self.figure] if isinstance(self.figure, int) else list(self.figure)
 
     def write_on_epoch_end(
         self,
@@ -73,33 +93,31 @@ class PredictionWriter(BasePredictionWriter):
         """Writes the table and the picture; if one fails, neither takes the place of an earlier one."""
         assert isinstance(pl_module, MultiLabelClassifier)
         assert pl_module.labels is not None
-        everything = PredictedBatch(*(torch.cat(parts).cpu() for parts in zip(*predictions, strict=True)))
+        labels = pl_module.labels
+        probabilities, tags = (torch.cat([batch[part] for batch in predictions]).cpu() for part in (0, 1))
+        named = name_tags(tags, labels)
+        if isinstance(self.images, ImageFiles):
+            problems = list(chain.from_iterable(batch.known for batch in predictions))
+            self.problems = list(filter(None, problems))
+            rows = file_rows(self.images.paths, named, problems)
+            items = _files_to_draw(self.images, self.chosen, probabilities, problems)
+        else:
+            targets = torch.cat([batch.known for batch in predictions]).cpu().bool()
+            rows = labelled_rows(name_tags(targets, labels), named)
+            items = [TaggedImage(self.images[i][0], f"image {i}", targets[i], probabilities[i]) for i in self.chosen]
         with replacing(self.output) as table, replacing(self.picture) as picture:
-            _write_table(everything, pl_module.labels, table)
-            if self.figure:
-                self._draw(everything, pl_module, picture)
-        self.written = True
+            TABLES[self.output.suffix](rows, probabilities, labels, table)
+            if items:
+                self._draw(items, pl_module, picture)
+        self.written = [self.output, self.picture] if items else [self.output]
 
-    def _draw(self, predictions: PredictedBatch, model: MultiLabelClassifier, path: Path) -> None:
-        from multilabel_pl.results.figures import TaggedImage, prediction_figure  # matplotlib takes a while to import
-
-        items = [
-            TaggedImage(self.images[i][0], f"image {i}", predictions.targets[i].bool(), predictions.probabilities[i])
-            for i in self.figure
-        ]
-        prediction_figure(items, model.labels or [], model.thresholds.cpu()).savefig(path, dpi=150)
+    def _draw(self, items: Sequence[TaggedImage], model: MultiLabelClassifier, path: Path) -> None:
+        draw = contact_sheet if self.figure is True else prediction_figure
+        draw(items, model.labels or [], model.thresholds.cpu()).savefig(path, dpi=150)
 
 
-def _write_table(predictions: PredictedBatch, labels: list[str], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["index", "true_tags", "predicted_tags", *labels])
-        writer.writerows(_rows(predictions, labels))
-
-
-def _rows(predictions: PredictedBatch, labels: list[str]) -> Iterator[list[str]]:
-    true_tags = name_tags(predictions.targets.bool(), labels)
-    predicted_tags = name_tags(predictions.tags, labels)
-    for index, row in enumerate(predictions.probabilities.tolist()):
-        tags = (TAG_SEPARATOR.join(names[index]) for names in (true_tags, predicted_tags))
-        yield [str(index), *tags, *(f"{p:.6f}" for p in row)]
+def _files_to_draw(
+    files: ImageFiles, chosen: list[int], probabilities: Tensor, problems: list[str | None]
+) -> list[TaggedImage]:
+    readable = [i for i in chosen if problems[i] is None]
+    return [TaggedImage(read_image(files.paths[i]), files.paths[i].name, None, probabilities[i]) for i in readable]

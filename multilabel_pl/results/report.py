@@ -3,53 +3,22 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from multilabel_pl.model.metrics import HALF, label_rankings, precision_recall_f1
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.metrics import HALF, precision_recall_f1
 from multilabel_pl.results.files import replacing
 
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """An evaluation of a model.
-
-    Attributes:
-        stage: `val` or `test`, which the metrics' names begin with.
-        metrics: By name.
-        labels: The names of the labels.
-        thresholds: (L,).
-        probabilities: float32 (N, L).
-        targets: (N, L) of 0 and 1.
-    """
-
-    stage: str
-    metrics: dict[str, float]
-    labels: list[str]
-    thresholds: Tensor
-    probabilities: Tensor
-    targets: Tensor
-
-    @property
-    def tags(self) -> Tensor:
-        """Bool (N, L): the labels whose probability reaches their threshold."""
-        return self.probabilities >= self.thresholds
-
-    @property
-    def wrong(self) -> Tensor:
-        """Bool (N,): the images with a wrong tag."""
-        return (self.tags != self.targets.bool()).any(dim=1)
-
-
 def report(evaluation: Evaluation) -> str:
     """Lays out an evaluation as Markdown that reads well as it is: decisions, what needs no thresholds, each label."""
-    metrics = {name.removeprefix(f"{evaluation.stage}_"): value for name, value in evaluation.metrics.items()}
+    metrics = {name: value.item() for name, value in evaluation.metrics.items()}
     floor = metrics.pop(NO_TAGS)
     decisions = [name for name in metrics if f"{name}{AT_HALF}" in metrics]
     others = [name for name in metrics if name not in decisions and not name.endswith(AT_HALF)]
@@ -80,7 +49,7 @@ def write_report(text: str, pictures: Sequence[str], path: Path) -> None:
 
 def _label_table(evaluation: Evaluation) -> str:
     truth = evaluation.targets.bool()
-    average_precision, auroc = label_rankings(evaluation.probabilities, evaluation.targets)
+    average_precision, auroc = evaluation.label_rankings
     at_half = precision_recall_f1(evaluation.probabilities >= HALF, truth, dim=0)
     columns: dict[str, Tensor] = {
         "threshold": evaluation.thresholds,

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from multilabel_pl import MNISTDataModule, MultiLabelClassifier
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.head import HeadName
+from multilabel_pl.model.prediction import Prediction
 
 SHAPE = (1, 28, 28)
 
@@ -74,20 +76,15 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
         MultiLabelClassifier(**{"labels": LABELS, "image_shape": SHAPE, **options})
 
 
-@pytest.mark.parametrize(
-    "images",
-    [
-        torch.zeros(1, 28, 28),
-        torch.zeros(2, 1, 28, 27, dtype=torch.uint8),
-        torch.zeros(28, 28, dtype=torch.uint8),
-        torch.zeros(1, 1, 1, 28, 28, dtype=torch.uint8),
-    ],
-    ids=lambda images: f"{images.dtype} {tuple(images.shape)}",
-)
-def test_other_images_are_refused(images: torch.Tensor) -> None:
-    model = MultiLabelClassifier(labels=LABELS, image_shape=SHAPE)
-    with pytest.raises(InputError, match=r"images must be torch.uint8 \(N, 1, 28, 28\), got"):
-        model.predict_images(images)
+def test_predictions_print_nicely(runs: dict[HeadName, Path]) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(runs["sigmoid"] / "best.ckpt")
+    data = MNISTDataModule()
+    data.setup("test")
+    assert data.test_set is not None
+    [prediction] = model.predict_images(data.test_set.images[0])
+    assert re.fullmatch(r"7 \([01]\.\d{3}\), ≥5 \([01]\.\d{3}\)", str(prediction))
+    assert re.fullmatch(r"Prediction\(tags=\['7', '≥5'\], probabilities={'0': 0\.\d{3}, .*}\)", repr(prediction))
+    assert str(Prediction([], {"cat": 0.1})) == "no tag"
 
 
 def test_a_model_without_labels_says_so() -> None:

@@ -3,7 +3,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from multilabel_pl.model.metrics import EpochOutputs, multilabel_metrics
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.metrics import EpochOutputs
 
 PROBABILITIES = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
 TARGETS = (torch.rand(200, 4, generator=torch.Generator().manual_seed(1)) < 0.3).float()
@@ -48,9 +49,10 @@ def calibration_error(scores: NDArray[np.float64], targets: NDArray[np.bool_]) -
 
 
 def test_metrics_agree_with_their_definitions() -> None:
-    metrics = multilabel_metrics(PROBABILITIES, THRESHOLDS, TARGETS)
+    metrics = Evaluation(list("abcd"), THRESHOLDS, PROBABILITIES.double().logit().float(), TARGETS).metrics
     scores, targets = PROBABILITIES.double().numpy(), TARGETS.bool().numpy()
     expected = {
+        "loss": -np.log(np.where(targets, scores, 1 - scores)).mean(),
         "map": np.mean([average_precision(scores[:, i], targets[:, i]) for i in range(4)]),
         "auroc": np.mean([auroc(scores[:, i], targets[:, i]) for i in range(4)]),
         "ranking_loss": np.mean([ranking_loss(*pair) for pair in zip(scores, targets, strict=True)]),

@@ -1,0 +1,82 @@
+"""How well digits are read from photographs: python -m benchmarks.photographs [--ckpt_path FILE].
+
+Lays every test image on a page, photographs it, and predicts the files as the command line does.
+"""
+
+import argparse
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from multilabel_pl import ImageFilesDataModule, MNISTDataModule, MultiLabelClassifier
+from multilabel_pl.runs import BEST, find_checkpoint
+from multilabel_pl.trainer import Trainer
+from tests.images.photograph import photograph
+
+
+def png(pixels: Tensor) -> bytes:
+    """Returns grey pixels (1, H, W) as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[0].numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+PICTURES: dict[str, Callable[[Tensor, np.random.Generator], bytes]] = {
+    "MNIST's own images": lambda digit, rng: png(digit),
+    "inverted": lambda digit, rng: png(255 - digit),
+    "pen on paper, photographed": photograph,
+    "chalk on a board, photographed": lambda digit, rng: photograph(digit, rng, light_on_dark=True),
+}
+
+
+def main() -> None:
+    """Prints a table of the exact match of each kind of pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ckpt_path", type=Path, default=None, help="the newest run's best if not given")
+    parser.add_argument("--images", type=int, default=10_000, help="how many test images")
+    options = parser.parse_args()
+    path = options.ckpt_path or find_checkpoint(Path("runs"), BEST)
+    model = MultiLabelClassifier.load_from_checkpoint(path)
+    data = MNISTDataModule()
+    data.setup("test")
+    assert data.test_set is not None
+    images, targets = (part[: options.images] for part in (data.test_set.images, data.test_set.targets.bool()))
+    with torch.inference_mode():
+        tags = torch.cat([model(batch).sigmoid() for batch in torch.split(images, 250)]) >= model.thresholds
+    print(f"| {path} | exact match | files a second |\n|---|---|---|")
+    print(f"| MNIST's own images, not from files | {exact_match(tags, targets):.4f} | |")
+    for name, make in PICTURES.items():
+        tags, seconds = predict(model, make, images)
+        print(f"| {name} | {exact_match(tags, targets):.4f} | {len(images) / seconds:.0f} |", flush=True)
+
+
+def predict(
+    model: MultiLabelClassifier, make: Callable[[Tensor, np.random.Generator], bytes], images: Tensor
+) -> tuple[Tensor, float]:
+    """Writes a picture of each image, and returns the tags predicted from the files and the seconds that it took."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for index, digit in enumerate(images):
+            (Path(folder) / f"{index:05}.png").write_bytes(make(digit, rng))  # what kind it is, its bytes say
+        quiet = Trainer(logger=False, enable_progress_bar=False)
+        start = time.perf_counter()
+        data = ImageFilesDataModule(folder)
+        quiet.predict(model, datamodule=data, output=str(Path(folder) / "predictions.csv"))
+        seconds = time.perf_counter() - start
+    return torch.cat([batch.tags for batch in quiet.predict_loop.predictions]), seconds
+
+
+def exact_match(tags: Tensor, targets: Tensor) -> float:
+    """Returns the share of images (N) whose tags (N, L) are all right."""
+    return (tags == targets).all(dim=1).float().mean().item()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Image files to predict."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from multilabel_pl.data.labelled import as_is
+from multilabel_pl.errors import InputError
+from multilabel_pl.images.files import find_images, read_image
+from multilabel_pl.images.preprocessing import Preprocessing, preprocess
+
+
+class FileBatch(NamedTuple):
+    """Images of files, uint8 (B, C, H, W), and what is wrong with each file; those that can't be read are black."""
+
+    images: Tensor
+    problems: list[str | None]
+
+
+class ImageFiles(Dataset[FileBatch]):
+    """Image files, read and brought to the form of a model's images when they are asked for.
+
+    Args:
+        paths: The files.
+        image_shape: Channels, height and width of the model's images.
+        preprocessing: What is done to the pictures.
+    """
+
+    def __init__(self, paths: list[Path], image_shape: tuple[int, int, int], preprocessing: Preprocessing) -> None:
+        self.paths = paths
+        self.image_shape = image_shape
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitems__(self, indices: list[int]) -> FileBatch:
+        """Returns a ready batch."""
+        images, problems = zip(*(self._read(self.paths[i]) for i in indices), strict=True)
+        return FileBatch(torch.stack(images), list(problems))
+
+    def _read(self, path: Path) -> tuple[Tensor, str | None]:
+        try:
+            return preprocess(read_image(path), self.image_shape, self.preprocessing), None
+        except InputError as error:
+            return torch.zeros(self.image_shape, dtype=torch.uint8), str(error)
+
+
+class ImageFilesDataModule(LightningDataModule):
+    """Image files of any size and kind, for `predict`; the labels are those of the model.
+
+    Args:
+        path: An image, a folder of images, a pattern such as `scans/**/*.png`, or a list of these.
+        preprocessing: How the pictures are brought to the form of the model's images. `mnist` finds the digit on a
+            page; `resize` takes the whole picture. That of the model's training images if not given.
+        batch_size: Images in a batch; it changes the speed, not the results.
+        num_workers: Processes that read the files; one for each core if not given and there are several batches.
+
+    Attributes:
+        labels: The names of the model's labels.
+        image_shape: Channels, height and width of the model's images.
+
+    Raises:
+        InputError: If a number is out of range or (in `setup`) if no image is found, or for anything but `predict`.
+    """
+
+    labels: list[str]
+    image_shape: tuple[int, int, int]
+
+    def __init__(
+        self,
+        path: str | list[str],
+        preprocessing: Preprocessing | None = None,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        if num_workers is not None and num_workers < 0:
+            raise InputError(f"num_workers must be at least 0, got {num_workers}")
+        self.path = path
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+
+    def setup(self, stage: str) -> None:
+        """Finds the files, and takes from the trainer's model what they are to be brought to."""
+        if stage != "predict":
+            raise InputError(f"ImageFilesDataModule has no labels for {stage}: it is for predict")
+        model: Any = self.trainer.lightning_module  # type: ignore[union-attr] # the trainer calls this
+        if model.labels is None:
+            raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
+        self.labels, self.image_shape = model.labels, tuple(model.image_shape)
+        preprocessing = self.preprocessing or model.preprocessing or "resize"
+        self.files = ImageFiles(find_images(self.path), self.image_shape, preprocessing)
+
+    def predict_dataloader(self) -> DataLoader[FileBatch]:
+        """Serves the files in order."""
+        batches = -(-len(self.files) // self.batch_size)
+        workers = min(os.cpu_count() or 1, batches) if self.num_workers is None else self.num_workers
+        return DataLoader(
+            dataset=self.files,
+            batch_size=self.batch_size,
+            num_workers=workers if self.num_workers is not None or batches > 1 else 0,
+            collate_fn=as_is,
+            pin_memory=torch.cuda.is_available(),
+        )

@@ -1,0 +1,92 @@
+"""Image files: which there are, and their pixels."""
+
+import glob
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from multilabel_pl.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+WHITE = (255, 255, 255, 255)
+GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's names for it; 16-bit colours come as 8-bit ones
+
+
+def find_images(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Finds image files.
+
+    Args:
+        path: A file; a folder, of which the files that end like images are taken, but not its subfolders; a pattern,
+            such as `scans/**/*.png`; or several of these.
+
+    Returns:
+        The files: those of each folder or pattern in the order of their names.
+
+    Raises:
+        InputError: If there is nothing at a path, or no image.
+    """
+    if isinstance(path, str | Path):
+        return _find(Path(path))
+    return [found for each in path for found in _find(Path(each))]
+
+
+def _find(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+        remedy = f"a pattern such as '{path}/**/*.png' looks into subfolders"
+    else:
+        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
+        found = [file for match in matches if (file := Path(match)).is_file()]
+        remedy = "name an image, a folder of images, or a pattern such as '*.png'"
+    if not found:
+        raise InputError(f"there is no image at {path}: {remedy}")
+    return sorted(found)
+
+
+def read_image(path: Path) -> Tensor:
+    """Reads an image as people see it: upright, and with white behind what is transparent.
+
+    Any format and mode that Pillow reads will do: grey, colour, palette, transparent, CMYK, 16-bit. Of an animation,
+    it is the first frame.
+
+    Args:
+        path: The file.
+
+    Returns:
+        uint8 (C, H, W), C of 1 for a grey image, else 3.
+
+    Raises:
+        InputError: If the file can't be read, or is no image, or a damaged one, or one of too many pixels.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of the error is meant
+            pixels = _pixels(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not an image, or is damaged") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from None
+    except (EOFError, IndexError, SyntaxError, TypeError, ValueError) as error:  # what Pillow says of damage
+        raise InputError(f"{path} is damaged: {error}") from None
+    channels_last = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1))  # (H, W) or (H, W, C) -> (H, W, C)
+    return channels_last.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Returns the pixels, (H, W) of a grey image and (H, W, 3) of another."""
+    if image.mode in GREY_16_BIT:
+        return (np.array(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))

@@ -1,0 +1,78 @@
+"""Pictures as users have them, files or arrays, as batches for a model."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.images.files import read_image
+from multilabel_pl.images.preprocessing import Preprocessing, preprocess
+
+Picture: TypeAlias = str | Path | Tensor | NDArray[np.uint8]
+
+CHANNELS = (1, 3)
+
+
+def batches_of(
+    pictures: Picture | Sequence[Picture], image_shape: Sequence[int], preprocessing: Preprocessing, batch_size: int
+) -> Iterator[Tensor]:
+    """Brings pictures to the form of a model's images, a batch at a time.
+
+    Args:
+        pictures: One or several: the paths of image files; tensors uint8 (H, W) or (C, H, W) or arrays uint8 (H, W) or
+            (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first dimension. Those
+            that have the shape of the model's images are taken as they are.
+        image_shape: Channels, height and width of the model's images.
+        preprocessing: What is done to the other pictures.
+        batch_size: Images in a batch, the last excepted.
+
+    Yields:
+        uint8 (B, C, H, W).
+
+    Raises:
+        InputError: If a file can't be read, or an array is not a picture.
+    """
+    if isinstance(pictures, Tensor | np.ndarray) and list(pictures.shape[1:]) == list(image_shape):
+        yield from torch.split(_pixels(pictures), batch_size)
+        return
+    several = _several(pictures)
+    for start in range(0, len(several), batch_size):
+        yield torch.stack([_load(one, image_shape, preprocessing) for one in several[start : start + batch_size]])
+
+
+def _several(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
+    if isinstance(pictures, str | Path):
+        return [pictures]
+    if isinstance(pictures, Tensor | np.ndarray):
+        return [pictures] if pictures.ndim < 4 else list(pictures)
+    return pictures
+
+
+def _load(picture: Picture, image_shape: Sequence[int], preprocessing: Preprocessing) -> Tensor:
+    if isinstance(picture, str | Path):
+        return preprocess(read_image(Path(picture)), image_shape, preprocessing)
+    pixels = _pixels(picture)
+    if list(pixels.shape) == list(image_shape):
+        return pixels
+    if isinstance(picture, np.ndarray) and pixels.ndim == 3:
+        pixels = pixels.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
+    if pixels.ndim == 2:
+        pixels = pixels.unsqueeze(0)
+    if pixels.ndim != 3 or len(pixels) not in CHANNELS or pixels.numel() == 0:
+        raise InputError(
+            f"a picture must be a tensor (H, W) or (C, H, W) or an array (H, W) or (H, W, C), with C of 1 or 3, "
+            f"got {tuple(picture.shape)}"
+        )
+    return preprocess(pixels, image_shape, preprocessing)
+
+
+def _pixels(picture: Tensor | NDArray[np.uint8]) -> Tensor:
+    pixels = torch.as_tensor(picture)
+    if pixels.dtype != torch.uint8:
+        raise InputError(f"pictures must be torch.uint8, in 0 to 255, got {pixels.dtype}")
+    return pixels

@@ -1,0 +1,184 @@
+import csv
+import json
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from multilabel_pl import ImageFilesDataModule, MultiLabelClassifier
+from multilabel_pl.cli import main
+from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
+from tests.conftest import BRIEF, QUIET
+from tests.data.test_mnist import write_set
+from tests.images.photograph import photograph
+from tests.test_cli import fail, run_alone
+
+TEST_IMAGES = read_digits(ARCHIVES, "test").images
+
+
+@pytest.fixture
+def scans(workplace: Path) -> Path:
+    """A folder of 40 photographed digits, more than a batch."""
+    folder = workplace / "scans"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index, digit in enumerate(TEST_IMAGES[:40]):
+        (folder / f"{index:02}.jpg").write_bytes(photograph(digit, rng))
+    return folder
+
+
+def predict(checkpoint: str, *words: str) -> None:
+    main(["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", *words])
+
+
+def rows_of(path: str) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_photographs_are_tagged_as_the_images_they_show(checkpoint: str, scans: Path) -> None:
+    predict(checkpoint, "--data.path", "scans", "--output", "predictions.csv")
+    rows = rows_of("predictions.csv")
+    assert list(rows[0]) == ["path", "tags", "error", *LABELS]
+    assert [row["path"] for row in rows] == [f"scans/{index:02}.jpg" for index in range(40)]
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
+    originals = model.predict_images(TEST_IMAGES[:40])
+    same = [row["tags"] == "|".join(original.tags) for row, original in zip(rows, originals, strict=True)]
+    assert np.mean(same) > 0.85
+    files = model.predict_images(sorted(scans.iterdir()))
+    assert [row["tags"] for row in rows] == ["|".join(prediction.tags) for prediction in files]
+    for row, prediction in zip(rows, files, strict=True):
+        assert [float(row[label]) for label in LABELS] == pytest.approx(
+            list(prediction.probabilities.values()), abs=1e-5
+        )
+    assert not Path("predictions.png").exists()
+
+
+def test_the_preparation_can_be_turned_off(checkpoint: str, scans: Path) -> None:
+    predict(checkpoint, "--data.path", "scans/*.jpg", "--data.preprocessing", "resize", "--output", "p.csv")
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
+    originals = model.predict_images(TEST_IMAGES[:40])
+    same = [row["tags"] == "|".join(original.tags) for row, original in zip(rows_of("p.csv"), originals, strict=True)]
+    assert np.mean(same) < 0.3
+
+
+def test_workers_and_batches_change_nothing(checkpoint: str, scans: Path) -> None:
+    options = [[], ["--data.num_workers", "0"], ["--data.batch_size", "7", "--data.num_workers", "2"]]
+    for index, words in enumerate(options):
+        predict(checkpoint, "--data.path", "scans", "--output", f"{index}.csv", *words)
+    first, *others = (rows_of(f"{index}.csv") for index in range(3))
+    for other in others:
+        for row, expected in zip(other, first, strict=True):
+            assert [row[name] for name in ("path", "tags")] == [expected[name] for name in ("path", "tags")]
+            assert [float(row[label]) for label in LABELS] == pytest.approx(
+                [float(expected[label]) for label in LABELS], abs=1e-5
+            )
+
+
+def test_json_lines_and_a_contact_sheet(checkpoint: str, scans: Path) -> None:
+    predict(checkpoint, "--data.path", '["scans/03.jpg", "scans/1*.jpg"]', "--output", "p.jsonl", "--figure", "true")
+    rows = [json.loads(line) for line in Path("p.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["path"] for row in rows] == ["scans/03.jpg", *(f"scans/1{digit}.jpg" for digit in range(10))]
+    for row in rows:
+        assert list(row) == ["path", "tags", "error", "probabilities"]
+        assert list(row["probabilities"]) == LABELS
+        assert row["error"] is None
+        assert set(row["tags"]) <= set(LABELS)
+    sheet = matplotlib.image.imread("p.png")
+    assert sheet.std() > 0.1
+    assert sheet.shape[1] > sheet.shape[0]  # ten in a row, and one below
+
+
+def test_labelled_images_go_into_json_lines_and_sheets_too(checkpoint: str, workplace: Path) -> None:
+    write_set(workplace / "set", digits=[1, 8] * 10)
+    words = ["--data.data_dir", "set", "--output", "p.jsonl", "--figure", "true"]
+    main(["predict", *QUIET, "--ckpt_path", checkpoint, *words])
+    rows = [json.loads(line) for line in Path("p.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["true_tags"] for row in rows] == [["1"], ["8", "≥5"]] * 10
+    assert list(rows[0]) == ["index", "true_tags", "predicted_tags", "probabilities"]
+    assert matplotlib.image.imread("p.png").std() > 0.1
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on(checkpoint: str, scans: Path) -> None:
+    (scans / "05.jpg").write_bytes((scans / "05.jpg").read_bytes()[:300])
+    (scans / "07.jpg").write_text("no image")
+    for name in ("p.csv", "p.jsonl"):
+        words = ["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", "--data.path", "scans"]
+        result = run_alone(Path.cwd(), *words, "--output", name, "--figure", "true")
+        assert result.returncode == 1
+        warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+        assert len(warnings) == 2
+        assert "Traceback" not in result.stderr
+        for warning, path in zip(warnings, ("scans/05.jpg", "scans/07.jpg"), strict=True):
+            assert path in warning
+    rows = rows_of("p.csv")
+    assert len(rows) == 40
+    for row, line in zip(rows, Path("p.jsonl").read_text(encoding="utf-8").splitlines(), strict=True):
+        unreadable = row["path"] in ("scans/05.jpg", "scans/07.jpg")
+        named = json.loads(line)
+        assert bool(row["error"]) == (named["error"] is not None) == unreadable
+        if unreadable:
+            assert (row["tags"], row["0"], row["≥5"]) == ("", "", "")
+            assert (named["tags"], named["probabilities"]) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "error: --data.path is required\n"),
+        (("--data.path", "nowhere"), "there is no image at nowhere"),
+        (("--data.path", "scans/*.png"), "there is no image at scans/*.png"),
+        (("--data.path", "."), "there is no image at .: a pattern such as './**/*.png' looks into subfolders"),
+        (("--data.path", "scans", "--data.num_workers", "-1"), "num_workers must be at least 0, got -1"),
+        (("--data.path", "scans", "--data.batch_size", "0"), "batch_size must be at least 1, got 0"),
+        (("--data.path", "scans", "--data.preprocessing", "squash"), "--data.preprocessing: Expected one of"),
+        (("--data.path", "scans", "--figure", "40"), "figure must name images in [0, 40), got 40"),
+        (("--data.path", "scans", "--output", "p.txt"), "output must end in .csv or .jsonl, got p.txt"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistakes_leave_nothing_behind(
+    words: tuple[str, ...], message: str, checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = [] if "--output" in words else ["--output", "p.csv"]
+    command = ["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", *output, *words]
+    assert message in fail(capsys, *command)
+    assert [path.name for path in scans.parent.iterdir()] == ["scans"]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_files_without_labels_are_for_predict(
+    command: str, checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = fail(
+        capsys, command, *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", "--data.path", "scans"
+    )
+    assert f"{command} needs labelled images, which ImageFilesDataModule does not have" in error
+
+
+def test_the_checkpoint_knows_its_preprocessing(checkpoint: str, workplace: Path) -> None:
+    assert MultiLabelClassifier.load_from_checkpoint(checkpoint).preprocessing == "mnist"
+    write_set(workplace / "set", digits=[1, 8] * 10)
+    options = ["--data.data_dir", "set", "--data.val_size", "4"]
+    main(["fit", *QUIET, *BRIEF, *options])
+    main(["fit", *QUIET, *BRIEF, *options, "--model.preprocessing", "mnist"])
+    for version, expected in ((0, "resize"), (1, "mnist")):
+        parameters = torch.load(f"runs/version_{version}/best.ckpt", weights_only=True)["hyper_parameters"]
+        assert parameters["preprocessing"] == expected
+
+
+def test_any_trainer_predicts_files(checkpoint: str, scans: Path) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
+    trainer = Trainer(logger=False, enable_progress_bar=False)
+    batches = trainer.predict(model, datamodule=ImageFilesDataModule(str(scans)))
+    assert batches is not None
+    assert [len(batch.tags) for batch in batches] == [32, 8]  # type: ignore[union-attr]
+
+
+def test_a_model_without_labels_cannot_predict_files(scans: Path) -> None:
+    trainer = Trainer(logger=False, enable_progress_bar=False)
+    with pytest.raises(ValueError, match="no labels yet"):
+        trainer.predict(MultiLabelClassifier(), datamodule=ImageFilesDataModule(str(scans)))
