@@ -63,7 +63,7 @@ def evaluation(gate: Gate, command: str) -> None:
     data = MNISTDataModule(val_size=10_000)
     trainer = Trainer(logger=False, enable_checkpointing=False)
     model = MultiLabelClassifier()
-    extra = {"output": "predictions.csv", "figure": []} if command == "predict" else {}
+    extra = {"output": "predictions.csv", "figure": False} if command == "predict" else {}
     while True:
         gate()
         getattr(trainer, command)(model, datamodule=data, **extra)

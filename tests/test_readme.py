@@ -4,10 +4,13 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multilabel_pl.cli import main
+from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from tests.conftest import BRIEF, QUIET
+from tests.images.photograph import photograph
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,18 +27,25 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def readers_folder(workplace: Path, run_folder: Path) -> Path:
-    """The folder of a reader who has trained once."""
+    """The folder of a reader who has trained once, calibrated the model, and has two photographs."""
     run = workplace / "runs" / "version_0"
     run.mkdir(parents=True)
-    (run / "best.ckpt").write_bytes((run_folder / "best.ckpt").read_bytes())
+    for path in (run / "best.ckpt", workplace / "calibrated.ckpt"):
+        path.write_bytes((run_folder / "best.ckpt").read_bytes())
+    (workplace / "scans").mkdir()
+    for name in ("a.jpg", "b.png"):
+        digit = read_digits(ARCHIVES, "test").images[0]
+        (workplace / "scans" / name).write_bytes(photograph(digit, np.random.default_rng(0)))
     (workplace / "configs").symlink_to(ROOT / "configs")
     return workplace
 
 
 def test_the_python_runs_and_names_tags(readers_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exec("\n".join(blocks("python")), {})
-    tagged = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    lines = capsys.readouterr().out.splitlines()
+    tagged = [line for line in lines if line.startswith("[")]
     assert len(tagged) == 3
+    assert sum(line.startswith("7 (") for line in lines) == 2
     assert tagged[0].startswith("['7', '≥5'] 0.9")
 
 
@@ -54,8 +64,8 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
     main([*words, *QUIET, *(BRIEF if words[0] == "fit" else [])])
     produced = {
         "fit": "runs/version_1/last.ckpt",
-        "validate": "careful.ckpt",
-        "test": "runs/version_0/test/report.md",
+        "validate": "ca*.ckpt",
+        "test": "**/test/report.md",
         "predict": "p*.png",
     }
     assert list(readers_folder.glob(produced[words[0]]))

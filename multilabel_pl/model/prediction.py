@@ -30,7 +30,11 @@ class Prediction:
 
 def name_tags(tags: Tensor, labels: Sequence[str]) -> list[list[str]]:
     """Names the tags of every row of a bool (N, L)."""
-    return [[label for label, tag in zip(labels, row, strict=True) if tag] for row in tags.tolist()]
+    named: list[list[str]] = [[] for _ in range(len(tags))]
+    rows, columns = tags.nonzero(as_tuple=True)  # as pairs, they would be so many objects that garbage is collected
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        named[row].append(labels[column])
+    return named
 
 
 def name_predictions(probabilities: Tensor, tags: Tensor, labels: Sequence[str]) -> list[Prediction]:

@@ -97,7 +97,10 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     upper.plot(probability, share, "o-", color=MODEL, label="the model")
     upper.legend(frameon=False)
     upper.set(ylabel="share of positives", ylim=(-0.02, 1.02))
-    upper.set_title(f"expected calibration error {evaluation.metrics['calibration_error']:.4f}")
+    title = f"expected calibration error {evaluation.metrics['calibration_error']:.4f}"
+    if evaluation.uncalibrated is not None:
+        title += f" ({evaluation.metrics['calibration_error_uncalibrated']:.4f} before)"
+    upper.set_title(title)
     edges = [i / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
     lower.bar(edges, count, width=1 / CALIBRATION_BINS, align="edge", color=MODEL, edgecolor="white")
     lower.set(yscale="log", xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02))

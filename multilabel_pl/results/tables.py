@@ -33,10 +33,11 @@ def _write_csv(rows: list[Row], probabilities: Tensor, labels: list[str], path: 
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*rows[0], *labels])
+        form = ",".join([f"%.{DECIMALS}f"] * len(labels))  # of a row at once, which takes half the time
         for row, values in zip(rows, probabilities.tolist(), strict=True):
-            cells = (TAG_SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row.values())
-            numbers = [""] * len(labels) if row.get("error") else [f"{value:.{DECIMALS}f}" for value in values]
-            writer.writerow([*cells, *numbers])
+            cells = [TAG_SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row.values()]
+            numbers = [""] * len(labels) if row.get("error") else (form % tuple(values)).split(",")
+            writer.writerow(cells + numbers)
 
 
 def _write_json_lines(rows: list[Row], probabilities: Tensor, labels: list[str], path: Path) -> None:
