@@ -232,6 +232,16 @@ def test_a_label_whose_threshold_cannot_be_learned_keeps_half(
     assert [i for i, value in enumerate(thresholds.tolist()) if value != 0.5] == [1]
 
 
+def test_without_validation_images_a_note_says_that_thresholds_stay(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = "note: f1 sets no threshold without validation images: all stay as they are"
+    main(["fit", *QUIET, *BRIEF, "--data.val_size", "0"])
+    assert note in capsys.readouterr().err.splitlines()
+    main(["fit", *QUIET, *BRIEF, "--ckpt_path", "last"])
+    assert "note:" not in capsys.readouterr().err  # there was nothing left to do
+
+
 def test_the_seed_decides_weights_and_order(workplace: Path) -> None:
     def weights(version: int, *words: str) -> torch.Tensor:
         main(["fit", *QUIET, *BRIEF, *words])

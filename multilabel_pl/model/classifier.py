@@ -18,13 +18,13 @@ from torch.optim.lr_scheduler import OneCycleLR
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.pictures import Picture, batches_of
 from multilabel_pl.images.preprocessing import Preprocessing
-from multilabel_pl.model.calibration import fit_temperatures
+from multilabel_pl.model.decision import learn_decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
 from multilabel_pl.model.metrics import EpochOutputs
 from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense
-from multilabel_pl.model.prediction import Prediction, name_predictions, name_tags
-from multilabel_pl.model.thresholds import FALLBACK, Rule, fixed_thresholds, learn_thresholds
+from multilabel_pl.model.prediction import Prediction, name_predictions
+from multilabel_pl.model.thresholds import FALLBACK, Rule, fixed_thresholds
 
 LRSchedule = Literal["constant", "one_cycle"]
 
@@ -100,6 +100,7 @@ class MultiLabelClassifier(LightningModule):
             Rule.parse(threshold)  # a mistake in it should show before any work is done
         self.threshold = threshold
         self.calibrate = calibrate
+        self.notes: list[str] = []  # on what could not be learned
         self.relearn = False  # whether to set temperatures and thresholds when validating, too
         self.labels = labels
         self.image_shape = image_shape
@@ -164,7 +165,6 @@ class MultiLabelClassifier(LightningModule):
         self.thresholds: Tensor
         fixed = FALLBACK if isinstance(self.threshold, str) else self.threshold
         self.register_buffer("thresholds", fixed_thresholds(fixed, len(labels)))
-        self.learned = self.calibrated = torch.zeros(len(labels), dtype=torch.bool)  # for which labels it worked
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the labels' logits.
@@ -204,32 +204,19 @@ class MultiLabelClassifier(LightningModule):
         logits, targets = self.outputs.compute()
         fitting = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
         if fitting or self.relearn:
-            self._learn(logits, targets)
+            decision = learn_decision(logits, targets, self.labels or [], self.threshold, self.calibrate)
+            self.temperatures, self.thresholds, self.notes = decision.temperatures, decision.thresholds, decision.notes
         self._evaluate("val", logits, targets)
 
-    def _learn(self, logits: Tensor, targets: Tensor) -> None:
-        """Sets the temperatures, then the thresholds, as the options say, by uncalibrated logits (N, L) and targets."""
-        if self.calibrate:
-            self.temperatures, self.calibrated = fit_temperatures(logits, targets)
-        else:
-            self.temperatures = torch.ones_like(self.temperatures)
-        if isinstance(self.threshold, str):
-            probabilities = (logits / self.temperatures).sigmoid()
-            self.thresholds, self.learned = learn_thresholds(probabilities, targets, Rule.parse(self.threshold))
-        else:
-            self.thresholds = fixed_thresholds(self.threshold, len(self.thresholds)).to(self.device)
+    def on_train_start(self) -> None:
+        """Notes that nothing will be learned, where there is nothing to learn from."""
+        if isinstance(self.threshold, str) and not any(self.trainer.num_val_batches):
+            self.notes = [f"{self.threshold} sets no threshold without validation images: all stay as they are"]
 
     def on_fit_end(self) -> None:
-        """Says which labels have no learned threshold or temperature, if they were to have one."""
-        if isinstance(self.threshold, str):
-            self._note_missing(self.learned, f"{self.threshold} sets no threshold", "0.5 stays")
-        if self.calibrate:
-            self._note_missing(self.calibrated, "no temperature fits", "it stays at 1")
-
-    def _note_missing(self, found: Tensor, what: str, instead: str) -> None:
-        if self.trainer.is_global_zero and not found.all():
-            [labels] = name_tags(~found[None], self.labels or [])
-            print(f"note: {what} for {_listed(labels)}: {instead}", file=sys.stderr)
+        """Says what could not be learned from the validation images."""
+        for note in self.notes if self.trainer.is_global_zero else []:
+            print(f"note: {note}", file=sys.stderr)
 
     def on_test_epoch_start(self) -> None:
         """Forgets an earlier evaluation, even one that was interrupted."""
