@@ -38,6 +38,7 @@ EPOCHS = 10
 SEED = 0
 INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
+SPLIT_OPTIONS = ("val_size", "split_seed")  # of data: what decides which images are set aside for validation
 CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
 
 
@@ -107,6 +108,8 @@ class CLI(LightningCLI):
             self.renewed = {name: self.config.validate.model[name] for name in ("calibrate", "threshold")}
             own = {**own, **self.renewed}
         _notice_ignored(self.config[subcommand].model, own, path)
+        if subcommand == "validate" and data:
+            _notice_other_split(self.config.validate.data, data, path)
 
     def before_instantiate_classes(self) -> None:
         """Keeps what was asked for anew from giving way to the checkpoint's."""
@@ -197,7 +200,9 @@ def _check_data(data: LightningDataModule, subcommand: str) -> None:
     """
     kinds = (LabelledDataModule, ImageFilesDataModule) if subcommand == "predict" else (LabelledDataModule,)
     if not isinstance(data, kinds):
-        raise InputError(f"{subcommand} needs labelled images, which {type(data).__name__} does not have: set --data")
+        raise InputError(
+            f"{subcommand} needs labelled images, which {type(data).__name__} does not have: name other --data"
+        )
 
 
 def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
@@ -228,6 +233,15 @@ def _notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
     ]
     if ignored:
         print(f"note: {path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
+
+
+def _notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> None:
+    """Says that validation images may be among those that the model was trained on."""
+    if asked.class_path.rpartition(".")[2] != own["class_path"].rpartition(".")[2]:
+        return
+    for name in SPLIT_OPTIONS:
+        if asked.init_args.get(name) != own.get(name):
+            print(f"note: {path} was trained with --data.{name} {own[name]}: it may know these images", file=sys.stderr)
 
 
 def main(args: ArgsType = None) -> None:

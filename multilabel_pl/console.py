@@ -21,6 +21,7 @@ NOISE = (
     "Total length of `list` across ranks is zero",  # training without validation was asked for
     "callbacks used to create the checkpoint",  # an evaluation saves no checkpoints
     "The dirpath has changed",  # a resumed run has a folder of its own
+    r"Glyph \d+ .* missing from font",  # a picture of a file whose name matplotlib can't write
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
 )
 

@@ -193,6 +193,13 @@ def test_thresholds_are_learned_on_the_validation_images(workplace: Path, run_fo
     assert torch.allclose(model.thresholds, expected, atol=1e-4)
 
 
+def test_another_split_is_noted(checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["validate", *QUIET, "--ckpt_path", checkpoint, "--figures", "false", "--data.val_size", "6000"]
+    main([*words, "--output", "new.ckpt"])
+    note = f"note: {checkpoint} was trained with --data.val_size 5000: it may know these images"
+    assert note in capsys.readouterr().err.splitlines()
+
+
 @pytest.mark.parametrize("threshold", ["recall>=0.99", "0.25"])
 def test_thresholds_are_set_anew_without_training(workplace: Path, run_folder: Path, threshold: str) -> None:
     copied_run(run_folder, workplace)
@@ -360,7 +367,7 @@ BAD_OPTIONS = {
     ("fit", "--data.max_rotation", "inf"): "inf",
     ("fit", "--model.threshold", "1.5"): "threshold must be in [0, 1], got 1.5",
     ("fit", "--model.threshold", "[0.5, 0.5]"): "threshold must be a number or 11 of them, got 2",
-    ("fit", "--model.threshold", "precision>=2"): "f1, precision>=0.9 or recall>=0.9, got precision>=2",
+    ("fit", "--model.threshold", "precision>=2"): "f1, precision>=P or recall>=R, P and R in [0, 1], got precision>=2",
     ("fit", "--model.image_shape", "[1, 28]"): "the model's images are 1x28, but the data's are 1x28x28",
     ("fit", "--model.labels", "[a, b]"): "the model's labels are a, b, but the data's are 0, 1, 2",
     ("fit", "--model.image_shape", "[3, 32, 32]"): "the model's images are 3x32x32, but the data's are 1x28x28",

@@ -30,7 +30,8 @@ def readers_folder(workplace: Path, run_folder: Path) -> Path:
     """The folder of a reader who has trained once, calibrated the model, and has two photographs."""
     run = workplace / "runs" / "version_0"
     run.mkdir(parents=True)
-    for path in (run / "best.ckpt", workplace / "calibrated.ckpt"):
+    (workplace / "calibrated").mkdir()
+    for path in (run / "best.ckpt", workplace / "calibrated" / "model.ckpt"):
         path.write_bytes((run_folder / "best.ckpt").read_bytes())
     (workplace / "scans").mkdir()
     for name in ("a.jpg", "b.png"):
@@ -64,7 +65,7 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
     main([*words, *QUIET, *(BRIEF if words[0] == "fit" else [])])
     produced = {
         "fit": "runs/version_1/last.ckpt",
-        "validate": "ca*.ckpt",
+        "validate": "ca*/validate/report.md",
         "test": "**/test/report.md",
         "predict": "p*.png",
     }

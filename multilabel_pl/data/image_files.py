@@ -11,12 +11,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from multilabel_pl.data.labelled import as_is
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.files import find_images, read_image
-from multilabel_pl.images.preprocessing import Preprocessing, preprocess
+from multilabel_pl.images.files import find_images
+from multilabel_pl.images.pictures import load_file
+from multilabel_pl.images.preprocessing import Preprocessing
 
 
 class FileBatch(NamedTuple):
-    """Images of files, uint8 (B, C, H, W), and what is wrong with each file; those that can't be read are black."""
+    """Images of files, uint8 (B, C, H, W), and what is wrong with each file; those that can't be used are black."""
 
     images: Tensor
     problems: list[str | None]
@@ -46,7 +47,7 @@ class ImageFiles(Dataset[FileBatch]):
 
     def _read(self, path: Path) -> tuple[Tensor, str | None]:
         try:
-            return preprocess(read_image(path), self.image_shape, self.preprocessing), None
+            return load_file(path, self.image_shape, self.preprocessing), None
         except InputError as error:
             return torch.zeros(self.image_shape, dtype=torch.uint8), str(error)
 

@@ -31,9 +31,10 @@ def find_images(path: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         InputError: If there is nothing at a path, or no image.
     """
-    if isinstance(path, str | Path):
-        return _find(Path(path))
-    return [found for each in path for found in _find(Path(each))]
+    paths = [path] if isinstance(path, str | Path) else path
+    if not paths:
+        raise InputError("no path to find images at: name an image, a folder of images, or a pattern such as '*.png'")
+    return [found for each in paths for found in _find(Path(each))]
 
 
 def _find(path: Path) -> list[Path]:
@@ -69,7 +70,7 @@ def read_image(path: Path) -> Tensor:
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of the error is meant
-            pixels = _pixels(ImageOps.exif_transpose(image))
+            return pixels_of(image)
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image, or is damaged") from None
     except Image.DecompressionBombError:
@@ -78,11 +79,16 @@ def read_image(path: Path) -> Tensor:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from None
     except (EOFError, IndexError, SyntaxError, TypeError, ValueError) as error:  # what Pillow says of damage
         raise InputError(f"{path} is damaged: {error}") from None
+
+
+def pixels_of(image: Image.Image) -> Tensor:
+    """Returns the pixels of Pillow's image as `read_image` does, uint8 (C, H, W)."""
+    pixels = _grey_or_colour(ImageOps.exif_transpose(image))
     channels_last = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1))  # (H, W) or (H, W, C) -> (H, W, C)
     return channels_last.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+def _grey_or_colour(image: Image.Image) -> NDArray[np.uint8]:
     """Returns the pixels, (H, W) of a grey image and (H, W, 3) of another."""
     if image.mode in GREY_16_BIT:
         return (np.array(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from multilabel_pl.errors import InputError
+
 BOX = 20 / 28  # the digit's longer side, as a share of the image's shorter one
 OVERVIEW, DETAIL = 128, 512  # pixels of the longer side where the digit is looked for, and where it is taken from
 BORDER = 0.05  # of the shorter side: where mostly page, little ink, is expected
@@ -35,7 +37,10 @@ def mnist_form(image: Tensor, height: int = 28, width: int = 28) -> Tensor:
         width: Of the result, in pixels.
 
     Returns:
-        uint8 (1, height, width), light on black; all black if the page is blank.
+        uint8 (1, height, width), light on black.
+
+    Raises:
+        InputError: If the page is blank.
     """
     detail = _shrink(image.float() / 255, DETAIL)  # (1, H, W)
     overview = _shrink(detail, OVERVIEW)[0]  # (h, w)
@@ -43,7 +48,7 @@ def mnist_form(image: Tensor, height: int = 28, width: int = 28) -> Tensor:
     ink = (overview - page) * sign
     strokes = _strokes(ink, noise=_noise(overview))
     if not strokes.any():
-        return torch.zeros(1, height, width, dtype=torch.uint8)
+        raise InputError("no digit found: the page looks blank")
     detailed_page = F.interpolate(page[None, None], size=detail.shape[1:], mode="bilinear")[0]
     digit = _crop((detail - detailed_page) * sign, strokes)
     return _centre(_contrast(_scale(digit, BOX * min(height, width))), height, width)

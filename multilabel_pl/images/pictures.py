@@ -1,32 +1,33 @@
 """Pictures as users have them, files or arrays, as batches for a model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.files import read_image
+from multilabel_pl.images.files import pixels_of, read_image
 from multilabel_pl.images.preprocessing import Preprocessing, preprocess
 
-Picture: TypeAlias = str | Path | Tensor | NDArray[np.uint8]
+Picture: TypeAlias = str | Path | Image.Image | Tensor | NDArray[np.uint8]
 
 CHANNELS = (1, 3)
 
 
 def batches_of(
-    pictures: Picture | Sequence[Picture], image_shape: Sequence[int], preprocessing: Preprocessing, batch_size: int
+    pictures: Picture | Iterable[Picture], image_shape: Sequence[int], preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[Tensor]:
     """Brings pictures to the form of a model's images, a batch at a time.
 
     Args:
-        pictures: One or several: the paths of image files; tensors uint8 (H, W) or (C, H, W) or arrays uint8 (H, W) or
-            (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first dimension. Those
-            that have the shape of the model's images are taken as they are.
+        pictures: One or several: the paths of image files; Pillow's images; tensors uint8 (H, W) or (C, H, W) or arrays
+            uint8 (H, W) or (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first
+            dimension. Those that have the shape of the model's images are taken as they are.
         image_shape: Channels, height and width of the model's images.
         preprocessing: What is done to the other pictures.
         batch_size: Images in a batch, the last excepted.
@@ -35,7 +36,7 @@ def batches_of(
         uint8 (B, C, H, W).
 
     Raises:
-        InputError: If a file can't be read, or an array is not a picture.
+        InputError: If a file can't be read, an array is not a picture, or a picture shows nothing to predict.
     """
     if isinstance(pictures, Tensor | np.ndarray) and list(pictures.shape[1:]) == list(image_shape):
         yield from torch.split(_pixels(pictures), batch_size)
@@ -45,17 +46,32 @@ def batches_of(
         yield torch.stack([_load(one, image_shape, preprocessing) for one in several[start : start + batch_size]])
 
 
-def _several(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
-    if isinstance(pictures, str | Path):
+def load_file(path: Path, image_shape: Sequence[int], preprocessing: Preprocessing) -> Tensor:
+    """Reads an image file and brings it to the form of a model's images, uint8 (C, H, W).
+
+    Raises:
+        InputError: If the file can't be read or shows nothing to predict; it names the file.
+    """
+    image = read_image(path)
+    try:
+        return preprocess(image, image_shape, preprocessing)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _several(pictures: Picture | Iterable[Picture]) -> list[Picture]:
+    if isinstance(pictures, str | Path | Image.Image):
         return [pictures]
     if isinstance(pictures, Tensor | np.ndarray):
         return [pictures] if pictures.ndim < 4 else list(pictures)
-    return pictures
+    return list(pictures)
 
 
 def _load(picture: Picture, image_shape: Sequence[int], preprocessing: Preprocessing) -> Tensor:
     if isinstance(picture, str | Path):
-        return preprocess(read_image(Path(picture)), image_shape, preprocessing)
+        return load_file(Path(picture), image_shape, preprocessing)
+    if isinstance(picture, Image.Image):
+        return preprocess(pixels_of(picture), image_shape, preprocessing)
     pixels = _pixels(picture)
     if list(pixels.shape) == list(image_shape):
         return pixels
@@ -72,7 +88,7 @@ def _load(picture: Picture, image_shape: Sequence[int], preprocessing: Preproces
 
 
 def _pixels(picture: Tensor | NDArray[np.uint8]) -> Tensor:
-    pixels = torch.as_tensor(picture)
+    pixels = picture if isinstance(picture, Tensor) else torch.from_numpy(picture.copy())  # it may be read-only
     if pixels.dtype != torch.uint8:
         raise InputError(f"pictures must be torch.uint8, in 0 to 255, got {pixels.dtype}")
     return pixels

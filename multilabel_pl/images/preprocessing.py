@@ -24,6 +24,9 @@ def preprocess(image: Tensor, image_shape: Sequence[int], preprocessing: Preproc
 
     Returns:
         uint8, contiguous, in the shape of the model's images.
+
+    Raises:
+        InputError: If there is no digit to be found.
     """
     channels, height, width = image_shape
     if channels == 1 or preprocessing == "mnist":

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -247,20 +247,20 @@ class MultiLabelClassifier(LightningModule):
         return PredictedBatch(probabilities, probabilities >= self.thresholds, known)
 
     @torch.inference_mode()
-    def predict_images(self, pictures: Picture | Sequence[Picture]) -> list[Prediction]:
+    def predict_images(self, pictures: Picture | Iterable[Picture]) -> list[Prediction]:
         """Tags pictures.
 
         Args:
-            pictures: One or several: the paths of image files; tensors uint8 (H, W) or (C, H, W) or arrays uint8
-                (H, W) or (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first
-                dimension. Those that have the shape of the model's images are taken as they are, the others are
+            pictures: One or several: the paths of image files; Pillow's images; tensors uint8 (H, W) or (C, H, W) or
+                arrays uint8 (H, W) or (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a
+                first dimension. Those that have the shape of the model's images are taken as they are, the others are
                 brought to it as `preprocessing` says.
 
         Returns:
             One prediction for each picture.
 
         Raises:
-            InputError: If a file can't be read, or an array is not a picture.
+            InputError: If a file can't be read, an array is not a picture, or a picture shows nothing to predict.
         """
         if self.labels is None or self.image_shape is None:
             raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")

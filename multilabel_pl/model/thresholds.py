@@ -38,7 +38,8 @@ class Rule:
             return cls("f1")
         parts = re.fullmatch(r"(precision|recall)>=(\d*\.?\d+(?:e-?\d+)?)", words)
         if parts is None or not 0 <= float(parts[2]) <= 1:
-            raise InputError(f"threshold must be in [0, 1], or f1, precision>=0.9 or recall>=0.9, got {text}")
+            rules = "f1, precision>=P or recall>=R, P and R in [0, 1]"
+            raise InputError(f"threshold must be in [0, 1], or {rules}, got {text}")
         return cls("precision" if parts[1] == "precision" else "recall", float(parts[2]))
 
 

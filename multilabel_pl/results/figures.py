@@ -81,7 +81,9 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
 
 def _show(axes: Axes, image: Tensor) -> None:
     axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
-    axes.set_axis_off()
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color(UNTAGGED)  # where a white image ends
 
 
 def _shortened(name: str) -> str:

@@ -70,10 +70,12 @@ class PredictionWriter(BasePredictionWriter):
         for index in self.chosen:
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
-        self.output.parent.mkdir(parents=True, exist_ok=True)
         for path in (self.output, self.picture):
             if path.is_dir():
                 raise InputError(f"{path} is a folder; name another output")
+            if isinstance(self.images, ImageFiles) and path.resolve() in {file.resolve() for file in self.images.paths}:
+                raise InputError(f"{path} would replace an image that is to be predicted; name another output")
+        self.output.parent.mkdir(parents=True, exist_ok=True)
 
     def _chosen(self, size: int) -> list[int]:
         """Returns the indices of the images to draw."""
@@ -120,4 +122,5 @@ def _files_to_draw(
     files: ImageFiles, chosen: list[int], probabilities: Tensor, problems: list[str | None]
 ) -> list[TaggedImage]:
     readable = [i for i in chosen if problems[i] is None]
-    return [TaggedImage(read_image(files.paths[i]), files.paths[i].name, None, probabilities[i]) for i in readable]
+    names = [path.name.encode(errors="backslashreplace").decode() for path in files.paths]  # which may be no UTF-8
+    return [TaggedImage(read_image(files.paths[i]), names[i], None, probabilities[i]) for i in readable]

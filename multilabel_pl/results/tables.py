@@ -1,4 +1,4 @@
-"""Predictions as tables: CSV and JSON Lines."""
+"""Predictions as tables: CSV and JSON Lines, in UTF-8; what else the name of a file may hold is escaped."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def file_rows(paths: list[Path], tags: list[list[str]], problems: list[str | Non
 
 
 def _write_csv(rows: list[Row], probabilities: Tensor, labels: list[str], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*rows[0], *labels])
         form = ",".join([f"%.{DECIMALS}f"] * len(labels))  # of a row at once, which takes half the time
@@ -41,7 +41,7 @@ def _write_csv(rows: list[Row], probabilities: Tensor, labels: list[str], path: 
 
 
 def _write_json_lines(rows: list[Row], probabilities: Tensor, labels: list[str], path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row, values in zip(rows, probabilities.tolist(), strict=True):
             rounded = (round(value, DECIMALS) for value in values)
             named = {} if row.get("error") else dict(zip(labels, rounded, strict=True))

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from pathlib import Path
 
 import matplotlib.image
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from PIL import Image
 
 from multilabel_pl import ImageFilesDataModule, MultiLabelClassifier
 from multilabel_pl.cli import main
@@ -123,6 +125,38 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on(checkpoint: st
         if unreadable:
             assert (row["tags"], row["0"], row["≥5"]) == ("", "", "")
             assert (named["tags"], named["probabilities"]) == ([], {})
+
+
+def test_a_blank_page_has_no_tags(checkpoint: str, scans: Path) -> None:
+    Image.new("L", (300, 200), 230).save(scans / "05.jpg")
+    with pytest.raises(SystemExit) as caught:
+        predict(checkpoint, "--data.path", "scans", "--output", "p.csv")
+    assert caught.value.code == 1
+    [row] = [row for row in rows_of("p.csv") if row["error"]]
+    assert row["error"] == "scans/05.jpg: no digit found: the page looks blank"
+    assert (row["path"], row["tags"], row["0"]) == ("scans/05.jpg", "", "")
+
+
+def test_a_picture_is_not_drawn_over_an_image(
+    checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(TEST_IMAGES[0, 0].numpy()).save("scan.png")
+    before = Path("scan.png").read_bytes()
+    words = ["--data", "ImageFilesDataModule", "--data.path", "scan.png", "--output", "scan.csv", "--figure", "true"]
+    error = fail(capsys, "predict", *QUIET, "--ckpt_path", checkpoint, *words)
+    assert "scan.png would replace an image that is to be predicted; name another output" in error
+    assert Path("scan.png").read_bytes() == before
+    assert not Path("scan.csv").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_escaped(checkpoint: str, workplace: Path) -> None:
+    Path("scans").mkdir()
+    name = os.fsdecode(b"scans/lat\xe9in.png")
+    Image.fromarray(TEST_IMAGES[0, 0].numpy()).save(name)
+    for output in ("p.csv", "p.jsonl"):
+        predict(checkpoint, "--data.path", "scans", "--output", output, "--figure", "true")
+    assert rows_of("p.csv")[0]["path"] == r"scans/lat\udce9in.png"
+    assert json.loads(Path("p.jsonl").read_text())["tags"] == rows_of("p.csv")[0]["tags"].split("|")
 
 
 @pytest.mark.parametrize(

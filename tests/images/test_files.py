@@ -129,6 +129,11 @@ def test_where_no_image_is_one_is_told_so(path: str, workplace: Path) -> None:
         find_images(path)
 
 
+def test_no_path_is_no_image() -> None:
+    with pytest.raises(InputError, match="name an image"):
+        find_images([])
+
+
 def test_a_file_whose_name_is_a_pattern_is_found(workplace: Path) -> None:
     Path("scan[1].png").touch()
     assert find_images("scan[1].png") == [Path("scan[1].png")]

@@ -32,8 +32,12 @@ def test_all_kinds_of_pictures_are_the_same(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(pixels.numpy()).save(path)
     colour = np.stack([pixels.numpy()] * 3, axis=-1)
+    read_only = np.asarray(Image.open(path))
     kinds = [
         str(path),
+        Image.open(path),
+        read_only,
+        np.flip(np.flip(pixels.numpy(), 1), 1),
         path,
         pixels,
         pixels.numpy(),
