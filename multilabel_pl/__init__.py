@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multilabel_pl.data.image_files import ImageFilesDataModule as ImageFilesDataModule
     from multilabel_pl.data.mnist import MNISTDataModule as MNISTDataModule
+    from multilabel_pl.data.scenes import SceneDataModule as SceneDataModule
     from multilabel_pl.model.classifier import MultiLabelClassifier as MultiLabelClassifier
 
 __version__ = "0.1.0"
-__all__ = ["ImageFilesDataModule", "MNISTDataModule", "MultiLabelClassifier", "__version__"]
+__all__ = ["ImageFilesDataModule", "MNISTDataModule", "MultiLabelClassifier", "SceneDataModule", "__version__"]
 
 # Imported when asked for: Lightning takes seconds, and `--version` should not.
 _HOMES = {
     "ImageFilesDataModule": "multilabel_pl.data.image_files",
     "MNISTDataModule": "multilabel_pl.data.mnist",
     "MultiLabelClassifier": "multilabel_pl.model.classifier",
+    "SceneDataModule": "multilabel_pl.data.scenes",
 }
 
 

@@ -18,6 +18,7 @@ from multilabel_pl.console import one_line_errors, quiet_lightning
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
+from multilabel_pl.data.scenes import SceneDataModule  # noqa: F401, known by its name to --data
 from multilabel_pl.errors import InputError
 from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.model.classifier import MultiLabelClassifier

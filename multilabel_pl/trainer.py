@@ -7,7 +7,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch import Callback, LightningModule
 
-from multilabel_pl.data.labelled import LabelledImages
+from multilabel_pl.data.labelled import LabelledDataset
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
@@ -151,7 +151,7 @@ class Trainer(pl.Trainer):
 
         loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
         dataset = getattr(loader, "dataset", None)
-        images = dataset if isinstance(dataset, LabelledImages) else None
+        images = dataset if isinstance(dataset, LabelledDataset) else None
         names = []
         for name, figure in draw_evaluation(evaluation, images, run=place.parent):
             names.append(f"{name}.png")

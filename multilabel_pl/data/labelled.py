@@ -17,7 +17,27 @@ from multilabel_pl.images.preprocessing import Preprocessing
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
 
-class LabelledImages(Dataset[Batch]):
+class LabelledDataset(Dataset[Batch], ABC):
+    """Images and their targets, fetched a whole batch at a time.
+
+    DataLoader prefers `__getitems__` where a dataset has it; collating single items is the slowest part of training on
+    small images.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns a ready batch, images uint8 (B, C, H, W) and targets float32 (B, L)."""
+
+    def __getitem__(self, index: int) -> Batch:
+        """Returns one image (C, H, W) and its targets (L,)."""
+        images, targets = self.__getitems__([index])
+        return images[0], targets[0]
+
+
+class LabelledImages(LabelledDataset):
     """Images and their targets, in memory.
 
     Args:
@@ -32,16 +52,8 @@ class LabelledImages(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Batch:
-        """Returns one image (C, H, W) and its targets (L,)."""
-        return self.images[index], self.targets[index]
-
     def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a ready batch, images (B, C, H, W) and targets (B, L).
-
-        DataLoader prefers this method where a dataset has it; collating single items is the slowest part of training
-        on small images.
-        """
+        """Returns a ready batch, with one indexing operation each."""
         return self.images[indices], self.targets[indices]
 
     def subset(self, rows: Tensor) -> "LabelledImages":
@@ -77,9 +89,9 @@ class LabelledDataModule(LightningDataModule, ABC):
     labels: list[str]
     image_shape: tuple[int, int, int]
     preprocessing: Preprocessing = "resize"
-    train_set: LabelledImages | None = None
-    val_set: LabelledImages | None = None
-    test_set: LabelledImages | None = None
+    train_set: LabelledDataset | None = None
+    val_set: LabelledDataset | None = None
+    test_set: LabelledDataset | None = None
 
     def __init__(
         self, batch_size: int = 64, eval_batch_size: int = 250, max_shift: float = 0.0, max_rotation: float = 0.0
@@ -139,7 +151,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         """Serves the test images in order."""
         return self.test_dataloader()
 
-    def _in_order(self, images: LabelledImages) -> DataLoader[Batch]:
+    def _in_order(self, images: LabelledDataset) -> DataLoader[Batch]:
         return DataLoader(
             dataset=images,
             batch_size=self.eval_batch_size,

@@ -43,6 +43,9 @@ class MNISTDataModule(LabelledDataModule):
     """
 
     labels = LABELS
+    train_set: LabelledImages | None = None
+    val_set: LabelledImages | None = None
+    test_set: LabelledImages | None = None
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Pictures of results."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,9 +74,8 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
         tags = item.probabilities >= thresholds
         wrong = item.true_tags is not None and not torch.equal(tags, item.true_tags)
         _show(axes, item.image)
-        axes.set_title(
-            f"{_shortened(item.name)}\n{_named(tags, labels)}", fontsize=9, color=WRONG if wrong else "black"
-        )
+        names = textwrap.fill(_named(tags, labels), NAME_LENGTH)
+        axes.set_title(f"{_shortened(item.name)}\n{names}", fontsize=9, color=WRONG if wrong else "black")
     return figure
 
 

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from multilabel_pl.data.image_files import ImageFiles
-from multilabel_pl.data.labelled import LabelledImages
+from multilabel_pl.data.labelled import LabelledDataset
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.files import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier, PredictedBatch
@@ -64,7 +64,7 @@ class PredictionWriter(BasePredictionWriter):
             raise InputError(f"predict runs on one device, not {trainer.world_size}: add --trainer.devices 1")
         assert trainer.predict_dataloaders is not None
         loader = trainer.predict_dataloaders
-        self.images: LabelledImages | ImageFiles = loader.dataset
+        self.images: LabelledDataset | ImageFiles = loader.dataset
         size = min(len(self.images), int(sum(trainer.num_predict_batches)) * loader.batch_sampler.batch_size)
         self.chosen = self._chosen(size)
         for index in self.chosen:
@@ -80,7 +80,7 @@ class PredictionWriter(BasePredictionWriter):
     def _chosen(self, size: int) -> list[int]:
         """Returns the indices of the images to draw."""
         if self.figure is None:
-            return [TUTORIAL_IMAGE] if isinstance(self.images, LabelledImages) else []
+            return [TUTORIAL_IMAGE] if isinstance(self.images, LabelledDataset) else []
         if isinstance(self.figure, bool):
             return list(range(min(size, MAX_PICTURES))) if self.figure else []
         return [self.figure] if isinstance(self.figure, int) else list(self.figure)
