@@ -238,7 +238,8 @@ def _notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
 
 def _notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> None:
     """Says that validation images may be among those that the model was trained on."""
-    if asked.class_path.rpartition(".")[2] != own["class_path"].rpartition(".")[2]:
+    same_data = asked.class_path.rpartition(".")[2] == own["class_path"].rpartition(".")[2]
+    if not same_data or "split_seed" not in own:  # where nothing is split, such as scenes, nothing is known
         return
     for name in SPLIT_OPTIONS:
         if asked.init_args.get(name) != own.get(name):

@@ -133,15 +133,14 @@ class Trainer(pl.Trainer):
         if not self.is_global_zero or not isinstance(model, MultiLabelClassifier):
             return
         assert model.evaluation is not None
-        evaluation = model.evaluation.cpu()
-        text = report(evaluation)
+        text = report(model.evaluation)
         if verbose:
             print(f"\n{text}\n")
         if self.ckpt_path is None:
             return
         place = Path(self.ckpt_path).parent / folder
         write_metrics(metrics, place / "metrics.json")
-        pictures = self._draw(stage, evaluation, place) if figures else []
+        pictures = self._draw(stage, model.evaluation.cpu(), place) if figures else []
         write_report(f"# {folder} of {self.ckpt_path}\n\n{text}", pictures, place / "report.md")
         print(f"written to {place}")
 

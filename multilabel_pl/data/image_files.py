@@ -1,5 +1,6 @@
 """Image files to predict."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,12 +104,14 @@ class ImageFilesDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
         """Serves the files in order."""
-        batches = -(-len(self.files) // self.batch_size)
-        workers = min(os.cpu_count() or 1, batches) if self.num_workers is None else self.num_workers
+        workers = self.num_workers
+        if workers is None:
+            batches = math.ceil(len(self.files) / self.batch_size)
+            workers = min(os.cpu_count() or 1, batches) if batches > 1 else 0
         return DataLoader(
             dataset=self.files,
             batch_size=self.batch_size,
-            num_workers=workers if self.num_workers is not None or batches > 1 else 0,
+            num_workers=workers,
             collate_fn=as_is,
             pin_memory=torch.cuda.is_available(),
         )

@@ -69,9 +69,10 @@ def as_is(batch: Any) -> Any:
 class LabelledDataModule(LightningDataModule, ABC):
     """What every data module of this package offers.
 
-    A subclass fills `train_set`, `val_set` and `test_set` in its `setup`.
+    A subclass fills `train_set` and `val_set` in its `setup_training`, and `test_set` in its `setup_test`.
 
     Args:
+        val_size: Number of validation images; 0 validates on none.
         batch_size: Images in a training batch.
         eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
         max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
@@ -83,7 +84,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         preprocessing: How other pictures are brought to the form of these images.
 
     Raises:
-        InputError: If a batch size is below 1, or a shift or rotation below 0.
+        InputError: If a batch size is below 1, or another number below 0.
     """
 
     labels: list[str]
@@ -94,7 +95,12 @@ class LabelledDataModule(LightningDataModule, ABC):
     test_set: LabelledDataset | None = None
 
     def __init__(
-        self, batch_size: int = 64, eval_batch_size: int = 250, max_shift: float = 0.0, max_rotation: float = 0.0
+        self,
+        val_size: int,
+        batch_size: int = 64,
+        eval_batch_size: int = 250,
+        max_shift: float = 0.0,
+        max_rotation: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on
@@ -102,22 +108,39 @@ class LabelledDataModule(LightningDataModule, ABC):
         for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
             if size < 1:
                 raise InputError(f"{name} must be at least 1, got {size}")
+        if val_size < 0:
+            raise InputError(f"val_size must be at least 0, got {val_size}")
         for name, amount in {"max_shift": max_shift, "max_rotation": max_rotation}.items():
             if not 0 <= amount < math.inf:
                 raise InputError(f"{name} must be at least 0, got {amount}")
+        self.val_size = val_size
         self.max_shift = max_shift
         self.max_rotation = max_rotation
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
 
-    @abstractmethod
     def setup(self, stage: str) -> None:
-        """Fills the sets that the stage (`fit`, `validate`, `test` or `predict`) needs."""
+        """Fills the sets that the stage needs, once: `fit` and `validate` never see the test images."""
+        if stage == "validate" and not self.has_validation:
+            raise InputError("there are no images to validate on: val_size is 0; use test, or a larger val_size")
+        if stage in ("fit", "validate"):
+            if self.train_set is None:
+                self.setup_training()
+        elif self.test_set is None:
+            self.setup_test()
+
+    @abstractmethod
+    def setup_training(self) -> None:
+        """Fills the training set, and the validation set if there is to be one."""
+
+    @abstractmethod
+    def setup_test(self) -> None:
+        """Fills the test set."""
 
     @property
     def has_validation(self) -> bool:
-        """Whether any image is set aside for validation; known before `setup`."""
-        return True
+        """Whether there are validation images; known before `setup`."""
+        return self.val_size > 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Serves the training images in an order of its own for every epoch."""

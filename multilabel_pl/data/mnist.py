@@ -57,40 +57,27 @@ class MNISTDataModule(LabelledDataModule):
         max_shift: float = 0.0,
         max_rotation: float = 0.0,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, max_shift, max_rotation)
-        if val_size < 0:
-            raise InputError(f"val_size must be at least 0, got {val_size}")
+        super().__init__(val_size, batch_size, eval_batch_size, max_shift, max_rotation)
         if split_seed < 0:
             raise InputError(f"split_seed must be at least 0, got {split_seed}")
         self.folder = Path(data_dir) if data_dir is not None else ARCHIVES
         self.preprocessing = "mnist" if data_dir is None else "resize"  # another set's images may be no digits
         if data_dir is not None:
             self.hparams["data_dir"] = str(self.folder.resolve())  # a checkpoint may be used from another folder
-        self.val_size = val_size
         self.split_seed = split_seed
 
-    @property
-    def has_validation(self) -> bool:
-        """Whether any image is set aside for validation."""
-        return self.val_size > 0
-
-    def setup(self, stage: str) -> None:
-        """Reads the images that the stage needs, once: `fit` and `validate` never see the test images."""
-        if stage == "validate" and not self.has_validation:
-            raise InputError("there are no images to validate on: val_size is 0; use test, or a larger val_size")
-        if stage in ("fit", "validate"):
-            if self.train_set is None:
-                self._setup_training()
-        elif self.test_set is None:
-            self.test_set = read_digits(self.folder, "test")
-            self.image_shape = _shape(self.test_set)
-
-    def _setup_training(self) -> None:
+    def setup_training(self) -> None:
+        """Reads the training images, and sets some of them aside."""
         everything = read_digits(self.folder, "train")
         train, val = split_indices(len(everything), self.val_size, self.split_seed)
         self.image_shape = _shape(everything)
         self.train_set = everything.subset(train) if self.has_validation else everything
         self.val_set = everything.subset(val) if self.has_validation else None
+
+    def setup_test(self) -> None:
+        """Reads the test images."""
+        self.test_set = read_digits(self.folder, "test")
+        self.image_shape = _shape(self.test_set)
 
 
 def read_digits(folder: Path, part: str) -> LabelledImages:

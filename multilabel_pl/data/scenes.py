@@ -50,39 +50,28 @@ class SceneDataModule(LabelledDataModule):
         max_shift: float = 0.0,
         max_rotation: float = 0.0,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, max_shift, max_rotation)
-        least = {"max_digits": 1, "canvas_size": 28, "train_size": 1, "val_size": 0, "test_size": 1, "scene_seed": 0}
+        super().__init__(val_size, batch_size, eval_batch_size, max_shift, max_rotation)
+        least = {"max_digits": 1, "canvas_size": 28, "train_size": 1, "test_size": 1, "scene_seed": 0}
         for name, minimum in least.items():
             if self.hparams[name] < minimum:
                 raise InputError(f"{name} must be at least {minimum}, got {self.hparams[name]}")
         self.max_digits = max_digits
         self.canvas_size = canvas_size
         self.train_size = train_size
-        self.val_size = val_size
         self.test_size = test_size
         self.scene_seed = scene_seed
         self.image_shape = (1, canvas_size, canvas_size)
 
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are validation scenes."""
-        return self.val_size > 0
-
-    def setup(self, stage: str) -> None:
-        """Makes the scenes that the stage needs, once: `fit` and `validate` never see the test digits."""
-        if stage == "validate" and not self.has_validation:
-            raise InputError("there are no images to validate on: val_size is 0; use test, or a larger val_size")
-        if stage in ("fit", "validate"):
-            if self.train_set is None:
-                self._setup_training()
-        elif self.test_set is None:
-            self.test_set = self._scenes(read_digits(ARCHIVES, "test"), self.test_size, part=2)
-
-    def _setup_training(self) -> None:
+    def setup_training(self) -> None:
+        """Makes the training and the validation scenes."""
         digits = read_digits(ARCHIVES, "train")
         train, val = split_indices(len(digits), VAL_DIGITS, seed=0)
         self.train_set = self._scenes(digits.subset(train), self.train_size, part=0)
         self.val_set = self._scenes(digits.subset(val), self.val_size, part=1) if self.has_validation else None
+
+    def setup_test(self) -> None:
+        """Makes the test scenes."""
+        self.test_set = self._scenes(read_digits(ARCHIVES, "test"), self.test_size, part=2)
 
     def _scenes(self, digits: LabelledImages, size: int, part: int) -> "Scenes":
         generator = torch.Generator().manual_seed(3 * self.scene_seed + part)  # a seed of its own for each part

@@ -70,10 +70,11 @@ class PredictionWriter(BasePredictionWriter):
         for index in self.chosen:
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
+        inputs = {path.resolve() for path in self.images.paths} if isinstance(self.images, ImageFiles) else set()
         for path in (self.output, self.picture):
             if path.is_dir():
                 raise InputError(f"{path} is a folder; name another output")
-            if isinstance(self.images, ImageFiles) and path.resolve() in {file.resolve() for file in self.images.paths}:
+            if path.resolve() in inputs:
                 raise InputError(f"{path} would replace an image that is to be predicted; name another output")
         self.output.parent.mkdir(parents=True, exist_ok=True)
 
@@ -121,6 +122,10 @@ class PredictionWriter(BasePredictionWriter):
 def _files_to_draw(
     files: ImageFiles, chosen: list[int], probabilities: Tensor, problems: list[str | None]
 ) -> list[TaggedImage]:
-    readable = [i for i in chosen if problems[i] is None]
-    names = [path.name.encode(errors="backslashreplace").decode() for path in files.paths]  # which may be no UTF-8
-    return [TaggedImage(read_image(files.paths[i]), names[i], None, probabilities[i]) for i in readable]
+    readable = [(files.paths[i], probabilities[i]) for i in chosen if problems[i] is None]
+    return [TaggedImage(read_image(path), _utf_8(path.name), None, row) for path, row in readable]
+
+
+def _utf_8(name: str) -> str:
+    """Escapes what is not UTF-8 in the name of a file, as the tables do."""
+    return name.encode(errors="backslashreplace").decode()

@@ -94,9 +94,11 @@ def test_many_digits_are_possible() -> None:
     assert targets.sum(dim=1).max() >= 8
 
 
-def test_models_are_trained_and_tested_on_scenes(workplace: Path) -> None:
+def test_models_are_trained_and_tested_on_scenes(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = [word for name, size in FEW.items() for word in (f"--data.{name}", str(size))]
     main(["fit", *QUIET, *BRIEF, "--data", "SceneDataModule", *sizes])
+    main(["validate", *QUIET, "--data.val_size", "100", "--figures", "false"])
+    assert "it may know" not in capsys.readouterr().err  # no validation scene shares a digit with a training scene
     main(["test", *QUIET])
     assert Path("runs/version_0/test/mistakes.png").is_file()
     main(["predict", *QUIET])
