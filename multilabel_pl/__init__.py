@@ -7,10 +7,10 @@ if TYPE_CHECKING:
     from multilabel_pl.data.image_files import ImageFilesDataModule as ImageFilesDataModule
     from multilabel_pl.data.mnist import MNISTDataModule as MNISTDataModule
     from multilabel_pl.data.scenes import SceneDataModule as SceneDataModule
+    from multilabel_pl.data.table import TableDataModule as TableDataModule
     from multilabel_pl.model.classifier import MultiLabelClassifier as MultiLabelClassifier
 
 __version__ = "0.1.0"
-__all__ = ["ImageFilesDataModule", "MNISTDataModule", "MultiLabelClassifier", "SceneDataModule", "__version__"]
 
 # Imported when asked for: Lightning takes seconds, and `--version` should not.
 _HOMES = {
@@ -18,7 +18,10 @@ _HOMES = {
     "MNISTDataModule": "multilabel_pl.data.mnist",
     "MultiLabelClassifier": "multilabel_pl.model.classifier",
     "SceneDataModule": "multilabel_pl.data.scenes",
+    "TableDataModule": "multilabel_pl.data.table",
 }
+
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

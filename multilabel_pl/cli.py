@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import lightning.pytorch as pl
 import torch
@@ -19,6 +19,7 @@ from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule  # noqa: F401, known by its name to --data
+from multilabel_pl.data.table import TableDataModule  # noqa: F401, known by its name to --data
 from multilabel_pl.errors import InputError
 from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.model.classifier import MultiLabelClassifier
@@ -34,12 +35,16 @@ from multilabel_pl.runs import (
 )
 from multilabel_pl.trainer import Trainer
 
+DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
 RUNS = "runs"
 EPOCHS = 10
 SEED = 0
 INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
-SPLIT_OPTIONS = ("val_size", "split_seed")  # of data: what decides which images are set aside for validation
+SPLIT_OPTIONS = {  # of data: what decides which images are set aside for a command
+    "validate": ("val_size", "test_size", "split_seed"),
+    "test": ("test_size", "split_seed"),
+}
 CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
 
 
@@ -71,7 +76,7 @@ class CLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sets the default data and adds the two checkpoints of a run."""
-        parser.set_defaults({"data": {"class_path": f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"}})
+        parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
         for name, checkpoint in CHECKPOINTS.items():
             # Not as add_lightning_class_args would: `fit` alone has them, and --trainer.enable_checkpointing decides.
             parser.add_class_arguments(checkpoint, f"{name}_checkpoint")
@@ -89,11 +94,13 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
         self.renewed = {}
-        super().parse_arguments(parser, args)
+        # What the options of the data may be is not known before the checkpoint is.
+        self.config = parser.parse_args(_without_data(args)) if _are_words(args) else parser.parse_object(args)
         subcommand = self.config.subcommand
         options = self.config[subcommand]
         path = self._checkpoint_path(options.ckpt_path, Path(options.trainer.default_root_dir or RUNS))
         if path is None:
+            self._parse(parser, args, DEFAULT_DATA)
             return
         checkpoint = read_checkpoint(path)
         print(f"using {path}")
@@ -103,14 +110,27 @@ class CLI(LightningCLI):
         if data := checkpoint.get("datamodule_hyper_parameters"):
             init_args = {name: value for name, value in data.items() if name != "class_path"}
             parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
-        super().parse_arguments(parser, args)
+        self._parse(parser, args, data["class_path"] if data else DEFAULT_DATA)
         self.config[subcommand].ckpt_path = str(path)
         if options.get("output") and subcommand == "validate":
             self.renewed = {name: self.config.validate.model[name] for name in ("calibrate", "threshold")}
             own = {**own, **self.renewed}
         _notice_ignored(self.config[subcommand].model, own, path)
-        if subcommand == "validate" and data:
-            _notice_other_split(self.config.validate.data, data, path)
+        if data:
+            _notice_other_split(subcommand, self.config[subcommand].data, data, path)
+
+    def _parse(self, parser: LightningArgumentParser, args: ArgsType, default_data: str) -> None:
+        """Parses the command line; a data class that it names keeps its own defaults.
+
+        jsonargparse gives it those of the default class, where both have an option of the same name
+        (https://github.com/mauvilsa/jsonargparse/issues/460); as the default itself, it has its own.
+        """
+        super().parse_arguments(parser, args)
+        subcommand = self.config.subcommand
+        chosen = self.config[subcommand].data.class_path
+        if _class_name(chosen) != _class_name(default_data):
+            parser.set_defaults({f"{subcommand}.data": {"class_path": chosen}})
+            super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
         """Keeps what was asked for anew from giving way to the checkpoint's."""
@@ -151,7 +171,8 @@ class CLI(LightningCLI):
     def before_fit(self) -> None:
         """Finds mistakes in the data, and in how the model fits it; then makes the folder of the run."""
         self.datamodule.setup("fit")
-        self.model.adopt(self.datamodule.labels, self.datamodule.image_shape, self.datamodule.preprocessing)
+        data = self.datamodule
+        self.model.adopt(data.labels, data.image_shape, data.preprocessing, data.background)
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
         root = Path(self.trainer.default_root_dir)
@@ -191,6 +212,23 @@ class RunConfig(SaveConfigCallback):
         options = self.config.clone()
         options.ckpt_path = None  # to repeat a run is not to resume it
         self.parser.save(options, folder / "config.yaml", overwrite=True, multifile=False)
+
+
+def _are_words(args: ArgsType) -> TypeGuard[list[str] | None]:
+    return args is None or isinstance(args, list)
+
+
+def _without_data(args: list[str] | None) -> list[str]:
+    """Leaves out the options of the data, each with its value, and the wish to print all options."""
+    words = iter(sys.argv[1:] if args is None else args)
+    kept = []
+    for word in words:
+        if word == "--data" or word.startswith(("--data.", "--data=")):
+            if "=" not in word:
+                next(words, None)
+        elif not word.startswith("--print_config"):
+            kept.append(word)
+    return kept
 
 
 def _check_data(data: LightningDataModule, subcommand: str) -> None:
@@ -236,14 +274,20 @@ def _notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
         print(f"note: {path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
 
 
-def _notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> None:
-    """Says that validation images may be among those that the model was trained on."""
-    same_data = asked.class_path.rpartition(".")[2] == own["class_path"].rpartition(".")[2]
-    if not same_data or "split_seed" not in own:  # where nothing is split, such as scenes, nothing is known
-        return
-    for name in SPLIT_OPTIONS:
+def _notice_other_split(subcommand: str, asked: Namespace, own: dict[str, Any], path: Path) -> None:
+    """Says that images may be among those that the model was trained on."""
+    names = SPLIT_OPTIONS.get(subcommand, ())
+    decided = subcommand == "validate" or "test_size" in own  # MNIST's test images are always the same
+    if _class_name(asked.class_path) != _class_name(own["class_path"]) or "split_seed" not in own or not decided:
+        return  # where nothing is split, such as scenes, nothing is known
+    for name in names:
         if asked.init_args.get(name) != own.get(name):
             print(f"note: {path} was trained with --data.{name} {own[name]}: it may know these images", file=sys.stderr)
+
+
+def _class_name(class_path: str) -> str:
+    """Returns the name of a class, which may be imported from several modules."""
+    return class_path.rpartition(".")[2]
 
 
 def main(args: ArgsType = None) -> None:

@@ -57,11 +57,12 @@ def one_line_errors() -> Iterator[None]:
         mistake = error if isinstance(error, InputError) else error.__cause__
         if not isinstance(mistake, InputError | ModuleNotFoundError):
             raise
-        _fail(str(mistake))
+        _fail(*str(mistake).splitlines())
 
 
-def _fail(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(*mistakes: str) -> NoReturn:
+    for mistake in mistakes:
+        print(f"error: {' '.join(mistake.split())}", file=sys.stderr)
     sys.exit(MISTAKE)
 
 

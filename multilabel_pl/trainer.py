@@ -7,7 +7,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch import Callback, LightningModule
 
-from multilabel_pl.data.labelled import LabelledDataset
+from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation

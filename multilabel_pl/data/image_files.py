@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +11,11 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from multilabel_pl.data.labelled import as_is
+from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.files import find_images
 from multilabel_pl.images.pictures import load_file
-from multilabel_pl.images.preprocessing import Preprocessing
+from multilabel_pl.images.preprocessing import ImageForm, Preprocessing
 
 
 class FileBatch(NamedTuple):
@@ -29,14 +30,12 @@ class ImageFiles(Dataset[FileBatch]):
 
     Args:
         paths: The files.
-        image_shape: Channels, height and width of the model's images.
-        preprocessing: What is done to the pictures.
+        form: That of the model's images.
     """
 
-    def __init__(self, paths: list[Path], image_shape: tuple[int, int, int], preprocessing: Preprocessing) -> None:
+    def __init__(self, paths: list[Path], form: ImageForm) -> None:
         self.paths = paths
-        self.image_shape = image_shape
-        self.preprocessing = preprocessing
+        self.form = form
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,9 +47,35 @@ class ImageFiles(Dataset[FileBatch]):
 
     def _read(self, path: Path) -> tuple[Tensor, str | None]:
         try:
-            return load_file(path, self.image_shape, self.preprocessing), None
+            return load_file(path, self.form), None
         except InputError as error:
-            return torch.zeros(self.image_shape, dtype=torch.uint8), str(error)
+            return torch.zeros(self.form.shape, dtype=torch.uint8), str(error)
+
+
+class LabelledFiles(LabelledDataset):
+    """Image files and their targets; the files are decoded whenever they are asked for.
+
+    Args:
+        files: The images.
+        targets: float32 (N, L).
+    """
+
+    is_slow = True
+
+    def __init__(self, files: ImageFiles, targets: Tensor) -> None:
+        self.files = files
+        self.targets = targets
+        self.paths = files.paths
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Decodes a batch."""
+        images, problems = self.files.__getitems__(indices)
+        if problem := next(filter(None, problems), None):
+            raise InputError(f"{problem}, though it could be when the table was opened")
+        return images, self.targets[indices]
 
 
 class ImageFilesDataModule(LightningDataModule):
@@ -96,11 +121,10 @@ class ImageFilesDataModule(LightningDataModule):
         if stage != "predict":
             raise InputError(f"ImageFilesDataModule has no labels for {stage}: it is for predict")
         model: Any = self.trainer.lightning_module  # type: ignore[union-attr] # the trainer calls this
-        if model.labels is None:
-            raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
-        self.labels, self.image_shape = model.labels, tuple(model.image_shape)
-        preprocessing = self.preprocessing or model.preprocessing or "resize"
-        self.files = ImageFiles(find_images(self.path), self.image_shape, preprocessing)
+        form: ImageForm = model.form
+        form = replace(form, preprocessing=self.preprocessing or form.preprocessing)
+        self.labels, self.image_shape = model.labels, form.shape
+        self.files = ImageFiles(find_images(self.path), form)
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
         """Serves the files in order."""

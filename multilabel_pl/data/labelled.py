@@ -1,69 +1,17 @@
-"""Labelled images, fetched a whole batch at a time, and the data module that serves them."""
+"""The data module that serves labelled images."""
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, TypeAlias
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from multilabel_pl.data.augment import shift_and_rotate
+from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is
 from multilabel_pl.data.order import EpochOrder
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.preprocessing import Preprocessing
-
-Batch: TypeAlias = tuple[Tensor, Tensor]
-
-
-class LabelledDataset(Dataset[Batch], ABC):
-    """Images and their targets, fetched a whole batch at a time.
-
-    DataLoader prefers `__getitems__` where a dataset has it; collating single items is the slowest part of training on
-    small images.
-    """
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a ready batch, images uint8 (B, C, H, W) and targets float32 (B, L)."""
-
-    def __getitem__(self, index: int) -> Batch:
-        """Returns one image (C, H, W) and its targets (L,)."""
-        images, targets = self.__getitems__([index])
-        return images[0], targets[0]
-
-
-class LabelledImages(LabelledDataset):
-    """Images and their targets, in memory.
-
-    Args:
-        images: Pixels, uint8 (N, C, H, W) in 0..255.
-        targets: float32 (N, L), 1 where the image carries the label, else 0.
-    """
-
-    def __init__(self, images: Tensor, targets: Tensor) -> None:
-        self.images = images
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a ready batch, with one indexing operation each."""
-        return self.images[indices], self.targets[indices]
-
-    def subset(self, rows: Tensor) -> "LabelledImages":
-        """Copies the images at `rows` (M,) into a set of their own."""
-        return LabelledImages(self.images[rows], self.targets[rows])
-
-
-def as_is(batch: Any) -> Any:
-    """The collate function of batches that are ready; at module level so that worker processes can import it."""
-    return batch
+from multilabel_pl.images.preprocessing import WHITE, Preprocessing
 
 
 class LabelledDataModule(LightningDataModule, ABC):
@@ -82,6 +30,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         labels: The names of the labels, in the order of the target columns.
         image_shape: Channels, height and width of every image; known after `setup`.
         preprocessing: How other pictures are brought to the form of these images.
+        background: The colour that is laid behind their transparent pixels.
 
     Raises:
         InputError: If a batch size is below 1, or another number below 0.
@@ -90,13 +39,15 @@ class LabelledDataModule(LightningDataModule, ABC):
     labels: list[str]
     image_shape: tuple[int, int, int]
     preprocessing: Preprocessing = "resize"
+    background: str = WHITE
     train_set: LabelledDataset | None = None
     val_set: LabelledDataset | None = None
     test_set: LabelledDataset | None = None
+    num_workers: int = 0  # for datasets that are slow
 
     def __init__(
         self,
-        val_size: int,
+        val_size: float,
         batch_size: int = 64,
         eval_batch_size: int = 250,
         max_shift: float = 0.0,
@@ -146,13 +97,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         """Serves the training images in an order of its own for every epoch."""
         assert self.train_set is not None, "setup comes first"
         order = EpochOrder(len(self.train_set), seed=torch.initial_seed())
-        return DataLoader(
-            dataset=self.train_set,
-            batch_size=self.batch_size,
-            sampler=order,
-            collate_fn=as_is,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return self._loader(self.train_set, self.batch_size, order)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augments the batches of training, on the device that they have reached."""
@@ -163,21 +108,25 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Serves the validation images in order; an empty list, Lightning's word for none, if there are none."""
-        return self._in_order(self.val_set) if self.val_set is not None else []
+        return self._loader(self.val_set, self.eval_batch_size) if self.val_set is not None else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Serves the test images in order."""
         assert self.test_set is not None, "setup comes first"
-        return self._in_order(self.test_set)
+        return self._loader(self.test_set, self.eval_batch_size)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Serves the test images in order."""
         return self.test_dataloader()
 
-    def _in_order(self, images: LabelledDataset) -> DataLoader[Batch]:
+    def _loader(self, images: LabelledDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader[Batch]:
+        workers = self.num_workers if images.is_slow else 0
         return DataLoader(
             dataset=images,
-            batch_size=self.eval_batch_size,
+            batch_size=batch_size,
+            sampler=order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             collate_fn=as_is,
             pin_memory=torch.cuda.is_available(),
         )

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multilabel_pl.data.labelled import LabelledDataModule, LabelledImages
+from multilabel_pl.data.datasets import LabelledImages
+from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.split import split_indices
 from multilabel_pl.errors import InputError
 
@@ -69,7 +70,7 @@ class MNISTDataModule(LabelledDataModule):
     def setup_training(self) -> None:
         """Reads the training images, and sets some of them aside."""
         everything = read_digits(self.folder, "train")
-        train, val = split_indices(len(everything), self.val_size, self.split_seed)
+        train, val = split_indices(len(everything), int(self.val_size), self.split_seed)
         self.image_shape = _shape(everything)
         self.train_set = everything.subset(train) if self.has_validation else everything
         self.val_set = everything.subset(val) if self.has_validation else None

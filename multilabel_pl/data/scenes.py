@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from multilabel_pl.data.labelled import Batch, LabelledDataModule, LabelledDataset, LabelledImages
+from multilabel_pl.data.datasets import Batch, LabelledDataset, LabelledImages
+from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.data.split import split_indices
 from multilabel_pl.errors import InputError
@@ -67,7 +68,7 @@ class SceneDataModule(LabelledDataModule):
         digits = read_digits(ARCHIVES, "train")
         train, val = split_indices(len(digits), VAL_DIGITS, seed=0)
         self.train_set = self._scenes(digits.subset(train), self.train_size, part=0)
-        self.val_set = self._scenes(digits.subset(val), self.val_size, part=1) if self.has_validation else None
+        self.val_set = self._scenes(digits.subset(val), int(self.val_size), part=1) if self.has_validation else None
 
     def setup_test(self) -> None:
         """Makes the test scenes."""
@@ -99,6 +100,8 @@ class Scenes(LabelledDataset):
         self.canvas_size = canvas_size
         self.counts = torch.randint(max_digits + 1, (size,), generator=generator)  # (S,)
         self.chosen = torch.randint(len(digits), (size, max_digits), generator=generator)  # (S, D), of digits
+        self.present = torch.arange(max_digits) < self.counts[:, None]  # (S, D)
+        self.targets = (digits.targets[self.chosen] * self.present[:, :, None]).amax(dim=1)  # (S, L)
         corners, sizes = _ink_boxes(digits.images)
         places = _place(sizes[self.chosen], self.counts, canvas_size, generator)
         self.corners = places - corners[self.chosen]  # (S, D, 2): of the digits' frames, which may stick out
@@ -108,10 +111,8 @@ class Scenes(LabelledDataset):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Paints a batch of scenes."""
-        present = torch.arange(self.chosen.shape[1]) < self.counts[indices, None]  # (B, D)
-        images = self.digits.images[self.chosen[indices], 0] * present[:, :, None, None]  # (B, D, H, W)
-        targets = (self.digits.targets[self.chosen[indices]] * present[:, :, None]).amax(dim=1)
-        return _paint(images, self.corners[indices], self.canvas_size), targets
+        images = self.digits.images[self.chosen[indices], 0] * self.present[indices, :, None, None]  # (B, D, H, W)
+        return _paint(images, self.corners[indices], self.canvas_size), self.targets[indices]
 
 
 def _paint(images: Tensor, corners: Tensor, canvas_size: int) -> Tensor:

@@ -1,37 +1,66 @@
 """Bringing a picture of any size to the form that a model was trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from PIL import ImageColor
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from multilabel_pl.errors import InputError
 from multilabel_pl.images.mnist_form import mnist_form
 
 Preprocessing = Literal["resize", "mnist"]
 
+WHITE = "white"
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
-def preprocess(image: Tensor, image_shape: Sequence[int], preprocessing: Preprocessing) -> Tensor:
-    """Brings a picture to the form of a model's images.
+@dataclass(frozen=True)
+class ImageForm:
+    """The form of a model's images, and how other pictures are brought to it.
 
-    Args:
-        image: uint8 (C, H, W) of any size, C of 1 or 3.
-        image_shape: Channels (1 or 3), height and width of the model's images.
+    Attributes:
+        shape: Channels (1 or 3), height and width of the model's images.
         preprocessing: `resize`: the whole picture, stretched or shrunk; `mnist`: the digit in it, see `mnist_form`.
-
-    Returns:
-        uint8, contiguous, in the shape of the model's images.
+        background: The colour that is laid behind transparent pixels, by a name or as `#rrggbb`.
 
     Raises:
-        InputError: If there is no digit to be found.
+        InputError: If the preprocessing or the colour is unknown.
     """
-    channels, height, width = image_shape
-    if channels == 1 or preprocessing == "mnist":
-        image = _grey(image)
-    return PREPROCESSINGS[preprocessing](image, height, width).expand(channels, -1, -1).contiguous()
+
+    shape: tuple[int, int, int]
+    preprocessing: Preprocessing = "resize"
+    background: str = WHITE
+
+    def __post_init__(self) -> None:
+        if self.preprocessing not in PREPROCESSINGS:
+            raise InputError(f"preprocessing must be one of {', '.join(PREPROCESSINGS)}, got {self.preprocessing}")
+        try:
+            ImageColor.getrgb(self.background)
+        except ValueError:
+            raise InputError(f"background must be a colour such as white or #ffffff, got {self.background}") from None
+
+    @property
+    def least_size(self) -> int | None:
+        """To what height and width a picture may be shrunk while it is read, as nothing would be seen of more."""
+        return 2 * max(self.shape[1:]) if self.preprocessing == "resize" else None
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Brings a picture, uint8 (C, H, W) of any size with C of 1 or 3, to this form.
+
+        Returns:
+            uint8 of this shape, contiguous.
+
+        Raises:
+            InputError: If there is no digit to be found.
+        """
+        channels, height, width = self.shape
+        if channels == 1 or self.preprocessing == "mnist":
+            image = _grey(image)
+        return PREPROCESSINGS[self.preprocessing](image, height, width).expand(channels, -1, -1).contiguous()
 
 
 def _grey(image: Tensor) -> Tensor:

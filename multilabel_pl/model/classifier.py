@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.pictures import Picture, batches_of
-from multilabel_pl.images.preprocessing import Preprocessing
+from multilabel_pl.images.preprocessing import WHITE, ImageForm, Preprocessing
 from multilabel_pl.model.decision import learn_decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
@@ -63,6 +63,7 @@ class MultiLabelClassifier(LightningModule):
         image_shape: Channels, height and width of the images; taken from the data if not given.
         preprocessing: How pictures of any size are brought to the form of the training images when they are predicted:
             `mnist` finds the digit on a page, `resize` takes the whole picture; taken from the data if not given.
+        background: The colour laid behind the transparent pixels of pictures; taken from the data if not given.
 
     Raises:
         InputError: If a value is out of range, or (in `setup`) if the data's labels or image shape are not the model's.
@@ -81,6 +82,7 @@ class MultiLabelClassifier(LightningModule):
         labels: list[str] | None = None,
         image_shape: Sequence[int] | None = None,
         preprocessing: Preprocessing | None = None,
+        background: str | None = None,
     ) -> None:
         super().__init__()
         _check_choice("head", head, get_args(HeadName))
@@ -105,6 +107,7 @@ class MultiLabelClassifier(LightningModule):
         self.labels = labels
         self.image_shape = image_shape
         self.preprocessing = preprocessing
+        self.background = background
         self.outputs = EpochOutputs()
         self.evaluation: Evaluation | None = None  # the last one
         if labels is not None and image_shape is not None:
@@ -114,14 +117,18 @@ class MultiLabelClassifier(LightningModule):
         """Takes labels and image shape from the trainer's data module, if there is one."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            self.adopt(data.labels, data.image_shape, data.preprocessing)
+            self.adopt(data.labels, data.image_shape, data.preprocessing, data.background)
         elif not self._is_built:
             raise InputError("a model needs labels and image_shape, or a data module to take them from")
         if self.hparams["compile"] and stage == "fit":
             self.network.compile()  # in place, so that the weights keep their names in checkpoints
 
     def adopt(
-        self, labels: Sequence[str], image_shape: Sequence[int], preprocessing: Preprocessing | None = None
+        self,
+        labels: Sequence[str],
+        image_shape: Sequence[int],
+        preprocessing: Preprocessing | None = None,
+        background: str | None = None,
     ) -> None:
         """Builds the network for these labels and images; a model that was made for other ones refuses them.
 
@@ -129,6 +136,7 @@ class MultiLabelClassifier(LightningModule):
             labels: Names of the labels.
             image_shape: Channels, height and width.
             preprocessing: What brings other pictures to the form of these images, if the model doesn't know yet.
+            background: What is laid behind their transparent pixels, if the model doesn't know yet.
 
         Raises:
             InputError: If the model has other labels or another shape, or can't be built for these.
@@ -142,7 +150,20 @@ class MultiLabelClassifier(LightningModule):
         if not self._is_built:
             self._build(list(labels), list(image_shape))
         self.preprocessing = self.preprocessing or preprocessing
-        self.hparams["preprocessing"] = self.preprocessing
+        self.background = self.background or background
+        self.hparams.update(preprocessing=self.preprocessing, background=self.background)
+
+    @property
+    def form(self) -> ImageForm:
+        """The form of the model's images.
+
+        Raises:
+            InputError: If the model doesn't know it yet.
+        """
+        if self.image_shape is None:
+            raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
+        channels, height, width = self.image_shape
+        return ImageForm((channels, height, width), self.preprocessing or "resize", self.background or WHITE)
 
     @property
     def _is_built(self) -> bool:
@@ -248,7 +269,7 @@ class MultiLabelClassifier(LightningModule):
 
     @torch.inference_mode()
     def predict_images(self, pictures: Picture | Iterable[Picture]) -> list[Prediction]:
-        """Tags pictures.
+        """Tags pictures, in evaluation mode, in which the model is left.
 
         Args:
             pictures: One or several: the paths of image files; Pillow's images; tensors uint8 (H, W) or (C, H, W) or
@@ -262,12 +283,11 @@ class MultiLabelClassifier(LightningModule):
         Raises:
             InputError: If a file can't be read, an array is not a picture, or a picture shows nothing to predict.
         """
-        if self.labels is None or self.image_shape is None:
-            raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
         predictions = []
-        for images in batches_of(pictures, self.image_shape, self.preprocessing or "resize", PREDICT_BATCH_SIZE):
+        self.eval()
+        for images in batches_of(pictures, self.form, PREDICT_BATCH_SIZE):
             probabilities = self(images.to(self.device)).sigmoid()
-            predictions += name_predictions(probabilities, probabilities >= self.thresholds, self.labels)
+            predictions += name_predictions(probabilities, probabilities >= self.thresholds, self.labels or [])
         return predictions
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -10,8 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.data.image_files import ImageFiles
-from multilabel_pl.data.labelled import LabelledDataset
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.files import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier, PredictedBatch
@@ -27,10 +27,10 @@ TUTORIAL_IMAGE = 9  # the one that the tutorial shows
 class PredictionWriter(BasePredictionWriter):
     """Writes all predictions of a `Trainer.predict` to a table, and draws some of them beside it.
 
-    The table has one row an image, in the order of the data. Of labelled images it says the index, the true and the
-    predicted tags, and the probability of each label; of image files the path, the tags, what is wrong with a file that
-    can't be read, and the probabilities. As JSON Lines, each row is an object. The picture has the table's name, with
-    the ending .png.
+    The table has one row an image, in the order of the data. Of labelled images it says the path or the index, the true
+    and the predicted tags, and the probability of each label; of image files the path, the tags, what is wrong with a
+    file that can't be read, and the probabilities. As JSON Lines, each row is an object. The picture has the table's
+    name, with the ending .png.
 
     Args:
         output: Path of the table; must end in .csv or .jsonl.
@@ -70,7 +70,7 @@ class PredictionWriter(BasePredictionWriter):
         for index in self.chosen:
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
-        inputs = {path.resolve() for path in self.images.paths} if isinstance(self.images, ImageFiles) else set()
+        inputs = {path.resolve() for path in self.images.paths or []}
         for path in (self.output, self.picture):
             if path.is_dir():
                 raise InputError(f"{path} is a folder; name another output")
@@ -81,7 +81,7 @@ class PredictionWriter(BasePredictionWriter):
     def _chosen(self, size: int) -> list[int]:
         """Returns the indices of the images to draw."""
         if self.figure is None:
-            return [TUTORIAL_IMAGE] if isinstance(self.images, LabelledDataset) else []
+            return [min(TUTORIAL_IMAGE, size - 1)] if isinstance(self.images, LabelledDataset) else []
         if isinstance(self.figure, bool):
             return list(range(min(size, MAX_PICTURES))) if self.figure else []
         return [self.figure] if isinstance(self.figure, int) else list(self.figure)
@@ -106,8 +106,8 @@ class PredictionWriter(BasePredictionWriter):
             items = _files_to_draw(self.images, self.chosen, probabilities, problems)
         else:
             targets = torch.cat([batch.known for batch in predictions]).cpu().bool()
-            rows = labelled_rows(name_tags(targets, labels), named)
-            items = [TaggedImage(self.images[i][0], f"image {i}", targets[i], probabilities[i]) for i in self.chosen]
+            rows = labelled_rows(self.images.paths, name_tags(targets, labels), named)
+            items = _labelled_to_draw(self.images, self.chosen, targets, probabilities)
         with replacing(self.output) as table, replacing(self.picture) as picture:
             TABLES[self.output.suffix](rows, probabilities, labels, table)
             if items:
@@ -117,6 +117,14 @@ class PredictionWriter(BasePredictionWriter):
     def _draw(self, items: Sequence[TaggedImage], model: MultiLabelClassifier, path: Path) -> None:
         draw = contact_sheet if self.figure is True else prediction_figure
         draw(items, model.labels or [], model.thresholds.cpu()).savefig(path, dpi=150)
+
+
+def _labelled_to_draw(
+    images: LabelledDataset, chosen: list[int], targets: Tensor, probabilities: Tensor
+) -> list[TaggedImage]:
+    names = [_utf_8(images.paths[i].name) if images.paths else f"image {i}" for i in chosen]
+    parts = zip(chosen, names, strict=True)
+    return [TaggedImage(images[i][0], name, targets[i], probabilities[i]) for i, name in parts]
 
 
 def _files_to_draw(

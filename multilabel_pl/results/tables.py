@@ -14,10 +14,11 @@ DECIMALS = 6
 Row: TypeAlias = dict[str, Any]  # all of a row but the probabilities, by the names of the columns
 
 
-def labelled_rows(true_tags: list[list[str]], tags: list[list[str]]) -> list[Row]:
-    """Describes labelled images by their index, and by their true and their predicted tags."""
-    pairs = enumerate(zip(true_tags, tags, strict=True))
-    return [{"index": index, "true_tags": true, "predicted_tags": predicted} for index, (true, predicted) in pairs]
+def labelled_rows(paths: list[Path] | None, true_tags: list[list[str]], tags: list[list[str]]) -> list[Row]:
+    """Describes labelled images by their path or, without files, their index, and by their true and predicted tags."""
+    names: list[Row] = [{"path": str(path)} for path in paths] if paths else [{"index": i} for i in range(len(tags))]
+    parts = zip(names, true_tags, tags, strict=False)  # there are more names, if only some were predicted
+    return [{**name, "true_tags": true, "predicted_tags": predicted} for name, true, predicted in parts]
 
 
 def file_rows(paths: list[Path], tags: list[list[str]], problems: list[str | None]) -> list[Row]:

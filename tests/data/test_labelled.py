@@ -1,6 +1,6 @@
 import torch
 
-from multilabel_pl.data.labelled import LabelledImages
+from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.mnist import MNISTDataModule
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.mnist_form import mnist_form
-from multilabel_pl.images.preprocessing import preprocess
+from multilabel_pl.images.preprocessing import ImageForm
 from tests.images.photograph import photograph
 
 DIGITS = read_digits(ARCHIVES, "train").images[:200]
@@ -36,7 +36,7 @@ def test_photographs_come_near_what_was_photographed(light_on_dark: bool) -> Non
     for digit in DIGITS:
         file = io.BytesIO(photograph(digit, rng, light_on_dark))
         image = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
-        differences.append(difference(preprocess(image, (1, 28, 28), "mnist"), digit))
+        differences.append(difference(ImageForm((1, 28, 28), "mnist").prepare(image), digit))
     assert np.median(differences) < 0.35
     untouched = difference(F.interpolate(image[None].float(), size=(28, 28))[0].mean(0, keepdim=True), DIGITS[-1])
     assert untouched > 1  # what a mere resizing would be

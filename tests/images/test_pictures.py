@@ -10,13 +10,14 @@ from torch import Tensor
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.pictures import batches_of
+from multilabel_pl.images.preprocessing import ImageForm
 
 DIGITS = read_digits(ARCHIVES, "test").images[:7]
 SHAPE = (1, 28, 28)
 
 
 def load(pictures: Any, shape: tuple[int, int, int] = SHAPE) -> Tensor:
-    return torch.cat(list(batches_of(pictures, shape, "resize", batch_size=3)))
+    return torch.cat(list(batches_of(pictures, ImageForm(shape), batch_size=3)))
 
 
 def test_images_in_the_models_form_are_taken_as_they_are() -> None:
@@ -24,7 +25,7 @@ def test_images_in_the_models_form_are_taken_as_they_are() -> None:
     assert torch.equal(load(DIGITS.numpy()), DIGITS)
     assert torch.equal(load(list(DIGITS)), DIGITS)
     assert torch.equal(load(DIGITS[0]), DIGITS[:1])
-    assert [len(batch) for batch in batches_of(DIGITS, SHAPE, "resize", 3)] == [3, 3, 1]
+    assert [len(batch) for batch in batches_of(DIGITS, ImageForm(SHAPE), 3)] == [3, 3, 1]
 
 
 def test_all_kinds_of_pictures_are_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,175 @@
+"""Both heads at their best, on MNIST and on scenes: python -m benchmarks.heads.
+
+Each head is trained at several learning rates, with the same number of epochs. The rate, and all thresholds, are chosen
+on validation images; test images are measured once. Prints Markdown tables and draws docs/heads.png.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
+from multilabel_pl.data.labelled import LabelledDataModule
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.head import HeadName
+from multilabel_pl.runs import BEST, find_checkpoint
+from multilabel_pl.trainer import Trainer
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+FIGURE = Path(__file__).parent.parent / "docs" / "heads.png"
+DATA: dict[str, tuple[str, Callable[[], LabelledDataModule]]] = {
+    "MNIST": ("fast.yaml", MNISTDataModule),
+    "scenes": ("scenes.yaml", SceneDataModule),
+}
+RATES = (0.001, 0.002, 0.004, 0.008)
+CUTS = torch.linspace(0, 1, 1001)
+ROUNDS = 3  # of setting each label's threshold anew
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A head that was trained at its best rate, with its outputs on validation and on test images."""
+
+    head: HeadName
+    rate: float
+    val: Evaluation
+    test: Evaluation
+
+
+def train(data: str, head: HeadName, rate: float, root: Path) -> Trained:
+    """Trains one head at one rate, unless that has been done before, and evaluates it."""
+    config, module = DATA[data]
+    folder = root / data / f"{head}_{rate}"
+    options = ["--model.head", head, "--model.lr", str(rate), "--trainer.default_root_dir", str(folder)]
+    if not folder.exists():
+        command = [sys.executable, "-m", "multilabel_pl", "fit", "--config", str(CONFIGS / config), *options]
+        subprocess.run(command, check=True)
+    model = MultiLabelClassifier.load_from_checkpoint(find_checkpoint(folder, BEST))
+    trainer = Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False)
+    evaluations = []
+    for evaluate in (trainer.validate, trainer.test):
+        evaluate(model, datamodule=module(), verbose=False)
+        assert model.evaluation is not None
+        evaluations.append(model.evaluation.cpu())
+    return Trained(head, rate, *evaluations)
+
+
+def exact_match(evaluation: Evaluation, thresholds: Tensor | float) -> Tensor:
+    """Tells which images (N,) have all their tags right."""
+    return ((evaluation.probabilities >= thresholds) == evaluation.targets.bool()).all(dim=1)
+
+
+def curve(evaluation: Evaluation) -> Tensor:
+    """Tells which images have all their tags right at each of the cuts, bool (N, T).
+
+    They have if no label that is false reaches the cut, and every one that is true does.
+    """
+    truth = evaluation.targets.bool()
+    highest_false = evaluation.probabilities.masked_fill(truth, -1).amax(dim=1, keepdim=True)
+    lowest_true = evaluation.probabilities.masked_fill(~truth, 2).amin(dim=1, keepdim=True)
+    return (highest_false < CUTS) & (lowest_true >= CUTS)
+
+
+def best_cut(evaluation: Evaluation) -> float:
+    """Returns the one threshold for all labels with the highest exact match."""
+    return CUTS[curve(evaluation).float().mean(dim=0).argmax()].item()
+
+
+def best_thresholds(evaluation: Evaluation) -> Tensor:
+    """Returns thresholds (L,) for the highest exact match, one label's after the other's being set anew."""
+    probabilities, truth = evaluation.probabilities, evaluation.targets.bool()
+    thresholds = torch.full((truth.shape[1],), best_cut(evaluation))
+    for label in [*range(len(thresholds))] * ROUNDS:
+        right = (probabilities >= thresholds) == truth
+        right[:, label] = True
+        open_images = right.all(dim=1)  # those that this label decides
+        tags = probabilities[open_images, label, None] >= CUTS  # (M, T)
+        thresholds[label] = CUTS[(tags == truth[open_images, label, None]).sum(dim=0).argmax()]
+    return thresholds
+
+
+def best_rate(data: str, head: HeadName, root: Path) -> Trained:
+    """Trains a head at every rate, and returns what does best at one threshold for all labels."""
+    tried = [train(data, head, rate, root) for rate in RATES]
+    return max(tried, key=lambda trained: curve(trained.val).float().mean(dim=0).max().item())
+
+
+def print_tables(data: str, heads: Sequence[Trained]) -> None:
+    """Prints what the heads reach on test images, on all and by number of tags."""
+    rows: dict[str, Tensor] = {}
+    print(f"\n| {data} | rate | threshold | exact match |\n|---|---|---|---|")
+    for trained in heads:
+        cut = best_cut(trained.val)
+        ways: dict[str, Tensor | float] = {
+            "0.5": 0.5,
+            f"one for all labels: {cut:.3f}": cut,
+            "one for each label, by F1": trained.test.thresholds,
+            "one for each label, by exact match": best_thresholds(trained.val),
+        }
+        for way, thresholds in ways.items():
+            right = exact_match(trained.test, thresholds).float()
+            rows[f"{trained.head}, {way}"] = right
+            print(f"| {trained.head} | {trained.rate} | {way} | {right.mean():.4f} |")
+    counts = heads[0].test.targets.sum(dim=1)
+    numbers = torch.unique(counts).int().tolist()
+    print(f"\n| {data}: images with so many tags | {' | '.join(map(str, numbers))} |\n|---|{'---|' * len(numbers)}")
+    print(f"| images | {' | '.join(str((counts == number).sum().item()) for number in numbers)} |")
+    for way, right in rows.items():
+        print(f"| {way} | {' | '.join(f'{right[counts == number].mean():.4f}' for number in numbers)} |")
+
+
+def draw(results: dict[str, list[Trained]]) -> Figure:
+    """Draws exact match against the threshold: a row for each kind of data, a column for each head."""
+    figure = Figure(figsize=(9, 3.4 * len(results)), layout="constrained")
+    cells = figure.subplots(len(results), len(get_args(HeadName)), sharex=True, sharey=True, squeeze=False)
+    for row, (data, heads) in zip(cells, results.items(), strict=True):
+        for axes, trained in zip(row, heads, strict=True):
+            draw_curves(axes, trained)
+            axes.set_title(f"{data}, {trained.head} head")
+        row[0].set_ylabel("exact match on test images")
+        row[-1].legend(title="tags", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    for axes in cells[-1]:
+        axes.set_xlabel("threshold, the same for all labels")
+    return figure
+
+
+def draw_curves(axes: Axes, trained: Trained) -> None:
+    """Draws the curve of all images, those by number of tags, and the threshold that validation images chose."""
+    right = curve(trained.test).float()  # (N, T)
+    counts = trained.test.targets.sum(dim=1)
+    for number in range(6):
+        if (counts == number).any():
+            axes.plot(CUTS, right[counts == number].mean(dim=0), color=f"C{number}", lw=1, label=f"{number}")
+    axes.plot(CUTS, right.mean(dim=0), color="black", lw=2.2, label="any")
+    axes.axvline(best_cut(trained.val), color="grey", lw=1, ls=":")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+
+
+def main() -> None:
+    """Trains, evaluates, prints and draws."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("runs/heads"), help="folder of the runs; what is there stays")
+    parser.add_argument("--only", choices=DATA, help="one kind of data alone; draws nothing")
+    options = parser.parse_args()
+    heads: tuple[HeadName, ...] = ("softmax", "sigmoid")
+    kinds = [options.only] if options.only else list(DATA)
+    results = {data: [best_rate(data, head, options.root) for head in heads] for data in kinds}
+    for data, trained in results.items():
+        print_tables(data, trained)
+    if not options.only:
+        draw(results).savefig(FIGURE, dpi=120)
+        print(f"\ndrawn in {FIGURE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Tables that say which image carries which tags: read, and checked line by line."""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from multilabel_pl.errors import InputError
+
+PARTS = ("train", "val", "test")
+MAX_TOLD = 20  # problems at once
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """What the columns of a table mean.
+
+    Attributes:
+        path_column: The column of the images' paths.
+        tags_column: The column of their tags; a table without it has a column of 0 and 1 for each label.
+        tag_delimiter: What stands between two tags of an image.
+        split_column: The column that says `train`, `val` or `test`, if the table has it.
+    """
+
+    path_column: str = "path"
+    tags_column: str = "tags"
+    tag_delimiter: str = "|"
+    split_column: str = "split"
+
+
+class Row(NamedTuple):
+    """An image: the table and the line that name it, its file, its tags, and its part if the table says so."""
+
+    table: Path
+    line: int
+    file: Path
+    tags: list[str]
+    part: str | None
+
+
+class Problem(NamedTuple):
+    """What is wrong with a line of a table."""
+
+    table: Path
+    line: int
+    text: str
+
+
+class TableError(InputError):
+    """What is wrong with tables, a line each."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        told = [f"{problem.table}, line {problem.line}: {problem.text}" for problem in sorted(problems)]
+        more = [f"and {len(told) - MAX_TOLD} more"] if len(told) > MAX_TOLD else []
+        super().__init__("\n".join(told[:MAX_TOLD] + more))
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The images of a table.
+
+    Attributes:
+        labels: The names of the labels.
+        rows: The images, but those with a problem.
+        problems: What is wrong with lines.
+        has_split: Whether the table says which images are for training, validation and test.
+    """
+
+    labels: list[str]
+    rows: list[Row]
+    problems: list[Problem]
+    has_split: bool
+
+
+class _LineError(Exception):
+    """What is wrong with a line."""
+
+
+def read_annotations(
+    table: Path, folder: Path, columns: TableFormat, labels: Sequence[str] | None = None
+) -> Annotations:
+    """Reads a table. What is wrong with its lines is collected, so that all of it can be told at once.
+
+    Args:
+        table: A CSV file with a header, in UTF-8; with tabs instead of commas if its name ends in .tsv.
+        folder: Where the paths start from, and which they may not leave.
+        columns: What the columns mean.
+        labels: The names of the labels. If not given: the tags that occur, sorted, or the columns of 0 and 1 in their
+            order.
+
+    Raises:
+        InputError: If the file can't be read, or has no line, or lacks a column.
+    """
+    header, lines = _read_csv(table)
+    _check_header(table, header, columns)
+    label_columns = _label_columns(table, header, columns, labels)
+    reader = _LineReader(table, folder, columns, header, label_columns)
+    rows, problems = [], []
+    for line, values in lines:
+        try:
+            rows.append(reader.row(line, values))
+        except _LineError as error:
+            problems.append(Problem(table, line, str(error)))
+    found = label_columns or sorted({tag for row in rows for tag in row.tags})
+    known = list(labels) if labels is not None else found
+    set_of_known = set(known)
+    if not known and not problems:
+        raise InputError(f"{table} has no tag in its column {columns.tags_column}: name labels with --data.labels")
+    unknown = [(row.line, tag) for row in rows for tag in row.tags if tag not in set_of_known]
+    problems += [
+        Problem(table, line, f"{tag} is an unknown label: mend it, or name it in --data.labels")
+        for line, tag in unknown
+    ]
+    return Annotations(known, rows, problems, columns.split_column in header)
+
+
+def repeated_files(rows: Sequence[Row]) -> list[Problem]:
+    """Finds the images that are named more than once, in one table or in several."""
+    first: dict[Path, Row] = {}
+    problems = []
+    for row in rows:
+        earlier = first.setdefault(row.file, row)
+        if earlier is not row:
+            text = f"{row.file} is named already, in {earlier.table}, line {earlier.line}"
+            problems.append(Problem(row.table, row.line, text))
+    return problems
+
+
+def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
+    """Returns float32 (N, L), 1 where the image carries the label, else 0; unknown tags are left out."""
+    column = {label: index for index, label in enumerate(labels)}
+    pairs = [(i, column[tag]) for i, row in enumerate(rows) for tag in row.tags if tag in column]
+    targets = torch.zeros(len(rows), len(labels))
+    if pairs:
+        targets[tuple(torch.tensor(pairs).T)] = 1
+    return targets
+
+
+def _read_csv(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Returns the header, and the cells of the other lines, with the numbers of the lines."""
+    if not table.is_file():
+        raise InputError(f"there is no table {table}")
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter="\t" if table.suffix == ".tsv" else ",", strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            lines = list(_numbered(reader, start=reader.line_num + 1))
+    except UnicodeDecodeError:
+        raise InputError(f"{table} is not a text in UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{table} is not a table in CSV, line {reader.line_num}: {error}") from None
+    if not lines:
+        raise InputError(f"{table} names no image: it must have a header and a line for each")
+    return header, lines
+
+
+def _numbered(reader: "csv._reader", start: int) -> Iterator[tuple[int, list[str]]]:  # type: ignore[name-defined]
+    """Yields the cells of every line that is not blank, with its number; quoted cells may go over several lines."""
+    for cells in reader:
+        if cells:
+            yield start, [cell.strip() for cell in cells]
+        start = reader.line_num + 1
+
+
+def _check_header(table: Path, header: list[str], columns: TableFormat) -> None:
+    if repeated := next((name for name in header if header.count(name) > 1), None):
+        raise InputError(f"{table} has two columns {repeated}")
+    if columns.path_column not in header:
+        raise InputError(
+            f"{table} has no column {columns.path_column}, but {', '.join(header)}: name that of the paths with "
+            f"--data.path_column"
+        )
+
+
+def _label_columns(table: Path, header: list[str], columns: TableFormat, labels: Sequence[str] | None) -> list[str]:
+    """Returns the columns of 0 and 1, none if there is a column of tags."""
+    if columns.tags_column in header:
+        return []
+    others = [name for name in header if name not in (columns.path_column, columns.split_column)]
+    if not others:
+        raise InputError(f"{table} has neither a column {columns.tags_column} nor columns of 0 and 1")
+    if labels is None:
+        return others
+    if missing := [label for label in labels if label not in others]:
+        raise InputError(f"{table} has no column {missing[0]}, but {', '.join(others)}")
+    return list(labels)
+
+
+@dataclass(frozen=True)
+class _LineReader:
+    """Reads the lines of a table, one at a time; what is wrong with one is a `_LineError`."""
+
+    table: Path
+    folder: Path
+    columns: TableFormat
+    header: list[str]
+    label_columns: list[str]
+
+    def row(self, line: int, values: list[str]) -> Row:
+        if len(values) != len(self.header):
+            raise _LineError(f"has {len(values)} cells, but the header has {len(self.header)}")
+        cells = dict(zip(self.header, values, strict=True))
+        return Row(self.table, line, self._file(cells), self._tags(cells), self._part(cells))
+
+    def _file(self, cells: dict[str, str]) -> Path:
+        path = cells[self.columns.path_column]
+        if not path:
+            raise _LineError("has no path")
+        file = Path(os.path.normpath(self.folder / path))  # not resolved: links may lead where they like
+        if not file.is_relative_to(self.folder):
+            raise _LineError(f"{path} is outside of {self.folder}: name the images' folder with --data.images")
+        return file
+
+    def _tags(self, cells: dict[str, str]) -> list[str]:
+        if not self.label_columns:
+            names = (name.strip() for name in cells[self.columns.tags_column].split(self.columns.tag_delimiter))
+            return [name for name in names if name]
+        for name in self.label_columns:
+            if cells[name] not in ("0", "1"):
+                got = cells[name] or "nothing"
+                raise _LineError(f"{name} must be 0 or 1, got {got} (there is no column {self.columns.tags_column})")
+        return [name for name in self.label_columns if cells[name] == "1"]
+
+    def _part(self, cells: dict[str, str]) -> str | None:
+        part = cells.get(self.columns.split_column)
+        if part is not None and part not in PARTS:
+            raise _LineError(f"{self.columns.split_column} must be one of {', '.join(PARTS)}, got {part or 'nothing'}")
+        return part

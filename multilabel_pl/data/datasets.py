@@ -1,0 +1,98 @@
+"""Labelled images, fetched a whole batch at a time."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from multilabel_pl.data.augment import Transform
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+
+
+class LabelledDataset(Dataset[Batch], ABC):
+    """Images and their targets, fetched a whole batch at a time.
+
+    DataLoader prefers `__getitems__` where a dataset has it; collating single items is the slowest part of training on
+    small images.
+
+    Attributes:
+        targets: float32 (N, L), 1 where the image carries the label, else 0.
+        paths: The files of the images, if they have any.
+        is_slow: Whether fetching takes so long that worker processes should do it.
+    """
+
+    targets: Tensor
+    paths: list[Path] | None = None
+    is_slow = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns a ready batch, images uint8 (B, C, H, W) and targets float32 (B, L)."""
+
+    def __getitem__(self, index: int) -> Batch:
+        """Returns one image (C, H, W) and its targets (L,)."""
+        images, targets = self.__getitems__([index])
+        return images[0], targets[0]
+
+
+class LabelledImages(LabelledDataset):
+    """Images and their targets, in memory.
+
+    Args:
+        images: Pixels, uint8 (N, C, H, W) in 0..255.
+        targets: float32 (N, L), 1 where the image carries the label, else 0.
+        paths: The files of the images, if they have any.
+    """
+
+    def __init__(self, images: Tensor, targets: Tensor, paths: list[Path] | None = None) -> None:
+        self.images = images
+        self.targets = targets
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns a ready batch, with one indexing operation each."""
+        return self.images[indices], self.targets[indices]
+
+    def subset(self, rows: Tensor) -> "LabelledImages":
+        """Copies the images at `rows` (M,) into a set of their own."""
+        return LabelledImages(self.images[rows], self.targets[rows])
+
+
+class Augmented(LabelledDataset):
+    """Images that are another way round whenever they are asked for.
+
+    Args:
+        images: The images.
+        transform: What is done to each, uint8 (C, H, W).
+    """
+
+    is_slow = True
+
+    def __init__(self, images: LabelledDataset, transform: Transform) -> None:
+        self.images = images
+        self.transform = transform
+        self.targets = images.targets
+        self.paths = images.paths
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Fetches and transforms a batch."""
+        images, targets = self.images.__getitems__(indices)
+        return torch.stack([self.transform(image) for image in images]), targets
+
+
+def as_is(batch: Any) -> Any:
+    """The collate function of batches that are ready; at module level so that worker processes can import it."""
+    return batch

@@ -1,0 +1,256 @@
+"""Your own images, and a table of their tags."""
+
+import os
+from dataclasses import replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from multilabel_pl.data.annotations import (
+    PARTS,
+    Annotations,
+    Problem,
+    Row,
+    TableError,
+    TableFormat,
+    read_annotations,
+    repeated_files,
+    targets_of,
+)
+from multilabel_pl.data.augment import augmentation
+from multilabel_pl.data.datasets import Augmented, LabelledDataset, LabelledImages, as_is
+from multilabel_pl.data.image_files import ImageFiles, LabelledFiles
+from multilabel_pl.data.labelled import LabelledDataModule
+from multilabel_pl.data.split import stratified_split
+from multilabel_pl.data.summary import summary
+from multilabel_pl.errors import InputError
+from multilabel_pl.images.preprocessing import WHITE, ImageForm
+
+READ_BATCH_SIZE = 32
+BYTES_A_GIGABYTE = 1e9
+
+
+class TableDataModule(LabelledDataModule):
+    """Your own images, of any size and kind, and a table that says which tags each of them has.
+
+    The table is a CSV file with a header: a column of paths, and either one of tags (`cat|outdoor`; empty for none) or
+    a column of 0 and 1 for each label. A column `split` may say `train`, `val` or `test`. Without it, and without
+    tables of their own, validation and test images are set aside from the table, so that each label keeps its share
+    (iterative stratification). The table is checked, and every image decoded once, before anything is done.
+
+    Args:
+        table: The table: of all images, or of those for training.
+        images: The folder that the paths in the tables start from; that of the table if not given.
+        val_table: A table of the validation images.
+        test_table: A table of the test images.
+        labels: The names of the labels. If not given: the tags of `table`, sorted, or its columns of 0 and 1.
+        path_column: The column of the paths.
+        tags_column: The column of the tags; a table without it has columns of 0 and 1.
+        tag_delimiter: What stands between two tags.
+        split_column: The column that says `train`, `val` or `test`, if there is one.
+        image_size: To what images are resized, in pixels: a number for squares, or a height and a width.
+        channels: 3 for colour, 1 for grey.
+        background: The colour that is laid behind transparent pixels, by a name or as `#rrggbb`.
+        val_size: If no image is marked for validation: how many to set aside, as a number, or, below 1, as a share; 0
+            validates on none.
+        test_size: The same for the test, which has nothing to do with training or validation.
+        split_seed: Seed of what is set aside, and of nothing else.
+        batch_size: Images in a training batch.
+        eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
+        max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
+        max_rotation: Training images are rotated by up to so many degrees, either way.
+        flip: Whether to mirror every other training image, left to right.
+        min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
+        color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
+        max_memory: Images that take no more gigabytes than this, once decoded, are kept in memory; others are decoded
+            in every epoch anew.
+        num_workers: Processes that decode and augment images; one for each core if not given.
+
+    Raises:
+        InputError: If a value is out of range; (in `setup`) if a table can't be used, or an image can't be read.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        images: str | None = None,
+        val_table: str | None = None,
+        test_table: str | None = None,
+        labels: list[str] | None = None,
+        path_column: str = "path",
+        tags_column: str = "tags",
+        tag_delimiter: str = "|",
+        split_column: str = "split",
+        image_size: int | list[int] = 64,
+        channels: int = 3,
+        background: str = WHITE,
+        val_size: float = 0.1,
+        test_size: float = 0.1,
+        split_seed: int = 0,
+        batch_size: int = 64,
+        eval_batch_size: int = 250,
+        max_shift: float = 0.0,
+        max_rotation: float = 0.0,
+        flip: bool = False,
+        min_crop: float = 1.0,
+        color_jitter: float = 0.0,
+        max_memory: float = 1.0,
+        num_workers: int | None = None,
+    ) -> None:
+        super().__init__(val_size, batch_size, eval_batch_size, max_shift, max_rotation)
+        for name in ("test_size", "split_seed", "max_memory"):
+            if self.hparams[name] < 0:
+                raise InputError(f"{name} must be at least 0, got {self.hparams[name]}")
+        if num_workers is not None and num_workers < 0:
+            raise InputError(f"num_workers must be at least 0, got {num_workers}")
+        if channels not in (1, 3):
+            raise InputError(f"channels must be 1 or 3, got {channels}")
+        if not tag_delimiter:
+            raise InputError("tag_delimiter must not be empty")
+        tables = {"table": table, "val_table": val_table, "test_table": test_table}
+        self.tables = {name: Path(path) for name, path in tables.items() if path is not None}
+        self.folder = (Path(images) if images is not None else Path(table).parent).absolute()
+        paths = {**self.tables, "images": self.folder}
+        self.hparams.update({name: str(path.absolute()) for name, path in paths.items()})  # for use from other folders
+        self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column)
+        self.form = ImageForm((channels, *_height_and_width(image_size)), "resize", background)
+        self.image_shape, self.background = self.form.shape, background
+        self.augmentation = augmentation(self.image_shape[1:], flip, min_crop, color_jitter)
+        self.test_size = test_size
+        self.split_seed = split_seed
+        self.max_memory = max_memory
+        self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """What the tables say."""
+        main = read_annotations(self.tables["table"], self.folder, self.columns, self.hparams["labels"])
+        rows, problems = main.rows, main.problems
+        for part in ("val", "test"):
+            if table := self.tables.get(f"{part}_table"):
+                own = read_annotations(table, self.folder, self.columns, main.labels)
+                rows = rows + [row._replace(part=part) for row in own.rows]
+                problems = problems + own.problems
+        return replace(main, rows=rows, problems=problems + repeated_files(rows))
+
+    @cached_property
+    def parts(self) -> dict[str, list[Row]]:
+        """The images for training, validation and test."""
+        rows = self.annotations.rows
+        parts = {part: [row for row in rows if row.part == part] for part in PARTS}
+        rest = [row for row in rows if row.part in (None, "train")]
+        if not parts["test"] and not self.annotations.has_split:
+            rest, parts["test"] = self._set_aside(rest, "test_size", self.test_size)
+        if not parts["val"]:
+            rest, parts["val"] = self._set_aside(rest, "val_size", self.val_size)
+        return {**parts, "train": rest}
+
+    def _set_aside(self, rows: list[Row], name: str, size: float) -> tuple[list[Row], list[Row]]:
+        number = round(size * len(self.annotations.rows)) if size < 1 else int(size)
+        if number == 0:
+            return rows, []
+        if number >= len(rows):
+            raise InputError(f"{name} must be less than the {len(rows)} images that are left, got {size:g}")
+        targets = targets_of(rows, self.annotations.labels)
+        chosen = stratified_split(targets, number, self.split_seed)
+        rest, aside = ([rows[i] for i in indices.tolist()] for indices in chosen)
+        return rest, aside
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation images; known before `setup`."""
+        return self.val_size > 0 or any(row.part == "val" for row in self.annotations.rows)
+
+    def setup(self, stage: str) -> None:
+        """Reads the tables, says what is in them, and opens the images that the stage needs."""
+        if not hasattr(self, "labels"):
+            if self.annotations.problems:
+                raise TableError(self.annotations.problems + self._decode(self.annotations.rows))
+            self.labels = self.annotations.labels
+            self.hparams["labels"] = self.labels  # which a checkpoint keeps, whatever becomes of the table
+            _say(summary(self.labels, {name: targets_of(rows, self.labels) for name, rows in self.parts.items()}))
+        super().setup(stage)
+
+    def setup_training(self) -> None:
+        """Opens the training and the validation images."""
+        if not self.parts["train"]:
+            raise InputError(f"{self.tables['table']} has no image for training")
+        train, val = self._open("train", "val")
+        self.train_set = Augmented(train, self.augmentation) if self.augmentation else train
+        self.val_set = val if len(val) > 0 else None
+
+    def setup_test(self) -> None:
+        """Opens the test images."""
+        if not self.parts["test"]:
+            raise InputError(
+                f"{self.tables['table']} has no image for the test: mark some in a column {self.columns.split_column}, "
+                f"or name a table of them with --data.test_table"
+            )
+        [self.test_set] = self._open("test")
+
+    def _open(self, *names: str) -> list[LabelledDataset]:
+        """Decodes the images of some parts once, and keeps them if those of the whole table fit into memory.
+
+        Raises:
+            TableError: If there is an image that can't be read.
+        """
+        fits = len(self.annotations.rows) * prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
+        sets: list[LabelledDataset] = []
+        problems = []
+        for name in names:
+            rows = self.parts[name]
+            images = torch.empty(len(rows), *self.image_shape, dtype=torch.uint8) if fits else None
+            problems += self._decode(rows, images)
+            files, targets = self._files(rows), targets_of(rows, self.labels)
+            sets.append(
+                LabelledFiles(files, targets) if images is None else LabelledImages(images, targets, files.paths)
+            )
+        if problems:
+            raise TableError(problems)
+        return sets
+
+    def _decode(self, rows: list[Row], images: Tensor | None = None) -> list[Problem]:
+        """Decodes the images of rows in worker processes, into `images` if given, and finds those that can't be read.
+
+        There is a bar where there is a terminal.
+        """
+        workers = self.num_workers if len(rows) > READ_BATCH_SIZE else 0
+        loader = DataLoader(
+            dataset=self._files(rows), batch_size=READ_BATCH_SIZE, num_workers=workers, collate_fn=as_is
+        )
+        problems, start = [], 0
+        for batch in tqdm(loader, desc="reading images", leave=False, disable=None):
+            read = rows[start : start + len(batch.problems)]
+            if images is not None:
+                images[start : start + len(read)] = batch.images
+            found = zip(read, batch.problems, strict=True)
+            problems += [Problem(row.table, row.line, text) for row, text in found if text is not None]
+            start += len(read)
+        return problems
+
+    def _files(self, rows: list[Row]) -> ImageFiles:
+        return ImageFiles([row.file for row in rows], self.form)
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text)
+
+
+def _height_and_width(image_size: int | list[int]) -> tuple[int, int]:
+    """Reads a size: one number, or two.
+
+    Raises:
+        InputError: If there are other than one or two, or one is below 1.
+    """
+    sizes = [image_size, image_size] if isinstance(image_size, int) else image_size
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise InputError(f"image_size must be a number, or a height and a width, in pixels, got {image_size}")
+    height, width = sizes
+    return height, width

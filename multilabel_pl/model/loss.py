@@ -1,0 +1,88 @@
+"""What training minimises besides binary cross-entropy, and what helps where positives are rare or labels wrong.
+
+Every loss is on logits whose sigmoid is the label's probability p, and is the mean over all decisions.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LossName = Literal["bce", "asymmetric"]
+
+LEAST_ERROR = 1e-20  # as good as 0, where a fractional power would have an infinite slope
+
+
+def asymmetric_loss(
+    logits: Tensor,
+    targets: Tensor,
+    gamma_pos: float = 0.0,
+    gamma_neg: float = 4.0,
+    clip: float = 0.05,
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Binary cross-entropy that cares less for easy decisions, and may do so for negatives more than for positives.
+
+    A positive costs -(1 - p)^gamma_pos log(p), a negative -p_m^gamma_neg log(1 - p_m) with p_m = max(p - clip, 0),
+    after Ridnik et al., Asymmetric Loss for Multi-Label Classification (https://arxiv.org/abs/2009.14119), whose
+    defaults these are. Equal gammas without clip make it the focal loss, zeros the binary cross-entropy. The gradient
+    is that of the formula; the authors' code can also take the powers for constants, and sums where this averages.
+
+    Args:
+        logits: float (B, L).
+        targets: (B, L) in [0, 1], of the logits' type. One in between costs its share of a positive and of a negative.
+        gamma_pos: At least 0.
+        gamma_neg: At least 0.
+        clip: 0 <= clip < 1. Negatives with a probability up to it cost nothing.
+        pos_weight: What to multiply the cost of positives by, (L,).
+
+    Returns:
+        The mean over all B * L decisions, ().
+    """
+    # log(1 - p_m) = log(min(1 - p + clip, 1)); the least is taken in _focus. Without clip, 1 - p may round to 0.
+    log_rest = torch.log(torch.sigmoid(-logits) + clip) if clip else F.logsigmoid(-logits)
+    positives = _focus(F.logsigmoid(logits), gamma_pos)
+    if pos_weight is not None:
+        positives = positives * pos_weight
+    return -torch.lerp(_focus(log_rest, gamma_neg), positives, targets).mean()
+
+
+def _focus(log_likelihood: Tensor, gamma: float) -> Tensor:
+    """Multiplies the logarithms of likelihoods P by (1 - P)^gamma; those above 0 count as 0."""
+    log_likelihood = log_likelihood.clamp(max=-LEAST_ERROR)
+    if gamma == 0:
+        return log_likelihood
+    return log_likelihood * (-torch.expm1(log_likelihood)).pow(gamma)
+
+
+def balancing_weights(positives: Tensor, total: int) -> Tensor:
+    """Weighs positives such that each label's weigh as much as its negatives.
+
+    The choice that PyTorch's documentation of BCEWithLogitsLoss suggests for pos_weight.
+
+    Args:
+        positives: Number of each label's positives, (L,).
+        total: Number of examples.
+
+    Returns:
+        Negatives / positives, float (L,); 1 for a label without positives or without negatives.
+    """
+    negatives = total - positives
+    return (negatives / positives).where((positives > 0) & (negatives > 0), 1.0)
+
+
+def smooth(targets: Tensor, amount: float) -> Tensor:
+    """Moves targets towards 1/2, which keeps a network from certainty.
+
+    Label smoothing, after Szegedy et al., Rethinking the Inception Architecture (https://arxiv.org/abs/1512.00567),
+    for the two classes of each decision: y becomes y (1 - amount) + amount / 2.
+
+    Args:
+        targets: float (B, L) in [0, 1].
+        amount: 0 <= amount < 1.
+
+    Returns:
+        Targets (B, L).
+    """
+    return targets * (1 - amount) + amount / 2

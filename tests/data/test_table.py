@@ -1,0 +1,354 @@
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from multilabel_pl import MultiLabelClassifier, TableDataModule
+from multilabel_pl.cli import main
+from multilabel_pl.data.mnist import LABELS
+from multilabel_pl.errors import InputError
+from tests.conftest import BRIEF, QUIET
+from tests.data.pictures import write_pictures, write_table, write_tagged
+
+
+def opened(table: str, stage: str = "fit", **options: Any) -> TableDataModule:
+    data = TableDataModule(table, **{"channels": 1, "image_size": 48, "num_workers": 0, **options})
+    data.setup(stage)
+    return data
+
+
+def message(table: str, stage: str = "fit", **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        opened(table, stage, **options)
+    return str(caught.value)
+
+
+def sizes(data: TableDataModule) -> list[int]:
+    if data.test_set is None:
+        data.setup("test")
+    return [len(part) if part is not None else 0 for part in (data.train_set, data.val_set, data.test_set)]
+
+
+def test_images_and_targets_are_those_of_the_files_and_the_table(tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path, 30)
+    table = write_table(tmp_path / "t.csv", ["path", "tags"], [[path, "|".join(tags)] for path, tags in rows])
+    data = opened(table, val_size=0, test_size=0)
+    assert data.labels == LABELS
+    assert data.image_shape == (1, 48, 48)
+    assert data.train_set is not None
+    images, targets = data.train_set.__getitems__(list(range(30)))
+    for (path, tags), image, target in zip(rows, images, targets, strict=True):
+        assert torch.equal(image[0], torch.from_numpy(np.array(Image.open(tmp_path / path))))
+        assert [label for label, value in zip(data.labels, target, strict=True) if value] == tags
+
+
+def test_columns_of_zero_and_one_say_the_same(tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path, 30)
+    tagged = write_table(tmp_path / "a.csv", ["file", "note", "names"], [[p, "x", " ; ".join(t)] for p, t in rows])
+    wide = [[*[int(label in tags) for label in LABELS], path] for path, tags in rows]
+    columns = write_table(tmp_path / "b.csv", [*LABELS, "path"], wide)
+    first = opened(tagged, path_column="file", tags_column="names", tag_delimiter=";")
+    second = opened(columns)
+    assert first.labels == second.labels
+    assert first.train_set is not None
+    assert second.train_set is not None
+    assert torch.equal(first.train_set.targets, second.train_set.targets)
+    few = opened(columns, labels=["≥5", "0"], val_size=0, test_size=0)
+    assert few.labels == ["≥5", "0"]
+    assert few.train_set is not None
+    assert few.train_set.targets.tolist() == [["≥5" in tags, "0" in tags] for _, tags in rows]
+
+
+def test_tabs_a_byte_order_mark_blank_lines_and_quotes_are_understood(tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path, 2)
+    text = f'path\ttags\r\n"{rows[0][0]}"\tcat|out door\r\n\r\n{rows[1][0]}\t"cat"\r\n'
+    (tmp_path / "t.tsv").write_text(text, encoding="utf-8-sig", newline="")
+    data = opened(str(tmp_path / "t.tsv"), val_size=0, test_size=0)
+    assert data.labels == ["cat", "out door"]
+    assert data.train_set is not None
+    assert data.train_set.targets.tolist() == [[1, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("memory", [1.0, 0.0])
+def test_images_need_not_fit_in_memory(memory: float, tmp_path: Path) -> None:
+    data = opened(write_tagged(tmp_path, 40), max_memory=memory, num_workers=2, batch_size=7)
+    assert data.train_set is not None
+    assert data.val_set is not None
+    held = opened(write_tagged(tmp_path, 40))
+    assert held.train_set is not None
+    whole = held.train_set.__getitems__(list(range(len(held.train_set))))[0]
+    seen = torch.cat([images for images, _ in data.train_dataloader()])
+    assert seen.shape == whole.shape
+    flat = [sorted(map(bytes, images.numpy())) for images in (seen, whole)]
+    assert flat[0] == flat[1]
+
+
+KINDS: dict[str, tuple[Any, int]] = {
+    "grey": (Image.new("L", (50, 30), 200), 200),
+    "palette": (Image.new("RGB", (5, 90), (0, 255, 0)).convert("P"), 150),
+    "transparent": (Image.new("RGBA", (20, 20), (9, 9, 9, 0)), 255),
+    "sixteen": (Image.fromarray(np.full((20, 20), 40_000, dtype=np.uint16)), 156),
+    "cmyk": (Image.new("CMYK", (20, 20), (0, 0, 0, 0)), 255),
+    "bits": (Image.new("1", (20, 20), 1), 255),
+}
+
+
+def test_any_mode_and_size_will_do(tmp_path: Path) -> None:
+    rows = []
+    for name, (image, _) in KINDS.items():
+        rows.append([f"{name}.tiff" if name == "cmyk" else f"{name}.png", "x"])
+        image.save(tmp_path / rows[-1][0])
+    table = write_table(tmp_path / "t.csv", ["path", "tags"], rows)
+    data = opened(table, val_size=0, test_size=0, image_size=[8, 12])
+    assert data.train_set is not None
+    for index, (_, level) in enumerate(KINDS.values()):
+        image, _ = data.train_set[index]
+        assert image.shape == (1, 8, 12)
+        assert torch.unique(image).tolist() == [level]
+    colour = opened(table, val_size=0, test_size=0, channels=3, background="#ff0000")
+    assert colour.train_set is not None
+    image, _ = colour.train_set[list(KINDS).index("transparent")]
+    assert image[:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_column_or_tables_of_their_own_say_what_is_for_the_test(tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path, 40)
+    parts = ["train"] * 20 + ["val"] * 12 + ["test"] * 8
+    marked = [[path, "|".join(tags), part] for (path, tags), part in zip(rows, parts, strict=True)]
+    assert sizes(opened(write_table(tmp_path / "a.csv", ["path", "tags", "split"], marked))) == [20, 12, 8]
+    assert sizes(opened(write_table(tmp_path / "b.csv", ["path", "tags", "fold"], marked), split_column="fold"))[2] == 8
+    tables = [
+        write_table(tmp_path / f"{part}.csv", ["path", "tags"], [row[:2] for row in marked if row[2] == part])
+        for part in ("train", "val", "test")
+    ]
+    data = opened(tables[0], val_table=tables[1], test_table=tables[2], labels=LABELS)
+    assert sizes(data) == [20, 12, 8]
+    assert data.has_validation
+    half = opened(tables[0], val_size=0.5, test_size=0)
+    assert half.train_set is not None
+    assert half.val_set is not None
+    assert (len(half.train_set), len(half.val_set)) == (10, 10)
+    without = [row for row in marked if row[2] != "val"]
+    assert sizes(opened(write_table(tmp_path / "c.csv", ["path", "tags", "split"], without), val_size=5)) == [15, 5, 8]
+
+
+def test_what_is_set_aside_is_decided_by_the_seed_and_shared_with_nothing(tmp_path: Path) -> None:
+    table = write_tagged(tmp_path, 60)
+
+    def files(**options: Any) -> list[set[Path]]:
+        data = opened(table, **options)
+        data.setup("test")
+        return [set(part.paths or []) for part in (data.train_set, data.val_set, data.test_set) if part is not None]
+
+    train, val, test = files()
+    assert 6 <= len(val) <= 9
+    assert 6 <= len(test) <= 9
+    assert len(train | val | test) == 60
+    assert files() == [train, val, test]
+    assert files(split_seed=1)[2] != test
+    assert files(val_size=0.3)[-1] == test  # what is for the test has nothing to do with validation
+
+
+def test_every_mistake_in_a_table_is_told_with_its_line(tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path, 8)
+    Path(tmp_path / "broken.png").write_bytes(Path(tmp_path / rows[0][0]).read_bytes()[:100])
+    Path(tmp_path / "text.png").write_text("no image")
+    lines = [
+        "path,tags,split",
+        f"{rows[0][0]},1,train",
+        "missing.png,1,train",
+        "text.png,1,val",
+        "broken.png,1,train",
+        f"{rows[1][0]},1|cat,train",
+        f"./pictures/../{rows[0][0]},1,train",
+        "../outside.png,1,train",
+        "/etc/hostname,1,train",
+        f"{rows[2][0]},1",
+        f"{rows[3][0]},1,training",
+        ",1,train",
+        f'"{rows[4][0]}","1",',
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    told = message(str(tmp_path / "t.csv"), labels=["1"]).splitlines()
+    expected = {
+        3: "missing.png can't be read: No such file or directory",
+        4: "text.png is not an image, or is damaged",
+        5: "broken.png ",
+        6: "cat is an unknown label",
+        7: "is named already, in",
+        8: "../outside.png is outside of",
+        9: "/etc/hostname is outside of",
+        10: "has 2 cells, but the header has 3",
+        11: "split must be one of train, val, test, got training",
+        12: "has no path",
+        13: "split must be one of train, val, test, got nothing",
+    }
+    assert len(told) == len(expected)
+    for line, (number, text) in zip(told, expected.items(), strict=True):
+        assert f"t.csv, line {number}: " in line
+        assert text in line
+
+
+def test_a_cell_must_be_zero_or_one(tmp_path: Path) -> None:
+    [(path, _)] = write_pictures(tmp_path, 1)
+    table = write_table(tmp_path / "t.csv", ["path", "a", "b"], [[path, 1, 2], [path, "", 1], [path, 1, "0.5"]])
+    told = message(table).splitlines()
+    assert "line 2: b must be 0 or 1, got 2" in told[0]
+    assert "line 3: a must be 0 or 1, got nothing" in told[1]
+    assert "line 4: b must be 0 or 1, got 0.5" in told[2]
+
+
+def test_twenty_mistakes_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", ["path", "tags"], [[f"{i}.png", "x"] for i in range(100)])
+    told = message(table, val_size=0, test_size=0).splitlines()
+    assert len(told) == 21
+    assert told[-1] == "and 80 more"
+
+
+def test_an_image_may_not_be_in_two_tables(tmp_path: Path) -> None:
+    train = write_tagged(tmp_path, 10)
+    test = write_table(tmp_path / "test.csv", ["path", "tags"], [["pictures/003.png", "0"]])
+    told = message(train, test_table=test)
+    assert "test.csv, line 2: " in told
+    assert "pictures.csv, line 5" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "names no image"),
+        ("path,tags\n", "names no image"),
+        ("file,tags\na.png,x\n", "has no column path, but file, tags: name that of the paths with --data.path_column"),
+        ("path\na.png\n", "has neither a column tags nor columns of 0 and 1"),
+        ("path,tags,tags\na.png,x,y\n", "has two columns tags"),
+        ("path,tags\na.png,\n", "has no tag in its column tags"),
+        ('path,tags\n"a.png,x\n', "is not a table in CSV, line 2"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    assert expected in message(str(tmp_path / "t.csv"))
+    (tmp_path / "t.csv").write_bytes(b"path,tags\n\xff\xfe,x\n")
+    assert "is not a text in UTF-8" in message(str(tmp_path / "t.csv"))
+    assert "there is no table" in message(str(tmp_path / "nothing.csv"))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"image_size": 0}, "image_size must be a number, or a height and a width, in pixels, got 0"),
+        ({"image_size": [1, 2, 3]}, "image_size must be"),
+        ({"channels": 2}, "channels must be 1 or 3, got 2"),
+        ({"background": "nothing"}, "background must be a colour such as white or #ffffff, got nothing"),
+        ({"val_size": 30}, "images that are left, got 30"),
+        ({"test_size": -1}, "test_size must be at least 0, got -1"),
+        ({"min_crop": 0}, "min_crop must be in"),
+        ({"color_jitter": 2}, "color_jitter must be in"),
+        ({"tag_delimiter": ""}, "tag_delimiter must not be empty"),
+        ({"max_memory": -1}, "max_memory must be at least 0"),
+        ({"num_workers": -1}, "num_workers must be at least 0"),
+        ({"labels": ["0"]}, "is an unknown label: mend it, or name it in --data.labels"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused(options: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    assert expected in message(write_tagged(tmp_path, 30), **options)
+
+
+def test_there_may_be_no_test_or_no_training(tmp_path: Path) -> None:
+    rows = [[path, "|".join(tags), "test"] for path, tags in write_pictures(tmp_path, 5)]
+    table = write_table(tmp_path / "t.csv", ["path", "tags", "split"], rows)
+    assert "has no image for training" in message(table)
+    assert len(opened(table, "test").test_set or []) == 5
+    rows = [[*row[:2], "train"] for row in rows]
+    write_table(tmp_path / "t.csv", ["path", "tags", "split"], rows)
+    assert "has no image for the test: mark some in a column split, or name a table" in message(table, "test")
+
+
+def test_images_are_augmented_in_training_alone(tmp_path: Path) -> None:
+    table = write_tagged(tmp_path, 40)
+    options: dict[str, Any] = {"flip": True, "min_crop": 0.5, "color_jitter": 0.3, "channels": 3}
+    plain, varied = opened(table, channels=3), opened(table, **options, num_workers=1)
+    assert plain.train_set is not None
+    assert varied.train_set is not None
+    images = plain.train_set.__getitems__(list(range(20)))[0]
+    others = [varied.train_set.__getitems__(list(range(20)))[0] for _ in range(2)]
+    assert others[0].shape == images.shape
+    assert others[0].dtype == torch.uint8
+    assert not torch.equal(others[0], images)
+    assert not torch.equal(others[0], others[1])
+    assert varied.val_set is not None
+    assert plain.val_set is not None
+    assert torch.equal(varied.val_set[0][0], plain.val_set[0][0])
+    mirrored = opened(table, flip=True).train_set
+    grey = opened(table).train_set
+    assert mirrored is not None
+    assert grey is not None
+    once = mirrored.__getitems__([0] * 50)[0]
+    sides = [sum(torch.equal(image, side) for image in once) for side in (grey[0][0], grey[0][0].flip(-1))]
+    assert min(sides) > 5
+    assert sum(sides) == 50
+
+
+def test_a_table_is_trained_on_tested_and_predicted(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 60)
+    words = ["--data", "TableDataModule", "--data.table", "pictures.csv"]
+    sized = ["--data.image_size", "32", "--data.background", "black", "--data.val_size", "20"]
+    main(["fit", *QUIET, *BRIEF, *words, *sized])
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^images: 60 \(\d+ train, \d+ val, \d+ test\)$", said, flags=re.MULTILINE)) == 1
+    assert "most frequent pairs: " in said
+    for command in ("validate", "test", "predict"):
+        main([command, *QUIET])
+    run = Path("runs/version_0")
+    assert {"report.md", "mistakes.png"} <= {path.name for path in (run / "test").iterdir()}
+    with (run / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        predicted = list(csv.DictReader(file))
+    assert 6 <= len(predicted) <= 9
+    assert predicted[0]["path"].endswith(".png")
+    model = MultiLabelClassifier.load_from_checkpoint(run / "best.ckpt")
+    assert (model.labels, model.image_shape, model.background) == (LABELS, [3, 32, 32], "black")
+    probabilities = model.predict_images([predicted[0]["path"]])[0].probabilities
+    assert all(abs(float(predicted[0][label]) - value) < 2e-6 for label, value in probabilities.items())
+    Image.new("RGBA", (9, 9), (255, 255, 255, 0)).save("clear.png")
+    Image.new("RGB", (9, 9), "black").save("black.png")
+    clear, black = model.predict_images(["clear.png", "black.png"])
+    assert clear == black
+
+
+def test_mistakes_are_told_before_anything_is_made(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 20)
+    Path("pictures/004.png").unlink()
+    Path("pictures/007.png").write_text("no image")
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", *QUIET, "--data", "TableDataModule", "--data.table", "pictures.csv", "--data.test_size", "0"])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[:2] for line in told] == [["error", f"pictures.csv, line {line}"] for line in (6, 9)]
+    assert not Path("runs").exists()
+
+
+def test_another_split_than_the_models_is_noticed(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 60)
+    main(["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", "pictures.csv"])
+    capsys.readouterr()
+    main(["test", *QUIET, "--figures", "false"])
+    assert "may know" not in capsys.readouterr().err
+    main(["test", *QUIET, "--figures", "false", "--data.split_seed", "1"])
+    assert "was trained with --data.split_seed 0: it may know these images" in capsys.readouterr().err
+    main(["test", *QUIET, "--figures", "false", "--data.test_size", "30"])
+    assert "was trained with --data.test_size 0.1: it may know these images" in capsys.readouterr().err
+    assert json.loads(Path("runs/version_0/test/metrics.json").read_text())["test_loss"] > 0
+
+
+def test_what_the_table_does_not_say_the_other_class_does_not_decide(workplace: Path) -> None:
+    """MNIST's default of val_size, 5000, once became that of the table."""
+    write_tagged(workplace, 30)
+    main(["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", "pictures.csv"])
+    assert "val_size: 0.1\n" in Path("runs/version_0/config.yaml").read_text()
