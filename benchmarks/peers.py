@@ -16,9 +16,9 @@ from turns import GO, READY, Gate
 
 from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, read_digits
 from multilabel_pl.memory import keep_freed_memory
-from multilabel_pl.model.classifier import KERAS_ADAM_EPSILON
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.network import ConvPoolDense
+from multilabel_pl.model.optimizer import KERAS_ADAM_EPSILON
 
 BATCH, EVAL_BATCH = 64, 250
 SHAPE = (1, 28, 28)
@@ -127,5 +127,6 @@ def bare_evaluation(gate: Gate, metrics: bool) -> None:
         gate()
         with torch.inference_mode():
             logits = torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)])
-            evaluation = Evaluation(LABELS, torch.tensor(0.5), logits, data.targets)
+            loss = F.binary_cross_entropy_with_logits(logits, data.targets)
+            evaluation = Evaluation(LABELS, torch.tensor(0.5), logits, data.targets, loss)
             _ = evaluation.metrics if metrics else evaluation.tags

@@ -209,7 +209,7 @@ def test_thresholds_are_set_anew_without_training(workplace: Path, run_folder: P
     metrics = json.loads(Path("new/validate/metrics.json").read_text())
     old = MultiLabelClassifier.load_from_checkpoint("runs/version_0/best.ckpt")
     new = MultiLabelClassifier.load_from_checkpoint("new/model.ckpt")
-    assert torch.equal(new.network.hidden.weight, old.network.hidden.weight)
+    assert torch.equal(new.network.state_dict()["hidden.weight"], old.network.state_dict()["hidden.weight"])
     if threshold == "0.25":
         assert new.thresholds.tolist() == [0.25] * 11
     else:

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.pictures import Picture, batches_of
@@ -21,14 +18,13 @@ from multilabel_pl.images.preprocessing import WHITE, ImageForm, Preprocessing
 from multilabel_pl.model.decision import learn_decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
+from multilabel_pl.model.loss import Loss, LossName, balancing_weights, smooth
 from multilabel_pl.model.metrics import EpochOutputs
-from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense
+from multilabel_pl.model.network import CONV_POOL_DENSE, ConvDataFormat, build_network
+from multilabel_pl.model.optimizer import LRSchedule, Optimization
 from multilabel_pl.model.prediction import Prediction, name_predictions
 from multilabel_pl.model.thresholds import FALLBACK, Rule, fixed_thresholds
 
-LRSchedule = Literal["constant", "one_cycle"]
-
-KERAS_ADAM_EPSILON = 1e-7
 IMAGE_DIMENSIONS = 3
 PREDICT_BATCH_SIZE = 250
 
@@ -47,11 +43,21 @@ class MultiLabelClassifier(LightningModule):
     Args:
         head: `sigmoid` gives every label a probability of its own; `softmax`, the tutorial's wrong method, makes the
             labels share one unit of probability.
-        conv_data_format: `channels_first` reads an image as what it is; `channels_last` repeats what Keras made of the
-            tutorial's array, a convolution over the rows with the columns as channels.
+        network: `conv_pool_dense`, the tutorial's, or the name of one of timm's, such as `resnet18` (needs timm).
+        pretrained: Whether one of timm's begins with the weights that its authors offer, which are downloaded.
+        conv_data_format: Of `conv_pool_dense`: `channels_first` reads an image as what it is; `channels_last` repeats
+            what Keras made of the tutorial's array, a convolution over the rows with the columns as channels.
         lr: Learning rate of Adam; with `one_cycle`, the highest.
         lr_schedule: `constant`, or `one_cycle`: up for the first third of the training, then down to nothing.
         weight_decay: Decoupled weight decay of Adam (AdamW).
+        loss: `bce`, binary cross-entropy, or `asymmetric`, which cares less for decisions that are easy, above all for
+            easy negatives (Ridnik et al., 2021).
+        pos_weight: By what the loss of positives is multiplied: a list with a number for each label, or `auto`, a
+            label's negatives per positive among the training images.
+        gamma_pos: Of the asymmetric loss: how little easy positives count, from 0.
+        gamma_neg: Of the asymmetric loss: how little easy negatives count, from 0.
+        clip: Of the asymmetric loss: the probability up to which a negative counts nothing, below 1.
+        label_smoothing: The share of every target that becomes 1/2 in training.
         compile: Whether to train with torch.compile, which takes a while to start and pays on GPUs.
         threshold: The probability from which a label is a tag: one number for all labels, a list with one for each, or
             a rule by which each label's is learned on the validation images at the end of every epoch: `f1` (the
@@ -72,10 +78,18 @@ class MultiLabelClassifier(LightningModule):
     def __init__(
         self,
         head: HeadName = "sigmoid",
+        network: str = CONV_POOL_DENSE,
+        pretrained: bool = False,
         conv_data_format: ConvDataFormat = "channels_first",
         lr: float = 1e-3,
         lr_schedule: LRSchedule = "constant",
         weight_decay: float = 0.0,
+        loss: LossName = "bce",
+        pos_weight: list[float] | Literal["auto"] | None = None,
+        gamma_pos: float = 0.0,
+        gamma_neg: float = 4.0,
+        clip: float = 0.05,
+        label_smoothing: float = 0.0,
         compile: bool = False,  # noqa: A002, the name that users know
         threshold: float | list[float] | str = "f1",
         calibrate: bool = False,
@@ -87,17 +101,14 @@ class MultiLabelClassifier(LightningModule):
         super().__init__()
         _check_choice("head", head, get_args(HeadName))
         _check_choice("conv_data_format", conv_data_format, get_args(ConvDataFormat))
-        _check_choice("lr_schedule", lr_schedule, get_args(LRSchedule))
-        if not 0 < lr < math.inf:
-            raise InputError(f"lr must be a positive number, got {lr}")
-        if not 0 <= weight_decay < math.inf:
-            raise InputError(f"weight_decay must be at least 0, got {weight_decay}")
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.save_hyperparameters()
         self.head = HEADS[head]
-        self.conv_data_format: ConvDataFormat = conv_data_format
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.weight_decay = weight_decay
+        self.optimization = Optimization(lr, lr_schedule, weight_decay)
+        self.loss = Loss(loss, gamma_pos, gamma_neg, clip)
+        self.pos_weight = pos_weight
+        self.label_smoothing = label_smoothing
         if isinstance(threshold, str):
             Rule.parse(threshold)  # a mistake in it should show before any work is done
         self.threshold = threshold
@@ -117,7 +128,14 @@ class MultiLabelClassifier(LightningModule):
         """Takes labels and image shape from the trainer's data module, if there is one."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            self.adopt(data.labels, data.image_shape, data.preprocessing, data.background)
+            self.adopt(
+                data.labels,
+                data.image_shape,
+                getattr(data, "preprocessing", None),
+                getattr(data, "background", None),
+            )
+            if self.pos_weight == "auto" and stage == "fit":
+                self._weigh(data.train_set.targets)
         elif not self._is_built:
             raise InputError("a model needs labels and image_shape, or a data module to take them from")
         if self.hparams["compile"] and stage == "fit":
@@ -180,12 +198,30 @@ class MultiLabelClassifier(LightningModule):
         self.labels, self.image_shape = labels, image_shape
         self.hparams.update(labels=labels, image_shape=image_shape)
         channels, height, width = image_shape
-        self.network = ConvPoolDense((channels, height, width), len(labels), self.conv_data_format)
+        options = self.hparams
+        self.network = build_network(
+            options["network"],
+            (channels, height, width),
+            len(labels),
+            options["conv_data_format"],
+            options["pretrained"],
+        )
+        options["pretrained"] = False  # a checkpoint has weights of its own, for which nothing is to be downloaded
+        self.positive_weights: Tensor | None
+        self.register_buffer("positive_weights", None, persistent=False)
+        if isinstance(self.pos_weight, list):
+            self.positive_weights = _positive_weights(self.pos_weight, len(labels))
         self.temperatures: Tensor
         self.register_buffer("temperatures", torch.ones(len(labels)))
         self.thresholds: Tensor
         fixed = FALLBACK if isinstance(self.threshold, str) else self.threshold
         self.register_buffer("thresholds", fixed_thresholds(fixed, len(labels)))
+
+    def _weigh(self, targets: Tensor) -> None:
+        """Balances positives and negatives, as counted in the targets (N, L) of the training images."""
+        self.pos_weight = balancing_weights(targets.sum(dim=0), len(targets)).tolist()
+        self.hparams["pos_weight"] = self.pos_weight
+        self.positive_weights = torch.tensor(self.pos_weight, device=self.device)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the labels' logits.
@@ -204,7 +240,8 @@ class MultiLabelClassifier(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Returns the loss of a batch of images (B, C, H, W) and targets (B, L)."""
         images, targets = batch
-        loss = F.binary_cross_entropy_with_logits(self._uncalibrated(images), targets)
+        targets = smooth(targets, self.label_smoothing) if self.label_smoothing > 0 else targets
+        loss = self.loss(self._uncalibrated(images), targets, self.positive_weights)
         # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
         if every and (self.global_step + 1) % every == 0:
@@ -254,9 +291,9 @@ class MultiLabelClassifier(LightningModule):
     def _evaluate(self, stage: str, logits: Tensor, targets: Tensor) -> None:
         """Logs the metrics that follow from uncalibrated logits (N, L) and targets (N, L)."""
         uncalibrated = logits if self.calibrate else None
-        self.evaluation = Evaluation(
-            self.labels or [], self.thresholds, logits / self.temperatures, targets, uncalibrated
-        )
+        logits = logits / self.temperatures
+        loss = self.loss(logits, targets, self.positive_weights)
+        self.evaluation = Evaluation(self.labels or [], self.thresholds, logits, targets, loss, uncalibrated)
         metrics = {f"{stage}_{name}": value for name, value in self.evaluation.metrics.items()}
         self.log(f"{stage}_loss", metrics.pop(f"{stage}_loss"), prog_bar=True)
         self.log_dict(metrics)
@@ -291,16 +328,18 @@ class MultiLabelClassifier(LightningModule):
         return predictions
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Returns Adam with Keras's epsilon and decoupled weight decay, and the schedule of its learning rate."""
-        # Without weight decay, AdamW is Adam.
-        optimizer = AdamW(
-            self.parameters(), lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True
-        )
-        if self.lr_schedule == "constant":
+        """Returns the optimizer, and the schedule of its learning rate if it has one."""
+        optimizer = self.optimization.optimizer(self.parameters())
+        if self.optimization.schedule == "constant":
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)
+        scheduler = self.optimization.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _positive_weights(weights: list[float], num_labels: int) -> Tensor:
+    if len(weights) != num_labels or not all(0 < weight < math.inf for weight in weights):
+        raise InputError(f"pos_weight must be auto, or {num_labels} positive numbers, got {weights}")
+    return torch.tensor(weights)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from multilabel_pl.model.metrics import (
@@ -25,6 +24,7 @@ class Evaluation:
         thresholds: float32 (L,).
         logits: float32 (N, L); their sigmoid is the probabilities.
         targets: (N, L) of 0 and 1.
+        loss: What training minimises, over all decisions, ().
         uncalibrated: The logits (N, L) before calibration, if the model is calibrated.
     """
 
@@ -32,6 +32,7 @@ class Evaluation:
     thresholds: Tensor
     logits: Tensor
     targets: Tensor
+    loss: Tensor
     uncalibrated: Tensor | None = None
 
     def cpu(self) -> "Evaluation":
@@ -39,7 +40,10 @@ class Evaluation:
         if self.logits.device.type == "cpu":
             return self
         uncalibrated = self.uncalibrated.cpu() if self.uncalibrated is not None else None
-        return Evaluation(self.labels, self.thresholds.cpu(), self.logits.cpu(), self.targets.cpu(), uncalibrated)
+        thresholds, logits, targets, loss = (
+            part.cpu() for part in (self.thresholds, self.logits, self.targets, self.loss)
+        )
+        return Evaluation(self.labels, thresholds, logits, targets, loss, uncalibrated)
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -65,14 +69,14 @@ class Evaluation:
     def metrics(self) -> dict[str, Tensor]:
         """Everything that is said of a model in one number.
 
-        The loss (binary cross-entropy); the `decision_metrics` at the thresholds; the same at 0.5, with `_at_half`
+        The loss; the `decision_metrics` at the thresholds; the same at 0.5, with `_at_half`
         after their names; the `ranking_metrics`; the `calibration_error` and, of a calibrated model, what it was
         before, `calibration_error_uncalibrated`; label_accuracy_of_no_tags: what predicting no tag at all would score,
         the floor of label_accuracy.
         """
         at_half = decision_metrics(self.probabilities >= HALF, self.targets)
         metrics = {
-            "loss": F.binary_cross_entropy_with_logits(self.logits, self.targets),
+            "loss": self.loss,
             **decision_metrics(self.tags, self.targets),
             **{f"{name}_at_half": value for name, value in at_half.items()},
             **ranking_metrics(self.probabilities, self.targets, *self.label_rankings),

@@ -1,17 +1,56 @@
-"""What training minimises besides binary cross-entropy, and what helps where positives are rare or labels wrong.
+"""What training minimises, and what helps where positives are rare or labels wrong.
 
 Every loss is on logits whose sigmoid is the label's probability p, and is the mean over all decisions.
 """
 
-from typing import Literal
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from multilabel_pl.errors import InputError
+
 LossName = Literal["bce", "asymmetric"]
 
 LEAST_ERROR = 1e-20  # as good as 0, where a fractional power would have an infinite slope
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and its options.
+
+    Attributes:
+        name: `bce` or `asymmetric`.
+        gamma_pos: Of the asymmetric loss, as the next two; see `asymmetric_loss`.
+        gamma_neg: At least 0.
+        clip: 0 <= clip < 1.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    name: LossName
+    gamma_pos: float
+    gamma_neg: float
+    clip: float
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(LossName):
+            raise InputError(f"loss must be one of {', '.join(get_args(LossName))}, got {self.name}")
+        for name in ("gamma_pos", "gamma_neg"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.clip < 1:
+            raise InputError(f"clip must be in [0, 1), got {self.clip}")
+
+    def __call__(self, logits: Tensor, targets: Tensor, pos_weight: Tensor | None) -> Tensor:
+        """Returns the mean over all decisions of logits (B, L) and targets (B, L) in [0, 1]."""
+        if self.name == "bce":
+            return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight)
+        return asymmetric_loss(logits, targets, self.gamma_pos, self.gamma_neg, self.clip, pos_weight)
 
 
 def asymmetric_loss(

@@ -7,14 +7,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.model.timm_network import MAX_PIXEL, TimmNetwork
 
 ConvDataFormat = Literal["channels_first", "channels_last"]
 
+CONV_POOL_DENSE = "conv_pool_dense"
 FILTERS = 32
 KERNEL_SIZE = 3
 POOL_SIZE = 2
 HIDDEN_UNITS = 256
-MAX_PIXEL = 255
+
+
+def build_network(
+    name: str, image_shape: tuple[int, int, int], num_labels: int, conv_data_format: ConvDataFormat, pretrained: bool
+) -> nn.Module:
+    """Makes a network: uint8 images (B, C, H, W) to scores (B, L).
+
+    Args:
+        name: `conv_pool_dense`, or what timm calls it.
+        image_shape: Channels, height and width.
+        num_labels: Number of labels, L.
+        conv_data_format: Of `conv_pool_dense`.
+        pretrained: Whether to begin with the weights that timm's authors offer.
+
+    Raises:
+        InputError: If there is no such network, or it can't be made for these images.
+    """
+    if name != CONV_POOL_DENSE:
+        return TimmNetwork(name, image_shape, num_labels, pretrained)
+    if pretrained:
+        raise InputError(
+            f"there are no pretrained weights for {name}: set --model.network, or --model.pretrained false"
+        )
+    return ConvPoolDense(image_shape, num_labels, conv_data_format)
 
 
 class ConvPoolDense(nn.Module):

@@ -49,7 +49,8 @@ def calibration_error(scores: NDArray[np.float64], targets: NDArray[np.bool_]) -
 
 
 def test_metrics_agree_with_their_definitions() -> None:
-    metrics = Evaluation(list("abcd"), THRESHOLDS, PROBABILITIES.double().logit().float(), TARGETS).metrics
+    logits = PROBABILITIES.double().logit().float()
+    metrics = Evaluation(list("abcd"), THRESHOLDS, logits, TARGETS, loss=torch.tensor(0.25)).metrics
     scores, targets = PROBABILITIES.double().numpy(), TARGETS.bool().numpy()
     expected = {
         "loss": -np.log(np.where(targets, scores, 1 - scores)).mean(),

@@ -1,0 +1,50 @@
+"""The optimizer, and the schedule of its learning rate."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+
+from multilabel_pl.errors import InputError
+
+LRSchedule = Literal["constant", "one_cycle"]
+
+KERAS_ADAM_EPSILON = 1e-7
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """Adam with Keras's epsilon, decoupled weight decay and a schedule.
+
+    Attributes:
+        lr: The learning rate; with `one_cycle`, the highest.
+        schedule: `constant`, or `one_cycle`: up for the first third of the training, then down to nothing.
+        weight_decay: As in AdamW.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    lr: float
+    schedule: LRSchedule
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        if self.schedule not in get_args(LRSchedule):
+            raise InputError(f"lr_schedule must be one of {', '.join(get_args(LRSchedule))}, got {self.schedule}")
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"lr must be a positive number, got {self.lr}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay must be at least 0, got {self.weight_decay}")
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> AdamW:
+        """Makes the optimizer; without weight decay, AdamW is Adam."""
+        return AdamW(parameters, lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True)
+
+    def scheduler(self, optimizer: AdamW, steps: int) -> OneCycleLR:
+        """Makes the `one_cycle` schedule, over so many steps."""
+        return OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)

@@ -1,0 +1,108 @@
+"""Networks of the timm library, by their names."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from multilabel_pl.errors import InputError
+
+MAX_PIXEL = 255
+
+
+class TimmNetwork(nn.Module):
+    """A network of timm (https://huggingface.co/docs/timm), which scores the labels of images.
+
+    The normalisation with the network's own mean and standard deviation is part of it.
+
+    Args:
+        name: What timm calls it.
+        image_shape: Channels, height and width.
+        num_labels: Number of labels, L.
+        pretrained: Whether to begin with the weights that timm's authors offer, which are downloaded.
+
+    Raises:
+        InputError: If timm is not installed, has no such network, or can't get its weights; or if the network can't
+            take images of this size.
+    """
+
+    def __init__(self, name: str, image_shape: tuple[int, int, int], num_labels: int, pretrained: bool = False) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        config = _config(name)
+        options: dict[str, Any] = {"img_size": (height, width)} if config.fixed_input_size else {}
+        timm = _import_timm()
+        try:
+            self.model = timm.create_model(
+                name, pretrained=pretrained, num_classes=num_labels, in_chans=channels, **options
+            )
+        except (OSError, RuntimeError) as error:  # what timm says of weights that aren't there, or can't be had
+            raise InputError(f"the network {name} can't be made: {' '.join(str(error).split())}") from error
+        self.model.to(memory_format=torch.channels_last)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", _per_channel(config.mean, channels))
+        self.register_buffer("std", _per_channel(config.std, channels))
+        self._check(name, image_shape)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores the labels of images.
+
+        Args:
+            images: uint8 (B, C, H, W).
+
+        Returns:
+            Scores (B, L), any real number.
+
+        Raises:
+            TypeError: If the images are not uint8, since scaling them once more would go unnoticed.
+        """
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images must be uint8 in 0..{MAX_PIXEL}, got {images.dtype}")
+        pixels = (images - self.mean) / self.std
+        scores: Tensor = self.model(pixels.contiguous(memory_format=torch.channels_last))
+        return scores
+
+    @torch.no_grad()
+    def _check(self, name: str, image_shape: tuple[int, int, int]) -> None:
+        """Scores one black image, as that is how to know whether a network takes images of a size."""
+        training = self.training
+        self.eval()
+        try:
+            self(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.mean.device))
+        except (AssertionError, RuntimeError) as error:
+            size = "x".join(map(str, image_shape))
+            raise InputError(f"the network {name} can't take images of {size}: {error}; try larger ones") from error
+        self.train(training)
+
+
+def _per_channel(values: Sequence[float], channels: int) -> Tensor:
+    """Returns a statistic of pixels in 0..255, (1, C, 1, 1); where there aren't three channels, its mean for all."""
+    statistic = MAX_PIXEL * torch.tensor(values)
+    if channels != len(statistic):
+        statistic = statistic.mean().expand(channels)
+    return statistic.view(1, -1, 1, 1)
+
+
+def _import_timm() -> Any:
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise InputError("networks other than conv_pool_dense need timm: pip install timm") from None
+    return timm
+
+
+def _config(name: str) -> Any:
+    """Returns what timm knows of a network.
+
+    Raises:
+        InputError: If it knows no such network.
+    """
+    timm = _import_timm()
+    if timm.is_model(name):
+        return timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
+    near = difflib.get_close_matches(name, timm.list_models(), n=3)
+    hint = f": did you mean {' or '.join(near)}?" if near else ""
+    raise InputError(f"network must be conv_pool_dense or one that timm has, got {name}{hint}")
