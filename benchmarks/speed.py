@@ -28,6 +28,7 @@ from peers import (
     textbook_lightning,
     textbook_loop,
 )
+from photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
 from turns import Contender, Gate, take_turns
 
 from multilabel_pl.cli import CLI
@@ -145,6 +146,18 @@ def measure_evaluation(rounds: int) -> None:
     table("10,000 images", take_turns(contenders, rounds), base="forward passes and metrics")
 
 
+def measure_files(rounds: int) -> None:
+    """Prints how many image files are decoded a second, on all cores."""
+    contenders: dict[str, Contender] = {
+        "`TableDataModule`": table_of_photos,
+        "decoding alone": bare_decoding,
+        "textbook: a DataLoader of single items": textbook_files,
+    }
+    seconds = take_turns(contenders, rounds)
+    title = f"JPEG files of {WIDTH}x{HEIGHT}, resized to {SIZE}x{SIZE}"
+    table(title, {name: PHOTOS / value for name, value in seconds.items()}, "`TableDataModule`", "images a second")
+
+
 def measure_memory() -> None:
     """Prints the peak memory of a short `fit` beside that of importing its libraries."""
     fit = ["fit", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "300"]
@@ -179,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3, help="turns that are counted")
     parser.add_argument(
-        "--only", choices=["training", "growth", "evaluation", "memory", "start"], help="one part alone"
+        "--only", choices=["training", "growth", "evaluation", "files", "memory", "start"], help="one part alone"
     )
     parser.add_argument("--keras-python", type=Path, help="a Python that has Keras, to measure it as well")
     options = parser.parse_args()
@@ -191,6 +204,7 @@ def main() -> None:
         "training": lambda: measure_training(options.rounds, options.keras_python),
         "growth": lambda: measure_growth(options.rounds),
         "evaluation": lambda: measure_evaluation(2 * options.rounds + 1),
+        "files": lambda: measure_files(options.rounds),
         "memory": measure_memory,
         "start": lambda: measure_start(options.rounds),
     }

@@ -47,7 +47,7 @@ def _start(contender: Contender, folder: Path) -> Connection:
     """Starts a contender's process and waits until it has prepared itself."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    context.Process(target=_work, args=(contender, folder, theirs), daemon=True).start()
+    context.Process(target=_work, args=(contender, folder, theirs)).start()  # no daemon: some have workers
     _wait(ours)
     return ours
 
@@ -56,6 +56,8 @@ def _wait(pipe: Connection) -> None:
     """Waits until a contender asks for its next turn."""
     answer = pipe.recv()
     if answer != READY:
+        for process in multiprocessing.active_children():
+            process.terminate()
         raise SystemExit(answer)
 
 

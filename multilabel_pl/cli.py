@@ -219,7 +219,7 @@ def _are_words(args: ArgsType) -> TypeGuard[list[str] | None]:
 
 
 def _without_data(args: list[str] | None) -> list[str]:
-    """Leaves out the options of the data, each with its value, and the wish to print all options."""
+    """Puts the default data in the place of what is said of them, and leaves out the wish to print all options."""
     words = iter(sys.argv[1:] if args is None else args)
     kept = []
     for word in words:
@@ -228,7 +228,8 @@ def _without_data(args: list[str] | None) -> list[str]:
                 next(words, None)
         elif not word.startswith("--print_config"):
             kept.append(word)
-    return kept
+    in_a_config = ["--data", DEFAULT_DATA]  # may be data that lack an option, which is among the words left out
+    return kept + in_a_config if any(name in kept for name in CLI.subcommands()) else kept
 
 
 def _check_data(data: LightningDataModule, subcommand: str) -> None:

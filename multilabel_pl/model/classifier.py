@@ -43,7 +43,8 @@ class MultiLabelClassifier(LightningModule):
     Args:
         head: `sigmoid` gives every label a probability of its own; `softmax`, the tutorial's wrong method, makes the
             labels share one unit of probability.
-        network: `conv_pool_dense`, the tutorial's, or the name of one of timm's, such as `resnet18` (needs timm).
+        network: `conv_pool_dense`, the tutorial's; `conv_stack`, a small one that finds a label wherever it is; or the
+            name of one of timm's, such as `resnet18` (needs timm).
         pretrained: Whether one of timm's begins with the weights that its authors offer, which are downloaded.
         conv_data_format: Of `conv_pool_dense`: `channels_first` reads an image as what it is; `channels_last` repeats
             what Keras made of the tutorial's array, a convolution over the rows with the columns as channels.
@@ -101,6 +102,8 @@ class MultiLabelClassifier(LightningModule):
         super().__init__()
         _check_choice("head", head, get_args(HeadName))
         _check_choice("conv_data_format", conv_data_format, get_args(ConvDataFormat))
+        if preprocessing is not None:
+            _check_choice("preprocessing", preprocessing, get_args(Preprocessing))
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.save_hyperparameters()

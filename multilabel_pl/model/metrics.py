@@ -1,7 +1,7 @@
 """The metrics of an evaluation, computed from all of its outputs."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
     binary_calibration_error,
-    multilabel_auroc,
-    multilabel_average_precision,
     multilabel_ranking_loss,
 )
 from torchmetrics.utilities import dim_zero_cat
@@ -98,10 +98,13 @@ def ranking_metrics(
         labels that it isn't defined for; ranking_loss: the mean share of an image's pairs of a true and a false label
         that are in the wrong order.
     """
+    labels = targets.shape[1]
     return {
         "map": average_precision.nanmean(),
         "auroc": auroc.nanmean(),
-        "ranking_loss": multilabel_ranking_loss(probabilities, targets.int(), num_labels=targets.shape[1]),
+        "ranking_loss": multilabel_ranking_loss(probabilities, targets.int(), labels)
+        if labels > 1
+        else auroc.new_zeros(()),
     }
 
 
@@ -120,12 +123,17 @@ def calibration_error(probabilities: Tensor, targets: Tensor) -> Tensor:
 
 def label_rankings(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Returns each label's average precision and AUROC (L,); NaN without positives or, for AUROC, negatives."""
-    options: dict[str, Any] = {"num_labels": targets.shape[1], "average": "none"}
     positive, negative = targets.bool().any(dim=0), ~targets.bool().all(dim=0)  # (L,): has any
     with undefined_labels():
-        average_precision = torch.as_tensor(multilabel_average_precision(probabilities, targets.int(), **options))
-        auroc = torch.as_tensor(multilabel_auroc(probabilities, targets.int(), **options))
+        average_precision = _of_each_label(binary_average_precision, probabilities, targets)
+        auroc = _of_each_label(binary_auroc, probabilities, targets)
     return average_precision.where(positive, torch.nan), auroc.where(positive & negative, torch.nan)
+
+
+def _of_each_label(metric: Callable[[Tensor, Tensor], Tensor], probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Computes a metric label by label, as torchmetrics' functions for several labels do; these refuse a single one."""
+    pairs = zip(probabilities.T.contiguous(), targets.int().T.contiguous(), strict=True)
+    return torch.stack([metric(of_label, truth) for of_label, truth in pairs])
 
 
 @contextmanager

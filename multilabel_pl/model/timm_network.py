@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from multilabel_pl.errors import InputError
-
-MAX_PIXEL = 255
+from multilabel_pl.model.pixels import unit_pixels
 
 
 class TimmNetwork(nn.Module):
@@ -33,7 +32,7 @@ class TimmNetwork(nn.Module):
         channels, height, width = image_shape
         config = _config(name)
         options: dict[str, Any] = {"img_size": (height, width)} if config.fixed_input_size else {}
-        timm = _import_timm()
+        timm = _import_timm(name)
         try:
             self.model = timm.create_model(
                 name, pretrained=pretrained, num_classes=num_labels, in_chans=channels, **options
@@ -57,11 +56,9 @@ class TimmNetwork(nn.Module):
             Scores (B, L), any real number.
 
         Raises:
-            TypeError: If the images are not uint8, since scaling them once more would go unnoticed.
+            TypeError: If the images are not uint8.
         """
-        if images.dtype != torch.uint8:
-            raise TypeError(f"images must be uint8 in 0..{MAX_PIXEL}, got {images.dtype}")
-        pixels = (images - self.mean) / self.std
+        pixels = (unit_pixels(images, self.mean.dtype) - self.mean) / self.std
         scores: Tensor = self.model(pixels.contiguous(memory_format=torch.channels_last))
         return scores
 
@@ -79,18 +76,18 @@ class TimmNetwork(nn.Module):
 
 
 def _per_channel(values: Sequence[float], channels: int) -> Tensor:
-    """Returns a statistic of pixels in 0..255, (1, C, 1, 1); where there aren't three channels, its mean for all."""
-    statistic = MAX_PIXEL * torch.tensor(values)
+    """Returns a statistic of pixels, (1, C, 1, 1); its mean, where it isn't known of so many channels."""
+    statistic = torch.tensor(values)
     if channels != len(statistic):
         statistic = statistic.mean().expand(channels)
     return statistic.view(1, -1, 1, 1)
 
 
-def _import_timm() -> Any:
+def _import_timm(name: str) -> Any:
     try:
         import timm
     except ModuleNotFoundError:
-        raise InputError("networks other than conv_pool_dense need timm: pip install timm") from None
+        raise InputError(f"the network {name} needs timm: pip install timm") from None
     return timm
 
 
@@ -100,9 +97,9 @@ def _config(name: str) -> Any:
     Raises:
         InputError: If it knows no such network.
     """
-    timm = _import_timm()
+    timm = _import_timm(name)
     if timm.is_model(name):
         return timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
     near = difflib.get_close_matches(name, timm.list_models(), n=3)
     hint = f": did you mean {' or '.join(near)}?" if near else ""
-    raise InputError(f"network must be conv_pool_dense or one that timm has, got {name}{hint}")
+    raise InputError(f"network must be conv_pool_dense, conv_stack or one that timm has, got {name}{hint}")

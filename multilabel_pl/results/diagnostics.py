@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics.functional.classification import multilabel_confusion_matrix, multilabel_precision_recall_curve
+from torchmetrics.functional.classification import binary_confusion_matrix, binary_precision_recall_curve
 
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1, undefined_labels
@@ -48,12 +48,12 @@ def draw_evaluation(
 def precision_recall_figure(evaluation: Evaluation) -> Figure:
     """Draws a precision-recall curve for each label, with the chosen cut on it."""
     truth = evaluation.targets.int()
-    with undefined_labels():
-        precisions, recalls, _ = multilabel_precision_recall_curve(evaluation.probabilities, truth, truth.shape[1])
     chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
 
     def draw(axes: Axes, label: int) -> None:
-        axes.plot(recalls[label].numpy(), precisions[label].numpy(), color=MODEL)
+        with undefined_labels():
+            precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
+        axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
         axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
         axes.set_title(f"{evaluation.labels[label]}, cut at {evaluation.thresholds[label]:.2f}")
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
@@ -67,14 +67,15 @@ def precision_recall_figure(evaluation: Evaluation) -> Figure:
 def confusion_figure(evaluation: Evaluation) -> Figure:
     """Draws a confusion matrix for each label: the truth in rows, the tags in columns."""
     truth = evaluation.targets.int()
-    counts = multilabel_confusion_matrix(evaluation.tags.int(), truth, num_labels=truth.shape[1])  # (L, 2, 2)
+    tags = evaluation.tags.int()
 
     def draw(axes: Axes, label: int) -> None:
-        shares = counts[label] / counts[label].sum(dim=1, keepdim=True).clamp(min=1)
+        counts = binary_confusion_matrix(tags[:, label], truth[:, label])  # (2, 2)
+        shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
         axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
         for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
             color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{counts[label, row, column]:,}", ha="center", va="center", color=color)
+            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
         axes.set_title(evaluation.labels[label])
         axes.set_xticks([0, 1], ["no", "yes"])
         axes.set_yticks([0, 1], ["no", "yes"])

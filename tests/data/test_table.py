@@ -352,3 +352,15 @@ def test_what_the_table_does_not_say_the_other_class_does_not_decide(workplace: 
     write_tagged(workplace, 30)
     main(["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", "pictures.csv"])
     assert "val_size: 0.1\n" in Path("runs/version_0/config.yaml").read_text()
+
+
+def test_one_label_will_do(workplace: Path) -> None:
+    rows = [[path, "large" if "≥5" in tags else ""] for path, tags in write_pictures(workplace, 60)]
+    write_table(Path("t.csv"), ["path", "tags"], rows)
+    main(["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", "t.csv", "--model.calibrate", "true"])
+    main(["test", *QUIET])
+    main(["predict", *QUIET])
+    metrics = json.loads(Path("runs/version_0/test/metrics.json").read_text())
+    assert metrics["test_label_accuracy"] == metrics["test_exact_match"]
+    assert 0 <= metrics["test_auroc"] <= 1
+    assert metrics["test_ranking_loss"] == 0

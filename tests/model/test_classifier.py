@@ -1,15 +1,19 @@
+import copy
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+import torch.nn.functional as F
+from lightning.pytorch import Callback, Trainer
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier
+from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.head import HeadName
+from multilabel_pl.model.loss import asymmetric_loss
 from multilabel_pl.model.prediction import Prediction
 
 SHAPE = (1, 28, 28)
@@ -68,6 +72,14 @@ def test_thresholds_are_in_the_checkpoint(tmp_path: Path) -> None:
         ({"labels": ["cat", "dog", "cat"]}, "labels must differ, got cat twice"),
         ({"image_shape": [28, 28]}, "image_shape must be channels, height and width, got 28x28"),
         ({"image_shape": (1, 28, 1)}, "at least 2x2 pixels, got 28x1"),
+        ({"preprocessing": "cut"}, "preprocessing must be one of resize, mnist, got cut"),
+        ({"loss": "hinge"}, "loss must be one of bce, asymmetric, got hinge"),
+        ({"gamma_pos": -1.0}, "gamma_pos must be at least 0, got -1.0"),
+        ({"gamma_neg": float("inf")}, "gamma_neg must be at least 0, got inf"),
+        ({"clip": 1.0}, r"clip must be in \[0, 1\), got 1.0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        ({"pos_weight": [1.0, 2.0]}, r"pos_weight must be auto, or 11 positive numbers, got \[1.0, 2.0\]"),
+        ({"pos_weight": [0.0] * 11}, "pos_weight must be auto, or 11 positive numbers"),
     ],
     ids=str,
 )
@@ -127,6 +139,50 @@ def test_training_repeats_itself() -> None:
         return list(model.parameters())
 
     assert all(torch.equal(first, second) for first, second in zip(weights(), weights(), strict=True))
+
+
+def test_positives_are_weighed_by_the_training_images(tmp_path: Path) -> None:
+    data = MNISTDataModule(eval_batch_size=5000)
+    model = MultiLabelClassifier(pos_weight="auto")
+    trainer = quiet_trainer()
+    trainer.fit(model, datamodule=data)
+    assert isinstance(data.train_set, LabelledImages)
+    assert isinstance(data.val_set, LabelledImages)
+    positives = data.train_set.targets.sum(dim=0)
+    weights = (55_000 - positives) / positives
+    assert model.positive_weights is not None
+    torch.testing.assert_close(model.positive_weights, weights)
+    with torch.no_grad():
+        expected = F.binary_cross_entropy_with_logits(
+            model(data.val_set.images), data.val_set.targets, pos_weight=weights
+        )
+    assert trainer.callback_metrics["val_loss"].item() == pytest.approx(expected.item(), rel=1e-4)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    again = MultiLabelClassifier.load_from_checkpoint(tmp_path / "model.ckpt")
+    assert again.positive_weights is not None
+    assert torch.equal(again.positive_weights, model.positive_weights)
+
+
+class FirstStep(Callback):
+    """Keeps the first batch of a training and its loss."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.batch, self.loss = batch, outputs["loss"].item()
+
+
+def test_training_minimises_the_loss_that_was_asked_for() -> None:
+    weights = [float(i + 1) for i in range(11)]
+    options: dict[str, Any] = {"loss": "asymmetric", "gamma_pos": 1.0, "gamma_neg": 2.0, "clip": 0.1}
+    model = MultiLabelClassifier(
+        labels=LABELS, image_shape=SHAPE, pos_weight=weights, label_smoothing=0.2, calibrate=True, **options
+    )
+    before = copy.deepcopy(model)
+    step = FirstStep()
+    trainer = Trainer(fast_dev_run=True, logger=False, enable_progress_bar=False, callbacks=[step])
+    trainer.fit(model, datamodule=MNISTDataModule())
+    images, targets = step.batch
+    expected = asymmetric_loss(before(images), targets * 0.8 + 0.1, 1.0, 2.0, 0.1, torch.tensor(weights))
+    assert step.loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_an_interrupted_evaluation_leaves_nothing_behind() -> None:

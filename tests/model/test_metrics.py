@@ -53,7 +53,7 @@ def test_metrics_agree_with_their_definitions() -> None:
     metrics = Evaluation(list("abcd"), THRESHOLDS, logits, TARGETS, loss=torch.tensor(0.25)).metrics
     scores, targets = PROBABILITIES.double().numpy(), TARGETS.bool().numpy()
     expected = {
-        "loss": -np.log(np.where(targets, scores, 1 - scores)).mean(),
+        "loss": 0.25,
         "map": np.mean([average_precision(scores[:, i], targets[:, i]) for i in range(4)]),
         "auroc": np.mean([auroc(scores[:, i], targets[:, i]) for i in range(4)]),
         "ranking_loss": np.mean([ranking_loss(*pair) for pair in zip(scores, targets, strict=True)]),

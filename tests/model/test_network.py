@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense
+from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense, ConvStack, build_network
 
 
 def random_images(*shape: int) -> Tensor:
@@ -60,3 +60,30 @@ def test_images_that_are_no_bytes_are_refused() -> None:
 def test_images_too_small_to_pool_are_refused() -> None:
     with pytest.raises(InputError, match="at least 2x2 pixels, got 1x28"):
         ConvPoolDense((1, 1, 28), 11)
+
+
+def test_networks_have_their_names() -> None:
+    assert isinstance(build_network("conv_stack", (1, 28, 28), 11, "channels_first", False), ConvStack)
+    default = build_network("conv_pool_dense", (1, 28, 28), 11, "channels_last", False)
+    assert isinstance(default, ConvPoolDense)
+    assert default.conv_data_format == "channels_last"
+
+
+def test_the_stack_finds_a_label_wherever_it_is() -> None:
+    torch.manual_seed(0)
+    network = ConvStack((3, 64, 48), 5).eval()
+    image = torch.zeros(2, 3, 64, 48, dtype=torch.uint8)
+    spot = random_images(3, 8, 8)
+    image[0, :, 16:24, 16:24] = spot
+    image[1, :, 40:48, 24:32] = spot
+    scores = network(image)
+    assert scores.shape == (2, 5)
+    torch.testing.assert_close(scores[0], scores[1])
+    assert not torch.equal(scores[0], network(image * 0)[0])
+
+
+def test_the_stack_refuses_images_too_small_to_pool() -> None:
+    with pytest.raises(InputError, match="at least 8x8 pixels, got 7x28"):
+        ConvStack((1, 7, 28), 11)
+    with pytest.raises(TypeError, match="images must be uint8"):
+        ConvStack((1, 8, 28), 11)(torch.rand(1, 1, 8, 28))

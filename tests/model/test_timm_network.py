@@ -1,0 +1,112 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from multilabel_pl import MultiLabelClassifier
+from multilabel_pl.cli import main
+from multilabel_pl.errors import InputError
+from multilabel_pl.model.network import build_network
+from multilabel_pl.model.timm_network import TimmNetwork
+from tests.conftest import BRIEF, QUIET
+
+SMALL = "test_resnet"  # one of timm's smallest
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", [SMALL, "lcnet_035", "test_vit"])
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 48)])
+def test_networks_fit_the_images_and_the_labels(name: str, shape: tuple[int, int, int]) -> None:
+    network = build_network(name, shape, 5, "channels_first", pretrained=False).eval()
+    scores = network(images(4, *shape))
+    assert scores.shape == (4, 5)
+    assert not torch.equal(scores[0], scores[1])
+
+
+def test_images_are_normalised_with_the_networks_own_statistics() -> None:
+    network = TimmNetwork("resnet10t", (3, 32, 32), 2).eval()
+    pixels = images(2, 3, 32, 32)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])  # ImageNet's
+    normalised = (pixels / 255 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    torch.testing.assert_close(network(pixels), network.model(normalised))
+    grey = TimmNetwork("resnet10t", (1, 32, 32), 2).eval()
+    pixels = images(2, 1, 32, 32)
+    torch.testing.assert_close(grey(pixels), grey.model((pixels / 255 - mean.mean()) / std.mean()))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options", "message"),
+    [
+        ("resnet1", (3, 32, 32), {}, "got resnet1: did you mean resnet18 or"),
+        ("qwertyuiop", (3, 32, 32), {}, "must be conv_pool_dense, conv_stack or one that timm has, got qwertyuiop$"),
+        ("vgg11", (3, 16, 16), {}, "vgg11 can't take images of 3x16x16"),
+        (SMALL, (3, 32, 32), {"conv_data_format": "channels_last"}, "channels_last is for conv_pool_dense alone"),
+        ("conv_pool_dense", (3, 32, 32), {"pretrained": True}, "conv_pool_dense has no pretrained weights"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(
+    name: str, shape: tuple[int, int, int], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        MultiLabelClassifier(network=name, image_shape=shape, labels=["cat", "dog"], **options)
+
+
+def test_images_that_are_no_bytes_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"images must be uint8 in 0\.\.255, got torch.float32"):
+        TimmNetwork(SMALL, (3, 32, 32), 2)(torch.rand(1, 3, 32, 32))
+
+
+def test_a_network_by_name_is_trained_tested_and_loaded(workplace: Path) -> None:
+    main(["fit", *QUIET, *BRIEF, "--model.network", SMALL, "--data.eval_batch_size", "1000"])
+    main(["test", *QUIET, "--figures", "false"])
+    model = MultiLabelClassifier.load_from_checkpoint("runs/version_0/best.ckpt")
+    assert isinstance(model.network, TimmNetwork)
+    assert model.training
+    together = model.predict_images(images(3, 1, 28, 28))
+    [alone] = model.predict_images(images(3, 1, 28, 28)[0])  # what batch normalisation must not mix up
+    assert list(alone.probabilities.values()) == pytest.approx(list(together[0].probabilities.values()), abs=1e-5)
+
+
+PRETRAINED = """
+import timm, torch
+from huggingface_hub import constants
+from pathlib import Path
+from safetensors.torch import save_file
+from multilabel_pl import MultiLabelClassifier
+
+torch.manual_seed(0)
+source = timm.create_model("test_resnet")
+folder = Path(constants.HF_HUB_CACHE) / "models--timm--test_resnet.r160_in1k"
+(folder / "snapshots" / "0").mkdir(parents=True)
+(folder / "refs").mkdir()
+(folder / "refs" / "main").write_text("0")
+save_file(source.state_dict(), folder / "snapshots" / "0" / "model.safetensors")
+
+model = MultiLabelClassifier(network="test_resnet", pretrained=True, labels=["cat", "dog"], image_shape=(1, 40, 40))
+theirs, ours = source.state_dict(), model.network.model.state_dict()
+assert torch.equal(ours["layer1.0.conv1.weight"], theirs["layer1.0.conv1.weight"])
+assert torch.allclose(ours["conv1.0.weight"], theirs["conv1.0.weight"].sum(dim=1, keepdim=True), atol=1e-6)
+assert model.hparams["pretrained"] is False  # its checkpoints need nothing from anywhere
+try:
+    MultiLabelClassifier(network="resnet18", pretrained=True, labels=["cat", "dog"], image_shape=(1, 40, 40))
+except ValueError as error:
+    assert type(error).__name__ == "InputError", error
+    assert "the network resnet18 can't be made: " in str(error)
+print("done")
+"""
+
+
+def test_pretrained_weights_are_used_if_they_can_be_had(tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    finished = subprocess.run(
+        [sys.executable, "-c", PRETRAINED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.stdout.endswith("done\n"), finished.stderr
