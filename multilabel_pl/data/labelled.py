@@ -121,10 +121,12 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     def _loader(self, images: LabelledDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader[Batch]:
         workers = self.num_workers if images.is_slow else 0
+        one_is_left = order is not None and len(images) > batch_size and len(images) % batch_size == 1
         return DataLoader(
             dataset=images,
             batch_size=batch_size,
             sampler=order,
+            drop_last=one_is_left,  # in training, as batch normalisation can do nothing with a single image
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=as_is,

@@ -137,10 +137,10 @@ class MultiLabelClassifier(LightningModule):
                 getattr(data, "preprocessing", None),
                 getattr(data, "background", None),
             )
-            if self.pos_weight == "auto" and stage == "fit":
-                self._weigh(data.train_set.targets)
         elif not self._is_built:
             raise InputError("a model needs labels and image_shape, or a data module to take them from")
+        if self.pos_weight == "auto" and stage == "fit":
+            self._weigh(getattr(getattr(data, "train_set", None), "targets", None))
         if self.hparams["compile"] and stage == "fit":
             self.network.compile()  # in place, so that the weights keep their names in checkpoints
 
@@ -220,8 +220,10 @@ class MultiLabelClassifier(LightningModule):
         fixed = FALLBACK if isinstance(self.threshold, str) else self.threshold
         self.register_buffer("thresholds", fixed_thresholds(fixed, len(labels)))
 
-    def _weigh(self, targets: Tensor) -> None:
+    def _weigh(self, targets: Tensor | None) -> None:
         """Balances positives and negatives, as counted in the targets (N, L) of the training images."""
+        if targets is None:
+            raise InputError("pos_weight auto needs a data module with a train_set: give a list of weights")
         self.pos_weight = balancing_weights(targets.sum(dim=0), len(targets)).tolist()
         self.hparams["pos_weight"] = self.pos_weight
         self.positive_weights = torch.tensor(self.pos_weight, device=self.device)

@@ -1,4 +1,6 @@
+import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.mnist import MNISTDataModule
@@ -30,3 +32,14 @@ def test_an_epoch_of_training_sees_every_image_once_in_another_order() -> None:
     assert not torch.equal(images, data.train_set.images)
     sums, expected = (x.flatten(1).sum(1, dtype=torch.long) for x in (images, data.train_set.images))
     assert torch.equal(sums.sort().values, expected.sort().values)
+
+
+@pytest.mark.parametrize(("val_size", "batches", "last"), [(60_000 - 129, 2, 64), (60_000 - 130, 3, 2), (59_999, 1, 1)])
+def test_no_image_is_alone_in_a_batch_of_training(val_size: int, batches: int, last: int) -> None:
+    data = MNISTDataModule(val_size=val_size)
+    data.setup("fit")
+    sizes = [len(images) for images, _ in data.train_dataloader()]
+    assert (len(sizes), sizes[-1]) == (batches, last)
+    validated = data.val_dataloader()
+    assert isinstance(validated, DataLoader)
+    assert sum(len(images) for images, _ in validated) == val_size

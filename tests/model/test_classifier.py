@@ -163,6 +163,14 @@ def test_positives_are_weighed_by_the_training_images(tmp_path: Path) -> None:
     assert torch.equal(again.positive_weights, model.positive_weights)
 
 
+def test_positives_cannot_be_counted_without_a_training_set() -> None:
+    data = MNISTDataModule()
+    data.setup("fit")
+    model = MultiLabelClassifier(labels=LABELS, image_shape=SHAPE, pos_weight="auto")
+    with pytest.raises(InputError, match="pos_weight auto needs a data module with a train_set"):
+        quiet_trainer().fit(model, data.train_dataloader())
+
+
 class FirstStep(Callback):
     """Keeps the first batch of a training and its loss."""
 
