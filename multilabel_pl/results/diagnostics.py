@@ -2,6 +2,7 @@
 
 import csv
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ COLUMNS = 4
 PANEL_INCHES = 2.3
 MAX_PANELS = 24  # with more labels, those with the most positives
 MISTAKES = 5  # rows and columns
+TITLE_LENGTH = 24  # of a line above an image
 CURVES = {"loss": {"train_loss": REFERENCE, "val_loss": MODEL}, "exact match": {"val_exact_match": MODEL}}
 
 
@@ -139,7 +141,11 @@ def mistakes_figure(evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor
     for axes, index, true, tagged in zip(panels, worst.tolist(), true_names, tag_names, strict=False):
         image, _ = images[index]
         axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
-        axes.set_title(f"true {_joined(true)}\ntagged {_joined(tagged)}", fontsize=9)
+        title = (
+            textwrap.fill(f"{kind} {_joined(names)}", TITLE_LENGTH)
+            for kind, names in (("true", true), ("tagged", tagged))
+        )
+        axes.set_title("\n".join(title), fontsize=9)
     figure.suptitle(f"{int(wrong.sum()):,} of {len(wrong):,} images have a wrong tag; those with the highest loss")
     return figure
 

@@ -16,7 +16,10 @@ TAGGED, UNTAGGED, WRONG = "tab:blue", "lightgrey", "tab:red"
 SHEET_COLUMNS = 10
 CELL_INCHES = 1.4
 NAME_LENGTH = 18
-ROW_INCHES = 2.4
+TITLE_LENGTH = 22
+NAMES_LENGTH = 60  # of the names below the bars, side by side
+MAX_BARS = 25
+ROW_INCHES, HIGH_ROW_INCHES = 2.4, 3.9  # with names that lie below the bars, and with such that stand
 WIDTH_INCHES = 8.0
 
 
@@ -47,7 +50,8 @@ def prediction_figure(items: Sequence[TaggedImage], labels: Sequence[str], thres
         labels: Names of the labels.
         thresholds: (L,).
     """
-    figure = Figure(figsize=(WIDTH_INCHES, ROW_INCHES * len(items) + 0.3), layout="constrained")
+    row = ROW_INCHES if sum(map(len, labels)) <= NAMES_LENGTH else HIGH_ROW_INCHES
+    figure = Figure(figsize=(WIDTH_INCHES, row * len(items) + 0.3), layout="constrained")
     rows = figure.subplots(len(items), 2, width_ratios=(1, 2.6), squeeze=False)
     for (left, right), item in zip(rows, items, strict=True):
         _draw_image(left, item, labels)
@@ -93,22 +97,35 @@ def _shortened(name: str) -> str:
 def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
     _show(axes, item.image)
     name = _shortened(item.name)
-    axes.set_title(name if item.true_tags is None else f"{name}: {_named(item.true_tags, labels)}")
+    title = name if item.true_tags is None else f"{name}: {_named(item.true_tags, labels)}"
+    axes.set_title(textwrap.fill(title, TITLE_LENGTH))
 
 
 def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> None:
-    places = range(len(labels))
     tags = item.probabilities >= thresholds
-    axes.bar(places, item.probabilities.tolist(), color=[TAGGED if tag else UNTAGGED for tag in tags])
-    axes.hlines(thresholds.tolist(), [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)
-    axes.set_xticks(places, labels)
+    shown = _bars(item, tags)
+    names = [labels[i] for i in shown]
+    places = range(len(shown))
+    colors = [TAGGED if tag else UNTAGGED for tag in tags[shown]]
+    axes.bar(places, item.probabilities[shown].tolist(), color=colors)
+    cuts = thresholds[shown].tolist()
+    axes.hlines(cuts, [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)
+    crowded = sum(map(len, names)) > NAMES_LENGTH
+    axes.set_xticks(places, [_shortened(name) for name in names], rotation=90 if crowded else 0)
     if item.true_tags is not None:
-        for name, true in zip(axes.get_xticklabels(), item.true_tags.tolist(), strict=True):
+        for name, true in zip(axes.get_xticklabels(), item.true_tags[shown].tolist(), strict=True):
             name.set_fontweight("bold" if true else "normal")
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("probability")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"predicted: {_named(tags, labels)}")
+    axes.set_title(textwrap.shorten(f"predicted: {_named(tags, labels)}", NAMES_LENGTH, placeholder=" …"))
+
+
+def _bars(item: TaggedImage, tags: Tensor) -> list[int]:
+    """Chooses the labels to draw, if not all: those that are true or predicted first, then the most probable."""
+    certain = tags if item.true_tags is None else tags | item.true_tags
+    order = (item.probabilities + certain.float()).argsort(descending=True)
+    return sorted(order[:MAX_BARS].tolist())
 
 
 def _named(tags: Tensor, labels: Sequence[str]) -> str:

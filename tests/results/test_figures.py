@@ -29,3 +29,15 @@ def test_an_image_without_tags_says_so() -> None:
     item = TaggedImage(torch.zeros(3, 8, 8, dtype=torch.uint8), "x", torch.tensor([False]), torch.tensor([0.1]))
     image, bars = prediction_figure([item], ["cat"], torch.tensor([0.5])).axes
     assert (image.get_title(), bars.get_title()) == ("x: no tag", "predicted: no tag")
+
+
+def test_of_many_labels_the_true_and_the_likely_are_drawn() -> None:
+    labels = [f"label {i}" for i in range(200)]
+    probabilities = torch.linspace(0, 0.4, 200)
+    true = torch.zeros(200, dtype=torch.bool)
+    true[3] = True
+    item = TaggedImage(torch.zeros(3, 20, 30, dtype=torch.uint8), "a.jpg", true, probabilities)
+    figure = prediction_figure([item], labels, torch.full((200,), 0.5))
+    names = [name.get_text() for name in figure.axes[1].get_xticklabels()]
+    assert names == ["label 3", *labels[176:]]
+    assert len(figure.axes[1].patches) == 25
