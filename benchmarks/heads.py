@@ -50,9 +50,11 @@ def train(data: str, head: HeadName, rate: float, root: Path) -> Trained:
     config, module = DATA[data]
     folder = root / data / f"{head}_{rate}"
     options = ["--model.head", head, "--model.lr", str(rate), "--trainer.default_root_dir", str(folder)]
-    if not folder.exists():
+    done = folder / "done"
+    if not done.exists():
         command = [sys.executable, "-m", "multilabel_pl", "fit", "--config", str(CONFIGS / config), *options]
         subprocess.run(command, check=True)
+        done.touch()
     model = MultiLabelClassifier.load_from_checkpoint(find_checkpoint(folder, BEST))
     trainer = Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False)
     evaluations = []
@@ -146,9 +148,8 @@ def draw_curves(axes: Axes, trained: Trained) -> None:
     """Draws the curve of all images, those by number of tags, and the threshold that validation images chose."""
     right = curve(trained.test).float()  # (N, T)
     counts = trained.test.targets.sum(dim=1)
-    for number in range(6):
-        if (counts == number).any():
-            axes.plot(CUTS, right[counts == number].mean(dim=0), color=f"C{number}", lw=1, label=f"{number}")
+    for number in torch.unique(counts).int().tolist():
+        axes.plot(CUTS, right[counts == number].mean(dim=0), color=f"C{number}", lw=1, label=f"{number}")
     axes.plot(CUTS, right.mean(dim=0), color="black", lw=2.2, label="any")
     axes.axvline(best_cut(trained.val), color="grey", lw=1, ls=":")
     axes.spines[["top", "right"]].set_visible(False)

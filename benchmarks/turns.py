@@ -48,6 +48,7 @@ def _start(contender: Contender, folder: Path) -> Connection:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     context.Process(target=_work, args=(contender, folder, theirs)).start()  # no daemon: some have workers
+    theirs.close()  # so that both sides see it when the other has ended
     _wait(ours)
     return ours
 

@@ -41,10 +41,7 @@ EPOCHS = 10
 SEED = 0
 INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
-SPLIT_OPTIONS = {  # of data: what decides which images are set aside for a command
-    "validate": ("val_size", "test_size", "split_seed"),
-    "test": ("test_size", "split_seed"),
-}
+SPLIT_OPTIONS = ("val_size", "split_seed")  # of MNIST: what decides which images are set aside for validation
 CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
 
 
@@ -116,8 +113,8 @@ class CLI(LightningCLI):
             self.renewed = {name: self.config.validate.model[name] for name in ("calibrate", "threshold")}
             own = {**own, **self.renewed}
         _notice_ignored(self.config[subcommand].model, own, path)
-        if data:
-            _notice_other_split(subcommand, self.config[subcommand].data, data, path)
+        if subcommand == "validate" and data:
+            _notice_other_split(self.config.validate.data, data, path)
 
     def _parse(self, parser: LightningArgumentParser, args: ArgsType, default_data: str) -> None:
         """Parses the command line; a data class that it names keeps its own defaults.
@@ -275,13 +272,12 @@ def _notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
         print(f"note: {path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
 
 
-def _notice_other_split(subcommand: str, asked: Namespace, own: dict[str, Any], path: Path) -> None:
-    """Says that images may be among those that the model was trained on."""
-    names = SPLIT_OPTIONS.get(subcommand, ())
-    decided = subcommand == "validate" or "test_size" in own  # MNIST's test images are always the same
-    if _class_name(asked.class_path) != _class_name(own["class_path"]) or "split_seed" not in own or not decided:
-        return  # where nothing is split, such as scenes, nothing is known
-    for name in names:
+def _notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> None:
+    """Says that validation images may be among those that the model was trained on."""
+    same_data = _class_name(asked.class_path) == _class_name(own["class_path"])
+    if not same_data or _class_name(own["class_path"]) != MNISTDataModule.__name__:
+        return  # tables know their images, and nothing is split of scenes
+    for name in SPLIT_OPTIONS:
         if asked.init_args.get(name) != own.get(name):
             print(f"note: {path} was trained with --data.{name} {own[name]}: it may know these images", file=sys.stderr)
 

@@ -57,7 +57,12 @@ def one_line_errors() -> Iterator[None]:
         mistake = error if isinstance(error, InputError) else error.__cause__
         if not isinstance(mistake, InputError | ModuleNotFoundError):
             raise
-        _fail(*str(mistake).splitlines())
+        _fail(*_own_words(mistake).splitlines())
+
+
+def _own_words(mistake: Exception) -> str:
+    """Leaves out the traceback that torch puts before what a worker process says."""
+    return str(mistake).rpartition(f"{InputError.__name__}: ")[2].rstrip()
 
 
 def _fail(*mistakes: str) -> NoReturn:
@@ -72,6 +77,7 @@ def _in_short(message: str) -> str:
     message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
     message = message.replace("Expected a typing.Literal", "Expected one of ")
     message = message.replace("Does not validate against any of the Union subtypes", "")
+    message = re.sub(r"(Option '\w+' is not accepted)", r"\1: is it an option of another --data?", message)
     message = message.replace("Expected a list", 'Expected a list, such as "[0, 9]"')
     noise = (
         "Subtypes:",

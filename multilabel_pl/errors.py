@@ -4,5 +4,6 @@
 class InputError(ValueError):
     """A mistake in what the user gave: an option, a file, a checkpoint.
 
-    Its message is one line that names the value and the remedy. The command line prints it and exits with status 2.
+    Its message names the value and the remedy, in one line, or in one for each mistake in a table. The command line
+    prints it and exits with status 2.
     """

@@ -13,6 +13,8 @@ from torch import Tensor
 from multilabel_pl.errors import InputError
 
 PARTS = ("train", "val", "test")
+OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val"}  # of parts
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas"}
 MAX_TOLD = 20  # problems at once
 
 
@@ -68,13 +70,11 @@ class Annotations:
         labels: The names of the labels.
         rows: The images, but those with a problem.
         problems: What is wrong with lines.
-        has_split: Whether the table says which images are for training, validation and test.
     """
 
     labels: list[str]
     rows: list[Row]
     problems: list[Problem]
-    has_split: bool
 
 
 class _LineError(Exception):
@@ -116,7 +116,7 @@ def read_annotations(
         Problem(table, line, f"{tag} is an unknown label: mend it, or name it in --data.labels")
         for line, tag in unknown
     ]
-    return Annotations(known, rows, problems, columns.split_column in header)
+    return Annotations(known, rows, problems)
 
 
 def repeated_files(rows: Sequence[Row]) -> list[Problem]:
@@ -144,14 +144,14 @@ def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
 def _read_csv(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Returns the header, and the cells of the other lines, with the numbers of the lines."""
     if not table.is_file():
-        raise InputError(f"there is no table {table}")
+        raise InputError(f"there is no table {table}: name it with --data.table")
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter="\t" if table.suffix == ".tsv" else ",", strict=True)
             header = [name.strip() for name in next(reader, [])]
             lines = list(_numbered(reader, start=reader.line_num + 1))
     except UnicodeDecodeError:
-        raise InputError(f"{table} is not a text in UTF-8") from None
+        raise InputError(f"{table} is not a text in UTF-8: save it as CSV in UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{table} is not a table in CSV, line {reader.line_num}: {error}") from None
     if not lines:
@@ -170,6 +170,8 @@ def _numbered(reader: "csv._reader", start: int) -> Iterator[tuple[int, list[str
 def _check_header(table: Path, header: list[str], columns: TableFormat) -> None:
     if repeated := next((name for name in header if header.count(name) > 1), None):
         raise InputError(f"{table} has two columns {repeated}")
+    if len(header) == 1 and (found := [name for sign, name in OTHER_SEPARATORS.items() if sign in header[0]]):
+        raise InputError(f"{table} is separated by {found[0]}: save it with commas, or with tabs and a name in .tsv")
     if columns.path_column not in header:
         raise InputError(
             f"{table} has no column {columns.path_column}, but {', '.join(header)}: name that of the paths with "
@@ -203,7 +205,7 @@ class _LineReader:
 
     def row(self, line: int, values: list[str]) -> Row:
         if len(values) != len(self.header):
-            raise _LineError(f"has {len(values)} cells, but the header has {len(self.header)}")
+            raise _LineError(f"must have {len(self.header)} cells, as the header has, got {len(values)}")
         cells = dict(zip(self.header, values, strict=True))
         return Row(self.table, line, self._file(cells), self._tags(cells), self._part(cells))
 
@@ -223,11 +225,15 @@ class _LineReader:
         for name in self.label_columns:
             if cells[name] not in ("0", "1"):
                 got = cells[name] or "nothing"
-                raise _LineError(f"{name} must be 0 or 1, got {got} (there is no column {self.columns.tags_column})")
+                remedy = "name a column of tags with --data.tags_column, or those of 0 and 1 with --data.labels"
+                raise _LineError(f"column '{name}' must be 0 or 1, got {got}: {remedy}")
         return [name for name in self.label_columns if cells[name] == "1"]
 
     def _part(self, cells: dict[str, str]) -> str | None:
-        part = cells.get(self.columns.split_column)
-        if part is not None and part not in PARTS:
-            raise _LineError(f"{self.columns.split_column} must be one of {', '.join(PARTS)}, got {part or 'nothing'}")
+        column = self.columns.split_column
+        if column not in cells:
+            return None
+        part = OTHER_NAMES.get(cells[column].lower(), cells[column].lower())
+        if part not in PARTS:
+            raise _LineError(f"{column} must be one of {', '.join(PARTS)}, got {cells[column] or 'nothing'}")
         return part

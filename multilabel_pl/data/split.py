@@ -1,4 +1,4 @@
-"""The split of the training images into training and validation."""
+"""Splits of images: at random, or such that every label keeps its share."""
 
 from typing import TypeAlias
 

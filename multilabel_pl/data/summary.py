@@ -22,18 +22,21 @@ def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
     lines = [
         f"images: {len(everything):,} ({parts})",
         f"tags an image: {tags.mean():.2f} ({tags.min():.0f} to {tags.max():.0f})",
-        f"labels: {len(labels)}: {_most(everything.sum(dim=0), labels, MAX_LABELS)}",
+        f"labels: {len(labels)}: {_most(everything.sum(dim=0), labels)}",
     ]
     together = (everything.T @ everything).triu(diagonal=1)  # (L, L): images that carry both
-    pairs = [f"{first} and {second}" for first in labels for second in labels]
-    if frequent := _most(together.flatten(), pairs, MAX_PAIRS, others=False):
-        lines.append(f"most frequent pairs: {frequent}")
+    most = together.flatten().topk(min(MAX_PAIRS, together.numel()))
+    pairs = [divmod(place, len(labels)) for place in most.indices.tolist()]
+    counted = [(pair, count) for pair, count in zip(pairs, most.values.tolist(), strict=True) if count > 0]
+    if counted:
+        named = (f"{labels[first]} and {labels[second]} {count:,.0f}" for (first, second), count in counted)
+        lines.append(f"most frequent pairs: {', '.join(named)}")
     return "\n".join(lines)
 
 
-def _most(counts: Tensor, names: Sequence[str], number: int, others: bool = True) -> str:
-    """Lists the most frequent, with their counts."""
+def _most(counts: Tensor, labels: Sequence[str]) -> str:
+    """Lists the most frequent labels, with their counts."""
     order = counts.argsort(descending=True, stable=True).tolist()
-    listed = [f"{names[i]} {counts[i]:,.0f}" for i in order[:number] if others or counts[i] > 0]
-    more = [f"and {len(order) - number} more"] if others and len(order) > number else []
+    listed = [f"{labels[i]} {counts[i]:,.0f}" for i in order[:MAX_LABELS]]
+    more = [f"and {len(order) - MAX_LABELS} more"] if len(order) > MAX_LABELS else []
     return ", ".join(listed + more)

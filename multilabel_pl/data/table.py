@@ -1,10 +1,14 @@
 """Your own images, and a table of their tags."""
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from hashlib import blake2b
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -82,7 +86,7 @@ class TableDataModule(LabelledDataModule):
         images: str | None = None,
         val_table: str | None = None,
         test_table: str | None = None,
-        labels: list[str] | None = None,
+        labels: list[str | int] | None = None,
         path_column: str = "path",
         tags_column: str = "tags",
         tag_delimiter: str = "|",
@@ -111,13 +115,16 @@ class TableDataModule(LabelledDataModule):
             raise InputError(f"num_workers must be at least 0, got {num_workers}")
         if channels not in (1, 3):
             raise InputError(f"channels must be 1 or 3, got {channels}")
+        if labels is not None and not labels:
+            raise InputError("labels must name at least one label")
         if not tag_delimiter:
             raise InputError("tag_delimiter must not be empty")
         tables = {"table": table, "val_table": val_table, "test_table": test_table}
         self.tables = {name: Path(path) for name, path in tables.items() if path is not None}
-        self.folder = (Path(images) if images is not None else Path(table).parent).absolute()
-        paths = {**self.tables, "images": self.folder}
-        self.hparams.update({name: str(path.absolute()) for name, path in paths.items()})  # for use from other folders
+        self.folder = _absolute(Path(images) if images is not None else Path(table).parent)
+        paths = {**self.tables, **({"images": self.folder} if images is not None else {})}
+        self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
+        self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column)
         self.form = ImageForm((channels, *_height_and_width(image_size)), "resize", background)
         self.image_shape, self.background = self.form.shape, background
@@ -145,18 +152,18 @@ class TableDataModule(LabelledDataModule):
         rows = self.annotations.rows
         parts = {part: [row for row in rows if row.part == part] for part in PARTS}
         rest = [row for row in rows if row.part in (None, "train")]
-        if not parts["test"] and not self.annotations.has_split:
-            rest, parts["test"] = self._set_aside(rest, "test_size", self.test_size)
-        if not parts["val"]:
-            rest, parts["val"] = self._set_aside(rest, "val_size", self.val_size)
+        whole = len(rest)
+        for part, size in (("test", self.test_size), ("val", self.val_size)):
+            if not parts[part]:
+                number = round(size * whole) if size < 1 else int(size)
+                rest, parts[part] = self._set_aside(rest, number, f"{part}_size {size:g}")
         return {**parts, "train": rest}
 
-    def _set_aside(self, rows: list[Row], name: str, size: float) -> tuple[list[Row], list[Row]]:
-        number = round(size * len(self.annotations.rows)) if size < 1 else int(size)
+    def _set_aside(self, rows: list[Row], number: int, option: str) -> tuple[list[Row], list[Row]]:
         if number == 0:
             return rows, []
         if number >= len(rows):
-            raise InputError(f"{name} must be less than the {len(rows)} images that are left, got {size:g}")
+            raise InputError(f"{option} leaves nothing to train on: it takes {number} of {len(rows)} images")
         targets = targets_of(rows, self.annotations.labels)
         chosen = stratified_split(targets, number, self.split_seed)
         rest, aside = ([rows[i] for i in indices.tolist()] for indices in chosen)
@@ -165,11 +172,13 @@ class TableDataModule(LabelledDataModule):
     @property
     def has_validation(self) -> bool:
         """Whether there are validation images; known before `setup`."""
-        return self.val_size > 0 or any(row.part == "val" for row in self.annotations.rows)
+        return len(self.parts["val"]) > 0
 
     def setup(self, stage: str) -> None:
         """Reads the tables, says what is in them, and opens the images that the stage needs."""
         if not hasattr(self, "labels"):
+            if not self.folder.is_dir():
+                raise InputError(f"there is no folder {self.folder}: name that of the images with --data.images")
             if self.annotations.problems:
                 raise TableError(self.annotations.problems + self._decode(self.annotations.rows))
             self.labels = self.annotations.labels
@@ -181,7 +190,7 @@ class TableDataModule(LabelledDataModule):
         """Opens the training and the validation images."""
         if not self.parts["train"]:
             raise InputError(f"{self.tables['table']} has no image for training")
-        train, val = self._open("train", "val")
+        train, val = self._open(["train", "val"], to_check=["test"])
         self.train_set = Augmented(train, self.augmentation) if self.augmentation else train
         self.val_set = val if len(val) > 0 else None
 
@@ -189,20 +198,44 @@ class TableDataModule(LabelledDataModule):
         """Opens the test images."""
         if not self.parts["test"]:
             raise InputError(
-                f"{self.tables['table']} has no image for the test: mark some in a column {self.columns.split_column}, "
-                f"or name a table of them with --data.test_table"
+                f"{self.tables['table']} has no image for the test: raise --data.test_size, mark some in a column "
+                f"{self.columns.split_column}, or name a table of them with --data.test_table"
             )
-        [self.test_set] = self._open("test")
+        [self.test_set] = self._open(["test"])
 
-    def _open(self, *names: str) -> list[LabelledDataset]:
+    def state_dict(self) -> dict[str, Any]:
+        """Says which images the model of a checkpoint was trained and validated on."""
+        return {part: self._fingerprints(part) for part in ("train", "val")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Warns of images that are used otherwise than when the model of a checkpoint was trained."""
+        evaluates = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
+        parts, known = (["test"], ["train", "val"]) if evaluates else (["val", "test"], ["train"])
+        own = torch.cat([self._fingerprints(part) for part in parts])
+        common = int(torch.isin(own, torch.cat([state_dict[part] for part in known])).sum())
+        if common > 0:
+            of = f"{common} of the {len(own)} images for {' and '.join(parts)}"
+            _warn(f"the model knows {of} from its training: the table, or its split, is not what it was")
+
+    def _fingerprints(self, part: str) -> Tensor:
+        """Returns a number for each image (N,), by its path in the folder, wherever that is."""
+        paths = (str(row.file.relative_to(self.folder)) for row in self.parts[part])
+        numbers = [int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), signed=True) for path in paths]
+        return torch.tensor(numbers, dtype=torch.int64)
+
+    def _open(self, names: Sequence[str], to_check: Sequence[str] = ()) -> list[LabelledDataset]:
         """Decodes the images of some parts once, and keeps them if those of the whole table fit into memory.
+
+        Args:
+            names: The parts.
+            to_check: Parts whose images are not needed yet, but should be readable when they are.
 
         Raises:
             TableError: If there is an image that can't be read.
         """
         fits = len(self.annotations.rows) * prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
         sets: list[LabelledDataset] = []
-        problems = []
+        problems = [problem for name in to_check for problem in self._decode(self.parts[name])]
         for name in names:
             rows = self.parts[name]
             images = torch.empty(len(rows), *self.image_shape, dtype=torch.uint8) if fits else None
@@ -241,6 +274,15 @@ class TableDataModule(LabelledDataModule):
 @rank_zero_only
 def _say(text: str) -> None:
     print(text)
+
+
+@rank_zero_only
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100, which Path.absolute is not the same as: this resolves ".."
 
 
 def _height_and_width(image_size: int | list[int]) -> tuple[int, int]:

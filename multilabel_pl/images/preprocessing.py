@@ -38,10 +38,7 @@ class ImageForm:
     def __post_init__(self) -> None:
         if self.preprocessing not in PREPROCESSINGS:
             raise InputError(f"preprocessing must be one of {', '.join(PREPROCESSINGS)}, got {self.preprocessing}")
-        try:
-            ImageColor.getrgb(self.background)
-        except ValueError:
-            raise InputError(f"background must be a colour such as white or #ffffff, got {self.background}") from None
+        check_background(self.background)
 
     @property
     def least_size(self) -> int | None:
@@ -61,6 +58,18 @@ class ImageForm:
         if channels == 1 or self.preprocessing == "mnist":
             image = _grey(image)
         return PREPROCESSINGS[self.preprocessing](image, height, width).expand(channels, -1, -1).contiguous()
+
+
+def check_background(color: str) -> None:
+    """Refuses what is no colour.
+
+    Raises:
+        InputError: If it is none.
+    """
+    try:
+        ImageColor.getrgb(color)
+    except ValueError:
+        raise InputError(f"background must be a colour such as white or #ffffff, got {color}") from None
 
 
 def _grey(image: Tensor) -> Tensor:

@@ -14,16 +14,17 @@ from torch import Tensor
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.pictures import Picture, batches_of
-from multilabel_pl.images.preprocessing import WHITE, ImageForm, Preprocessing
+from multilabel_pl.images.preprocessing import WHITE, ImageForm, Preprocessing, check_background
 from multilabel_pl.model.decision import learn_decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
 from multilabel_pl.model.loss import Loss, LossName, balancing_weights, smooth
 from multilabel_pl.model.metrics import EpochOutputs
-from multilabel_pl.model.network import CONV_POOL_DENSE, ConvDataFormat, build_network
+from multilabel_pl.model.network import ConvDataFormat, build_network
 from multilabel_pl.model.optimizer import LRSchedule, Optimization
 from multilabel_pl.model.prediction import Prediction, name_predictions
 from multilabel_pl.model.thresholds import FALLBACK, Rule, fixed_thresholds
+from multilabel_pl.model.timm_network import CONV_POOL_DENSE
 
 IMAGE_DIMENSIONS = 3
 PREDICT_BATCH_SIZE = 250
@@ -102,8 +103,12 @@ class MultiLabelClassifier(LightningModule):
         super().__init__()
         _check_choice("head", head, get_args(HeadName))
         _check_choice("conv_data_format", conv_data_format, get_args(ConvDataFormat))
+        if isinstance(pos_weight, str):
+            _check_choice("pos_weight", pos_weight, ("auto", "a list of numbers"))
         if preprocessing is not None:
             _check_choice("preprocessing", preprocessing, get_args(Preprocessing))
+        if background is not None:
+            check_background(background)
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.save_hyperparameters()
@@ -212,7 +217,7 @@ class MultiLabelClassifier(LightningModule):
         options["pretrained"] = False  # a checkpoint has weights of its own, for which nothing is to be downloaded
         self.positive_weights: Tensor | None
         self.register_buffer("positive_weights", None, persistent=False)
-        if isinstance(self.pos_weight, list):
+        if isinstance(self.pos_weight, Sequence) and self.pos_weight != "auto":
             self.positive_weights = _positive_weights(self.pos_weight, len(labels))
         self.temperatures: Tensor
         self.register_buffer("temperatures", torch.ones(len(labels)))
@@ -337,11 +342,11 @@ class MultiLabelClassifier(LightningModule):
         optimizer = self.optimization.optimizer(self.parameters())
         if self.optimization.schedule == "constant":
             return optimizer
-        scheduler = self.optimization.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        scheduler = self.optimization.scheduler(optimizer, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def _positive_weights(weights: list[float], num_labels: int) -> Tensor:
+def _positive_weights(weights: Sequence[float], num_labels: int) -> Tensor:
     if len(weights) != num_labels or not all(0 < weight < math.inf for weight in weights):
         raise InputError(f"pos_weight must be auto, or {num_labels} positive numbers, got {weights}")
     return torch.tensor(weights)

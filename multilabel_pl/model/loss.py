@@ -48,6 +48,7 @@ class Loss:
 
     def __call__(self, logits: Tensor, targets: Tensor, pos_weight: Tensor | None) -> Tensor:
         """Returns the mean over all decisions of logits (B, L) and targets (B, L) in [0, 1]."""
+        targets = targets.to(logits.dtype)  # where training in a low precision has lowered theirs
         if self.name == "bce":
             return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight)
         return asymmetric_loss(logits, targets, self.gamma_pos, self.gamma_neg, self.clip, pos_weight)

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.pixels import unit_pixels
-from multilabel_pl.model.timm_network import TimmNetwork
+from multilabel_pl.model.timm_network import CONV_POOL_DENSE, CONV_STACK, OWN_NETWORKS, TimmNetwork
 
 ConvDataFormat = Literal["channels_first", "channels_last"]
 
-CONV_POOL_DENSE, CONV_STACK = "conv_pool_dense", "conv_stack"
 FILTERS = 32
 KERNEL_SIZE = 3
 POOL_SIZE = 2
@@ -164,7 +163,7 @@ def build_network(
     """
     if conv_data_format != "channels_first" and name != CONV_POOL_DENSE:
         raise InputError(f"conv_data_format {conv_data_format} is for {CONV_POOL_DENSE} alone, not for {name}")
-    if name not in (CONV_POOL_DENSE, CONV_STACK):
+    if name not in OWN_NETWORKS:
         return TimmNetwork(name, image_shape, num_labels, pretrained)
     if pretrained:
         raise InputError(f"{name} has no pretrained weights: name another --model.network")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 from torch.optim import AdamW
@@ -14,6 +14,15 @@ from multilabel_pl.errors import InputError
 LRSchedule = Literal["constant", "one_cycle"]
 
 KERAS_ADAM_EPSILON = 1e-7
+
+
+class OneCycle(OneCycleLR):
+    """OneCycleLR that a resumed training may make longer, as it keeps its own number of steps."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over how many steps have been made."""
+        own = {"total_steps": self.total_steps, "_schedule_phases": self._schedule_phases}
+        super().load_state_dict({**state_dict, **own})
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,12 @@ class Optimization:
         """Makes the optimizer; without weight decay, AdamW is Adam."""
         return AdamW(parameters, lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True)
 
-    def scheduler(self, optimizer: AdamW, steps: int) -> OneCycleLR:
-        """Makes the `one_cycle` schedule, over so many steps."""
-        return OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)
+    def scheduler(self, optimizer: AdamW, steps: float) -> OneCycleLR:
+        """Makes the `one_cycle` schedule, over so many steps.
+
+        Raises:
+            InputError: If there is no end to the steps.
+        """
+        if math.isinf(steps):
+            raise InputError("one_cycle needs an end of the training: set --trainer.max_epochs or --trainer.max_steps")
+        return OneCycle(optimizer, max_lr=self.lr, total_steps=int(steps))

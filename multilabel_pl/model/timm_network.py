@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.pixels import unit_pixels
 
+CONV_POOL_DENSE, CONV_STACK = OWN_NETWORKS = "conv_pool_dense", "conv_stack"  # of this package
+TIMMS_ERRORS = (AssertionError, OSError, RuntimeError, TypeError, ValueError)  # sizes, weights, names, downloads
+
 
 class TimmNetwork(nn.Module):
     """A network of timm (https://huggingface.co/docs/timm), which scores the labels of images.
@@ -29,22 +32,23 @@ class TimmNetwork(nn.Module):
 
     def __init__(self, name: str, image_shape: tuple[int, int, int], num_labels: int, pretrained: bool = False) -> None:
         super().__init__()
-        channels, height, width = image_shape
-        config = _config(name)
-        options: dict[str, Any] = {"img_size": (height, width)} if config.fixed_input_size else {}
         timm = _import_timm(name)
+        channels, height, width = image_shape
         try:
+            config = timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
+            size: dict[str, Any] = {"img_size": (height, width)} if config.fixed_input_size else {}
             self.model = timm.create_model(
-                name, pretrained=pretrained, num_classes=num_labels, in_chans=channels, **options
-            )
-        except (OSError, RuntimeError) as error:  # what timm says of weights that aren't there, or can't be had
-            raise InputError(f"the network {name} can't be made: {' '.join(str(error).split())}") from error
-        self.model.to(memory_format=torch.channels_last)
+                name, pretrained=pretrained, num_classes=num_labels, in_chans=channels, **size
+            ).to(memory_format=torch.channels_last)
+        except TIMMS_ERRORS as error:
+            shape = "x".join(map(str, image_shape))
+            reason = " ".join(str(error).split())
+            raise InputError(f"the network {name} can't be made for images of {shape}: {reason}") from error
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", _per_channel(config.mean, channels))
         self.register_buffer("std", _per_channel(config.std, channels))
-        self._check(name, image_shape)
+        self._check(name, image_shape, num_labels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores the labels of images.
@@ -63,16 +67,17 @@ class TimmNetwork(nn.Module):
         return scores
 
     @torch.no_grad()
-    def _check(self, name: str, image_shape: tuple[int, int, int]) -> None:
-        """Scores one black image, as that is how to know whether a network takes images of a size."""
-        training = self.training
+    def _check(self, name: str, image_shape: tuple[int, int, int], num_labels: int) -> None:
+        """Scores one black image, as only that tells whether a network takes images of a size, and scores labels."""
         self.eval()
+        shape = "x".join(map(str, image_shape))
         try:
-            self(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.mean.device))
-        except (AssertionError, RuntimeError) as error:
-            size = "x".join(map(str, image_shape))
-            raise InputError(f"the network {name} can't take images of {size}: {error}; try larger ones") from error
-        self.train(training)
+            scores = self(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.mean.device))
+        except TIMMS_ERRORS as error:
+            raise InputError(f"the network {name} can't take images of {shape}: {error}; try larger ones") from error
+        if scores.shape != (1, num_labels):
+            raise InputError(f"the network {name} is not one for classification: name another --model.network")
+        self.train()
 
 
 def _per_channel(values: Sequence[float], channels: int) -> Tensor:
@@ -84,22 +89,17 @@ def _per_channel(values: Sequence[float], channels: int) -> Tensor:
 
 
 def _import_timm(name: str) -> Any:
+    """Imports timm, if it is there and has such a network.
+
+    Raises:
+        InputError: If not.
+    """
     try:
         import timm
     except ModuleNotFoundError:
         raise InputError(f"the network {name} needs timm: pip install timm") from None
-    return timm
-
-
-def _config(name: str) -> Any:
-    """Returns what timm knows of a network.
-
-    Raises:
-        InputError: If it knows no such network.
-    """
-    timm = _import_timm(name)
     if timm.is_model(name):
-        return timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
-    near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        return timm
+    near = difflib.get_close_matches(name, [*OWN_NETWORKS, *timm.list_models()], n=3)
     hint = f": did you mean {' or '.join(near)}?" if near else ""
-    raise InputError(f"network must be conv_pool_dense, conv_stack or one that timm has, got {name}{hint}")
+    raise InputError(f"network must be {', '.join(OWN_NETWORKS)} or one that timm has, got {name}{hint}")

@@ -133,8 +133,9 @@ def mistakes_figure(evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor
     loss = losses.sum(dim=1)
     wrong = evaluation.wrong
     worst = loss.where(wrong, -1.0).topk(min(MISTAKES**2, int(wrong.sum()))).indices
-    figure = Figure(figsize=(1.6 * MISTAKES, 2.1 * MISTAKES), layout="constrained")
-    panels = list(figure.subplots(MISTAKES, MISTAKES).flat)
+    rows = math.ceil(len(worst) / MISTAKES)
+    figure = Figure(figsize=(1.6 * MISTAKES, 2.1 * rows + 0.3), layout="constrained")
+    panels = list(figure.subplots(rows, MISTAKES, squeeze=False).flat)
     true_names, tag_names = (name_tags(tags[worst], evaluation.labels) for tags in (truth, evaluation.tags))
     for axes in panels:
         axes.set_axis_off()

@@ -131,7 +131,9 @@ def _files_to_draw(
     files: ImageFiles, chosen: list[int], probabilities: Tensor, problems: list[str | None]
 ) -> list[TaggedImage]:
     readable = [(files.paths[i], probabilities[i]) for i in chosen if problems[i] is None]
-    return [TaggedImage(read_image(path), _utf_8(path.name), None, row) for path, row in readable]
+    return [
+        TaggedImage(read_image(path, files.form.background), _utf_8(path.name), None, row) for path, row in readable
+    ]
 
 
 def _utf_8(name: str) -> str:

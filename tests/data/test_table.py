@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from PIL import Image
 
 from multilabel_pl import MultiLabelClassifier, TableDataModule
 from multilabel_pl.cli import main
+from multilabel_pl.console import one_line_errors
+from multilabel_pl.data.datasets import LabelledImages
+from multilabel_pl.data.image_files import LabelledFiles
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.errors import InputError
 from tests.conftest import BRIEF, QUIET
@@ -59,7 +63,7 @@ def test_columns_of_zero_and_one_say_the_same(tmp_path: Path) -> None:
     assert first.train_set is not None
     assert second.train_set is not None
     assert torch.equal(first.train_set.targets, second.train_set.targets)
-    few = opened(columns, labels=["≥5", "0"], val_size=0, test_size=0)
+    few = opened(columns, labels=["≥5", 0], val_size=0, test_size=0)
     assert few.labels == ["≥5", "0"]
     assert few.train_set is not None
     assert few.train_set.targets.tolist() == [["≥5" in tags, "0" in tags] for _, tags in rows]
@@ -82,11 +86,13 @@ def test_images_need_not_fit_in_memory(memory: float, tmp_path: Path) -> None:
     assert data.val_set is not None
     held = opened(write_tagged(tmp_path, 40))
     assert held.train_set is not None
-    whole = held.train_set.__getitems__(list(range(len(held.train_set))))[0]
-    seen = torch.cat([images for images, _ in data.train_dataloader()])
-    assert seen.shape == whole.shape
-    flat = [sorted(map(bytes, images.numpy())) for images in (seen, whole)]
-    assert flat[0] == flat[1]
+    assert isinstance(data.train_set, LabelledImages if memory else LabelledFiles)
+    seen = [torch.cat(parts) for parts in zip(*data.train_dataloader(), strict=True)]
+    pairs = [
+        sorted((bytes(image.numpy()), target.tolist()) for image, target in zip(*both, strict=True))
+        for both in (seen, held.train_set.__getitems__(list(range(len(held.train_set)))))
+    ]
+    assert pairs[0] == pairs[1]
 
 
 KINDS: dict[str, tuple[Any, int]] = {
@@ -119,12 +125,14 @@ def test_any_mode_and_size_will_do(tmp_path: Path) -> None:
 
 def test_a_column_or_tables_of_their_own_say_what_is_for_the_test(tmp_path: Path) -> None:
     rows = write_pictures(tmp_path, 40)
-    parts = ["train"] * 20 + ["val"] * 12 + ["test"] * 8
+    parts = ["train"] * 19 + ["Train", "Validation"] + ["val"] * 11 + ["test"] * 8
     marked = [[path, "|".join(tags), part] for (path, tags), part in zip(rows, parts, strict=True)]
     assert sizes(opened(write_table(tmp_path / "a.csv", ["path", "tags", "split"], marked))) == [20, 12, 8]
     assert sizes(opened(write_table(tmp_path / "b.csv", ["path", "tags", "fold"], marked), split_column="fold"))[2] == 8
     tables = [
-        write_table(tmp_path / f"{part}.csv", ["path", "tags"], [row[:2] for row in marked if row[2] == part])
+        write_table(
+            tmp_path / f"{part}.csv", ["path", "tags"], [row[:2] for row in marked if row[2][:2].lower() == part[:2]]
+        )
         for part in ("train", "val", "test")
     ]
     data = opened(tables[0], val_table=tables[1], test_table=tables[2], labels=LABELS)
@@ -134,7 +142,7 @@ def test_a_column_or_tables_of_their_own_say_what_is_for_the_test(tmp_path: Path
     assert half.train_set is not None
     assert half.val_set is not None
     assert (len(half.train_set), len(half.val_set)) == (10, 10)
-    without = [row for row in marked if row[2] != "val"]
+    without = [row for row in marked if row[2].lower()[:3] != "val"]
     assert sizes(opened(write_table(tmp_path / "c.csv", ["path", "tags", "split"], without), val_size=5)) == [15, 5, 8]
 
 
@@ -170,7 +178,7 @@ def test_every_mistake_in_a_table_is_told_with_its_line(tmp_path: Path) -> None:
         "../outside.png,1,train",
         "/etc/hostname,1,train",
         f"{rows[2][0]},1",
-        f"{rows[3][0]},1,training",
+        f"{rows[3][0]},1,trained",
         ",1,train",
         f'"{rows[4][0]}","1",',
     ]
@@ -184,8 +192,8 @@ def test_every_mistake_in_a_table_is_told_with_its_line(tmp_path: Path) -> None:
         7: "is named already, in",
         8: "../outside.png is outside of",
         9: "/etc/hostname is outside of",
-        10: "has 2 cells, but the header has 3",
-        11: "split must be one of train, val, test, got training",
+        10: "must have 3 cells, as the header has, got 2",
+        11: "split must be one of train, val, test, got trained",
         12: "has no path",
         13: "split must be one of train, val, test, got nothing",
     }
@@ -199,9 +207,9 @@ def test_a_cell_must_be_zero_or_one(tmp_path: Path) -> None:
     [(path, _)] = write_pictures(tmp_path, 1)
     table = write_table(tmp_path / "t.csv", ["path", "a", "b"], [[path, 1, 2], [path, "", 1], [path, 1, "0.5"]])
     told = message(table).splitlines()
-    assert "line 2: b must be 0 or 1, got 2" in told[0]
-    assert "line 3: a must be 0 or 1, got nothing" in told[1]
-    assert "line 4: b must be 0 or 1, got 0.5" in told[2]
+    assert "line 2: column 'b' must be 0 or 1, got 2" in told[0]
+    assert "line 3: column 'a' must be 0 or 1, got nothing" in told[1]
+    assert "line 4: column 'b' must be 0 or 1, got 0.5" in told[2]
 
 
 def test_twenty_mistakes_are_told_and_the_others_counted(tmp_path: Path) -> None:
@@ -209,6 +217,28 @@ def test_twenty_mistakes_are_told_and_the_others_counted(tmp_path: Path) -> None
     told = message(table, val_size=0, test_size=0).splitlines()
     assert len(told) == 21
     assert told[-1] == "and 80 more"
+
+
+def test_a_folder_that_is_not_there_is_told_once(tmp_path: Path) -> None:
+    told = message(write_tagged(tmp_path, 30), images=str(tmp_path / "nowhere"))
+    assert told == f"there is no folder {tmp_path / 'nowhere'}: name that of the images with --data.images"
+
+
+def test_images_for_the_test_are_checked_before_training(tmp_path: Path) -> None:
+    rows = [[path, "x", "test" if i == 3 else "train"] for i, (path, _) in enumerate(write_pictures(tmp_path, 9))]
+    table = write_table(tmp_path / "t.csv", ["path", "tags", "split"], rows)
+    (tmp_path / rows[3][0]).write_text("no image")
+    assert "t.csv, line 5: " in message(table)
+
+
+def test_few_images_are_all_for_training(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 4)
+    main(["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", "pictures.csv"])
+    assert "images: 4 (4 train)" in capsys.readouterr().out
+    assert {path.name for path in Path("runs/version_0").glob("*.ckpt")} == {"last.ckpt"}
+    with pytest.raises(SystemExit):
+        main(["test", *QUIET])
+    assert "pictures.csv has no image for the test: raise --data.test_size, mark some" in capsys.readouterr().err
 
 
 def test_an_image_may_not_be_in_two_tables(tmp_path: Path) -> None:
@@ -225,6 +255,7 @@ def test_an_image_may_not_be_in_two_tables(tmp_path: Path) -> None:
         ("", "names no image"),
         ("path,tags\n", "names no image"),
         ("file,tags\na.png,x\n", "has no column path, but file, tags: name that of the paths with --data.path_column"),
+        ("path;tags\na.png;x\n", "is separated by semicolons: save it with commas, or with tabs"),
         ("path\na.png\n", "has neither a column tags nor columns of 0 and 1"),
         ("path,tags,tags\na.png,x,y\n", "has two columns tags"),
         ("path,tags\na.png,\n", "has no tag in its column tags"),
@@ -246,13 +277,14 @@ def test_a_file_that_is_no_table_is_refused(text: str, expected: str, tmp_path: 
         ({"image_size": [1, 2, 3]}, "image_size must be"),
         ({"channels": 2}, "channels must be 1 or 3, got 2"),
         ({"background": "nothing"}, "background must be a colour such as white or #ffffff, got nothing"),
-        ({"val_size": 30}, "images that are left, got 30"),
+        ({"val_size": 30}, "val_size 30 leaves nothing to train on: it takes 30 of"),
         ({"test_size": -1}, "test_size must be at least 0, got -1"),
         ({"min_crop": 0}, "min_crop must be in"),
         ({"color_jitter": 2}, "color_jitter must be in"),
         ({"tag_delimiter": ""}, "tag_delimiter must not be empty"),
         ({"max_memory": -1}, "max_memory must be at least 0"),
         ({"num_workers": -1}, "num_workers must be at least 0"),
+        ({"labels": []}, "labels must name at least one label"),
         ({"labels": ["0"]}, "is an unknown label: mend it, or name it in --data.labels"),
     ],
     ids=str,
@@ -268,7 +300,7 @@ def test_there_may_be_no_test_or_no_training(tmp_path: Path) -> None:
     assert len(opened(table, "test").test_set or []) == 5
     rows = [[*row[:2], "train"] for row in rows]
     write_table(tmp_path / "t.csv", ["path", "tags", "split"], rows)
-    assert "has no image for the test: mark some in a column split, or name a table" in message(table, "test")
+    assert "has no image for the test: raise --data.test_size, mark some" in message(table, "test")
 
 
 def test_images_are_augmented_in_training_alone(tmp_path: Path) -> None:
@@ -334,17 +366,34 @@ def test_mistakes_are_told_before_anything_is_made(workplace: Path, capsys: pyte
     assert not Path("runs").exists()
 
 
-def test_another_split_than_the_models_is_noticed(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_tagged(workplace, 60)
+def test_images_that_the_model_knows_from_training_are_noticed(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_tagged(workplace, 60)
+
+    def warned(*words: str) -> int:
+        capsys.readouterr()
+        main([*words, *QUIET])
+        found = re.search(r"^warning: the model knows (\d+) of the (\d+) images", capsys.readouterr().err, re.MULTILINE)
+        return int(found[1]) if found else 0
+
     main(["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", "pictures.csv"])
-    capsys.readouterr()
-    main(["test", *QUIET, "--figures", "false"])
-    assert "may know" not in capsys.readouterr().err
-    main(["test", *QUIET, "--figures", "false", "--data.split_seed", "1"])
-    assert "was trained with --data.split_seed 0: it may know these images" in capsys.readouterr().err
-    main(["test", *QUIET, "--figures", "false", "--data.test_size", "30"])
-    assert "was trained with --data.test_size 0.1: it may know these images" in capsys.readouterr().err
-    assert json.loads(Path("runs/version_0/test/metrics.json").read_text())["test_loss"] > 0
+    assert warned("test", "--figures", "false") == 0
+    assert warned("validate", "--figures", "false") == 0
+    assert warned("predict") == 0
+    assert warned("test", "--figures", "false", "--data.split_seed", "1") > 0
+    assert warned("validate", "--figures", "false", "--data.split_seed", "1") > 0
+    assert warned("test", "--figures", "false", "--data.test_size", "30") > 20
+    lines = Path(table).read_text().splitlines()
+    Path(table).write_text("\n".join(lines[:50]))
+    assert warned("test", "--figures", "false") > 0
+    Path("elsewhere").mkdir()
+    for path in (table, "pictures"):
+        Path(path).rename(Path("elsewhere") / Path(path).name)
+    assert warned("test", "--figures", "false", "--data.table", "elsewhere/pictures.csv") > 0
+    new = write_tagged(Path("elsewhere"), 20, start=60, name="new.csv")
+    moved = "elsewhere/pictures.csv"
+    assert warned("test", "--figures", "false", "--data.table", moved, "--data.test_table", new) == 0
 
 
 def test_what_the_table_does_not_say_the_other_class_does_not_decide(workplace: Path) -> None:
@@ -352,6 +401,66 @@ def test_what_the_table_does_not_say_the_other_class_does_not_decide(workplace: 
     write_tagged(workplace, 30)
     main(["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", "pictures.csv"])
     assert "val_size: 0.1\n" in Path("runs/version_0/config.yaml").read_text()
+
+
+def test_a_file_that_goes_during_training_is_told_in_one_line(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tagged(workplace, 30)
+    data = opened("pictures.csv", max_memory=0, num_workers=1, val_size=0, test_size=0)
+    Path("pictures/007.png").unlink()
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        list(data.train_dataloader())
+    assert caught.value.code == 2
+    [told] = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"error: .*pictures/007.png can't be read: No such file or directory, though it .*", told)
+
+
+def test_tables_beside_the_current_folder_will_do(workplace: Path) -> None:
+    write_tagged(workplace / "a", 20)
+    (workplace / "b").mkdir()
+    with chdir("b"):
+        assert sum(sizes(opened("../a/pictures.csv"))) == 20
+        write_table(Path("t.csv"), ["path", "tags"], [["pictures/001.png", "x"]])
+        assert len(opened("t.csv", images="../a", val_size=0, test_size=0).train_set or []) == 1
+
+
+def test_a_share_is_of_the_images_that_may_be_set_aside(tmp_path: Path) -> None:
+    train = write_tagged(tmp_path, 30)
+    rows = write_pictures(tmp_path, 60, start=30)
+    test = write_table(tmp_path / "test.csv", ["path", "tags"], [[path, "|".join(tags)] for path, tags in rows])
+    counts = sizes(opened(train, test_table=test, labels=LABELS, val_size=0.2))
+    assert counts[2] == 60
+    assert 6 <= counts[1] <= 10
+
+
+def test_training_on_a_table_goes_on(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 40)
+    schedule = ["--model.network", "conv_stack", "--model.lr_schedule", "one_cycle"]
+    main(
+        [
+            "fit",
+            *QUIET,
+            *schedule,
+            "--data",
+            "TableDataModule",
+            "--data.table",
+            "pictures.csv",
+            "--trainer.max_epochs",
+            "2",
+        ]
+    )
+    capsys.readouterr()
+    main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "3"])
+    assert "the model knows" not in capsys.readouterr().err
+    with Path("runs/version_1/metrics.csv").open() as file:
+        assert {row["epoch"] for row in csv.DictReader(file)} == {"2"}
+    main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "4", "--data.split_seed", "1"])
+    assert "images for val and test from its training" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "-1"])
+    assert caught.value.code == 2
+    assert "one_cycle needs an end of the training" in capsys.readouterr().err
 
 
 def test_one_label_will_do(workplace: Path) -> None:

@@ -72,6 +72,8 @@ def test_thresholds_are_in_the_checkpoint(tmp_path: Path) -> None:
         ({"labels": ["cat", "dog", "cat"]}, "labels must differ, got cat twice"),
         ({"image_shape": [28, 28]}, "image_shape must be channels, height and width, got 28x28"),
         ({"image_shape": (1, 28, 1)}, "at least 2x2 pixels, got 28x1"),
+        ({"background": "nothing"}, "background must be a colour such as white or #ffffff, got nothing"),
+        ({"pos_weight": "balanced"}, "pos_weight must be one of auto, a list of numbers, got balanced"),
         ({"preprocessing": "cut"}, "preprocessing must be one of resize, mnist, got cut"),
         ({"loss": "hinge"}, "loss must be one of bce, asymmetric, got hinge"),
         ({"gamma_pos": -1.0}, "gamma_pos must be at least 0, got -1.0"),

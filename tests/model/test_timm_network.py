@@ -47,7 +47,10 @@ def test_images_are_normalised_with_the_networks_own_statistics() -> None:
     [
         ("resnet1", (3, 32, 32), {}, "got resnet1: did you mean resnet18 or"),
         ("qwertyuiop", (3, 32, 32), {}, "must be conv_pool_dense, conv_stack or one that timm has, got qwertyuiop$"),
+        ("conv_stak", (3, 32, 32), {}, "got conv_stak: did you mean conv_stack or"),
         ("vgg11", (3, 16, 16), {}, "vgg11 can't take images of 3x16x16"),
+        ("nest_tiny", (3, 64, 48), {}, "the network nest_tiny can't be made for images of 3x64x48"),
+        ("resnet18.nothing", (3, 64, 64), {}, "the network resnet18.nothing can't be made"),
         (SMALL, (3, 32, 32), {"conv_data_format": "channels_last"}, "channels_last is for conv_pool_dense alone"),
         ("conv_pool_dense", (3, 32, 32), {"pretrained": True}, "conv_pool_dense has no pretrained weights"),
     ],
@@ -99,7 +102,7 @@ try:
     MultiLabelClassifier(network="resnet18", pretrained=True, labels=["cat", "dog"], image_shape=(1, 40, 40))
 except ValueError as error:
     assert type(error).__name__ == "InputError", error
-    assert "the network resnet18 can't be made: " in str(error)
+    assert "the network resnet18 can't be made for images of 1x40x40: " in str(error)
 print("done")
 """
 
