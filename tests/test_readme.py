@@ -73,7 +73,7 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
     main([*words, *QUIET, *(BRIEF if words[0] == "fit" else [])])
     produced = {
         "fit": "runs/version_1/last.ckpt",
-        "validate": "ca*/validate/report.md",
+        "validate": "[ch]*/validate/report.md",
         "test": "**/test/report.md",
         "predict": words[words.index("--output") + 1] if "--output" in words else "",
     }
