@@ -59,7 +59,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
             if size < 1:
                 raise InputError(f"{name} must be at least 1, got {size}")
-        if val_size < 0:
+        if not 0 <= val_size < math.inf:
             raise InputError(f"val_size must be at least 0, got {val_size}")
         for name, amount in {"max_shift": max_shift, "max_rotation": max_rotation}.items():
             if not 0 <= amount < math.inf:

@@ -1,12 +1,12 @@
 """Your own images, and a table of their tags."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class TableDataModule(LabelledDataModule):
     ) -> None:
         super().__init__(val_size, batch_size, eval_batch_size, max_shift, max_rotation)
         for name in ("test_size", "split_seed", "max_memory"):
-            if self.hparams[name] < 0:
+            if not 0 <= self.hparams[name] < math.inf:
                 raise InputError(f"{name} must be at least 0, got {self.hparams[name]}")
         if num_workers is not None and num_workers < 0:
             raise InputError(f"num_workers must be at least 0, got {num_workers}")
@@ -233,7 +233,7 @@ class TableDataModule(LabelledDataModule):
         Raises:
             TableError: If there is an image that can't be read.
         """
-        fits = len(self.annotations.rows) * prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
+        fits = len(self.annotations.rows) * math.prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
         sets: list[LabelledDataset] = []
         problems = [problem for name in to_check for problem in self._decode(self.parts[name])]
         for name in names:

@@ -278,6 +278,7 @@ def test_a_file_that_is_no_table_is_refused(text: str, expected: str, tmp_path: 
         ({"channels": 2}, "channels must be 1 or 3, got 2"),
         ({"background": "nothing"}, "background must be a colour such as white or #ffffff, got nothing"),
         ({"val_size": 30}, "val_size 30 leaves nothing to train on: it takes 30 of"),
+        ({"val_size": float("nan")}, "val_size must be at least 0, got nan"),
         ({"test_size": -1}, "test_size must be at least 0, got -1"),
         ({"min_crop": 0}, "min_crop must be in"),
         ({"color_jitter": 2}, "color_jitter must be in"),
