@@ -217,12 +217,14 @@ def _are_words(args: ArgsType) -> TypeGuard[list[str] | None]:
 
 def _without_data(args: list[str] | None) -> list[str]:
     """Puts the default data in the place of what is said of them, and leaves out the wish to print all options."""
-    words = iter(sys.argv[1:] if args is None else args)
-    kept = []
-    for word in words:
+    words = sys.argv[1:] if args is None else args
+    if any(word.startswith("--data.help") for word in words):
+        return words  # the question is answered at once
+    rest, kept = iter(words), []
+    for word in rest:
         if word == "--data" or word.startswith(("--data.", "--data=")):
             if "=" not in word:
-                next(words, None)
+                next(rest, None)
         elif not word.startswith("--print_config"):
             kept.append(word)
     in_a_config = ["--data", DEFAULT_DATA]  # may be data that lack an option, which is among the words left out

@@ -19,6 +19,7 @@ NOISE = (
     "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
     "exists and is not empty",  # each logger and checkpoint says so of the run's folder, new though it is
     "Total length of `list` across ranks is zero",  # training without validation was asked for
+    "is smaller than the logging interval",  # a small set's curves have the points of its validation
     "callbacks used to create the checkpoint",  # an evaluation saves no checkpoints
     "The dirpath has changed",  # a resumed run has a folder of its own
     r"Glyph \d+ .* missing from font",  # a picture of a file whose name matplotlib can't write

@@ -159,11 +159,13 @@ def training_figure(metrics_csv: Path) -> Figure:
     for axes, (title, curves) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         for name, color in curves.items():
             steps, values = _curve(rows, name)
-            axes.plot(steps, values, ".-", label=name, color=color)
+            if steps:  # a short training logs no loss of its own
+                axes.plot(steps, values, ".-", label=name, color=color)
         axes.set(xlabel="step", ylabel=title)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
     return figure
 
 

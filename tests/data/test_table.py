@@ -474,3 +474,13 @@ def test_one_label_will_do(workplace: Path) -> None:
     assert metrics["test_label_accuracy"] == metrics["test_exact_match"]
     assert 0 <= metrics["test_auroc"] <= 1
     assert metrics["test_ranking_loss"] == 0
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_the_options_of_tables_are_explained_without_a_run(
+    command: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--data.help", "TableDataModule"])
+    assert caught.value.code == 0
+    assert "--data.tag_delimiter" in capsys.readouterr().out
