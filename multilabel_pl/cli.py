@@ -168,8 +168,7 @@ class CLI(LightningCLI):
     def before_fit(self) -> None:
         """Finds mistakes in the data, and in how the model fits it; then makes the folder of the run."""
         self.datamodule.setup("fit")
-        data = self.datamodule
-        self.model.adopt(data.labels, data.image_shape, data.preprocessing, data.background)
+        self.model.adopt_data(self.datamodule)
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
         root = Path(self.trainer.default_root_dir)

@@ -11,7 +11,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, MultipleInputError
 
 MISTAKE = 2  # the exit status
 
@@ -58,12 +58,12 @@ def one_line_errors() -> Iterator[None]:
         mistake = error if isinstance(error, InputError) else error.__cause__
         if not isinstance(mistake, InputError | ModuleNotFoundError):
             raise
-        _fail(*_own_words(mistake).splitlines())
+        _fail(*(mistake.mistakes if isinstance(mistake, MultipleInputError) else [_own_words(mistake)]))
 
 
 def _own_words(mistake: Exception) -> str:
     """Leaves out the traceback that torch puts before what a worker process says."""
-    return str(mistake).rpartition(f"{InputError.__name__}: ")[2].rstrip()
+    return str(mistake).rpartition(f"{InputError.__name__}: ")[2]
 
 
 def _fail(*mistakes: str) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, MultipleInputError
 
 PARTS = ("train", "val", "test")
 OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val"}  # of parts
@@ -53,13 +53,13 @@ class Problem(NamedTuple):
     text: str
 
 
-class TableError(InputError):
+class TableError(MultipleInputError):
     """What is wrong with tables, a line each."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         told = [f"{problem.table}, line {problem.line}: {problem.text}" for problem in sorted(problems)]
         more = [f"and {len(told) - MAX_TOLD} more"] if len(told) > MAX_TOLD else []
-        super().__init__("\n".join(told[:MAX_TOLD] + more))
+        super().__init__(told[:MAX_TOLD] + more)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from multilabel_pl.data.augment import shift_and_rotate
 from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is
 from multilabel_pl.data.order import EpochOrder
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.preprocessing import WHITE, Preprocessing
+from multilabel_pl.images.files import WHITE
+from multilabel_pl.images.preprocessing import Preprocessing
 
 
 class LabelledDataModule(LightningDataModule, ABC):

@@ -34,7 +34,8 @@ from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.split import stratified_split
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.preprocessing import WHITE, ImageForm
+from multilabel_pl.images.files import WHITE
+from multilabel_pl.images.preprocessing import ImageForm
 
 READ_BATCH_SIZE = 32
 BYTES_A_GIGABYTE = 1e9

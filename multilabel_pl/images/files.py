@@ -14,6 +14,7 @@ from torch import Tensor
 from multilabel_pl.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+WHITE = "white"
 GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's names for it; 16-bit colours come as 8-bit ones
 
 
@@ -51,7 +52,7 @@ def _find(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_image(path: Path, background: str = "white", least_size: int | None = None) -> Tensor:
+def read_image(path: Path, background: str = WHITE, least_size: int | None = None) -> Tensor:
     """Reads an image as people see it: upright, and with a colour behind what is transparent.
 
     Any format and mode that Pillow reads will do: grey, colour, palette, transparent, CMYK, 16-bit. Of an animation,

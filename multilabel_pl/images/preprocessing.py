@@ -9,12 +9,12 @@ from PIL import ImageColor
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_choice
+from multilabel_pl.images.files import WHITE
 from multilabel_pl.images.mnist_form import mnist_form
 
 Preprocessing = Literal["resize", "mnist"]
 
-WHITE = "white"
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
@@ -36,8 +36,7 @@ class ImageForm:
     background: str = WHITE
 
     def __post_init__(self) -> None:
-        if self.preprocessing not in PREPROCESSINGS:
-            raise InputError(f"preprocessing must be one of {', '.join(PREPROCESSINGS)}, got {self.preprocessing}")
+        check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
         check_background(self.background)
 
     @property

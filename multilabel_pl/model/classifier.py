@@ -12,9 +12,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_choice
+from multilabel_pl.images.files import WHITE
 from multilabel_pl.images.pictures import Picture, batches_of
-from multilabel_pl.images.preprocessing import WHITE, ImageForm, Preprocessing, check_background
+from multilabel_pl.images.preprocessing import ImageForm, Preprocessing, check_background
 from multilabel_pl.model.decision import learn_decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
@@ -101,12 +102,12 @@ class MultiLabelClassifier(LightningModule):
         background: str | None = None,
     ) -> None:
         super().__init__()
-        _check_choice("head", head, get_args(HeadName))
-        _check_choice("conv_data_format", conv_data_format, get_args(ConvDataFormat))
+        check_choice("head", head, get_args(HeadName))
+        check_choice("conv_data_format", conv_data_format, get_args(ConvDataFormat))
         if isinstance(pos_weight, str):
-            _check_choice("pos_weight", pos_weight, ("auto", "a list of numbers"))
+            check_choice("pos_weight", pos_weight, ("auto", "a list of numbers"))
         if preprocessing is not None:
-            _check_choice("preprocessing", preprocessing, get_args(Preprocessing))
+            check_choice("preprocessing", preprocessing, get_args(Preprocessing))
         if background is not None:
             check_background(background)
         if not 0 <= label_smoothing < 1:
@@ -136,18 +137,18 @@ class MultiLabelClassifier(LightningModule):
         """Takes labels and image shape from the trainer's data module, if there is one."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            self.adopt(
-                data.labels,
-                data.image_shape,
-                getattr(data, "preprocessing", None),
-                getattr(data, "background", None),
-            )
+            self.adopt_data(data)
         elif not self._is_built:
             raise InputError("a model needs labels and image_shape, or a data module to take them from")
         if self.pos_weight == "auto" and stage == "fit":
             self._weigh(getattr(getattr(data, "train_set", None), "targets", None))
         if self.hparams["compile"] and stage == "fit":
             self.network.compile()  # in place, so that the weights keep their names in checkpoints
+
+    def adopt_data(self, data: Any) -> None:
+        """Adopts what a data module says of its labels and images; see `adopt`."""
+        form = (getattr(data, name, None) for name in ("preprocessing", "background"))
+        self.adopt(data.labels, data.image_shape, *form)
 
     def adopt(
         self,
@@ -350,11 +351,6 @@ def _positive_weights(weights: Sequence[float], num_labels: int) -> Tensor:
     if len(weights) != num_labels or not all(0 < weight < math.inf for weight in weights):
         raise InputError(f"pos_weight must be auto, or {num_labels} positive numbers, got {weights}")
     return torch.tensor(weights)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value}")
 
 
 def _listed(labels: Sequence[str] | None) -> str:

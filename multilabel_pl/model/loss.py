@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_choice
 
 LossName = Literal["bce", "asymmetric"]
 
@@ -38,8 +38,7 @@ class Loss:
     clip: float
 
     def __post_init__(self) -> None:
-        if self.name not in get_args(LossName):
-            raise InputError(f"loss must be one of {', '.join(get_args(LossName))}, got {self.name}")
+        check_choice("loss", self.name, get_args(LossName))
         for name in ("gamma_pos", "gamma_neg"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")

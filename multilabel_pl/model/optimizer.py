@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_choice
 
 LRSchedule = Literal["constant", "one_cycle"]
 
@@ -43,8 +43,7 @@ class Optimization:
     weight_decay: float
 
     def __post_init__(self) -> None:
-        if self.schedule not in get_args(LRSchedule):
-            raise InputError(f"lr_schedule must be one of {', '.join(get_args(LRSchedule))}, got {self.schedule}")
+        check_choice("lr_schedule", self.schedule, get_args(LRSchedule))
         if not 0 < self.lr < math.inf:
             raise InputError(f"lr must be a positive number, got {self.lr}")
         if not 0 <= self.weight_decay < math.inf:
