@@ -8,31 +8,38 @@ from typing import Any, TypeGuard
 import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from multilabel_pl import __version__
+from multilabel_pl.checkpoints import WholeFiles, read_checkpoint
 from multilabel_pl.console import one_line_errors, quiet_lightning
+from multilabel_pl.curves import Curves
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule  # noqa: F401, known by its name to --data
 from multilabel_pl.data.table import TableDataModule  # noqa: F401, known by its name to --data
 from multilabel_pl.errors import InputError
+from multilabel_pl.interruption import Interruption
 from multilabel_pl.memory import keep_freed_memory
+from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.runs import (
     BEST,
     LAST,
-    BestCheckpoint,
-    LastCheckpoint,
+    Run,
     checkpoint_of,
     find_checkpoint,
     make_run,
-    read_checkpoint,
+    newest_checkpoints,
+    newest_run,
+    run_of,
 )
+from multilabel_pl.saving import BestCheckpoint, LastCheckpoint
 from multilabel_pl.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
@@ -54,6 +61,8 @@ class CLI(LightningCLI):
 
     trainer: Trainer
     renewed: dict[str, Any]  # the options of the model that `validate` writes into its output
+    run: Run | None  # that `fit` goes on with
+    step: int  # that the checkpoint is at
 
     def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
@@ -90,21 +99,23 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
-        self.renewed = {}
+        self.renewed, self.run, self.step = {}, None, 0
         # What the options of the data may be is not known before the checkpoint is.
         self.config = parser.parse_args(_without_data(args)) if _are_words(args) else parser.parse_object(args)
         subcommand = self.config.subcommand
         options = self.config[subcommand]
-        path = self._checkpoint_path(options.ckpt_path, Path(options.trainer.default_root_dir or RUNS))
+        root = Path(options.trainer.default_root_dir or RUNS)
+        path = self._checkpoint_path(options.ckpt_path, root)
         if path is None:
             self._parse(parser, args, DEFAULT_DATA)
+            self.config[subcommand].ckpt_path = None
             return
-        checkpoint = read_checkpoint(path)
-        print(f"using {path}")
-        own = checkpoint["hyper_parameters"]
+        checkpoint = _read(path, root)
+        say(f"using {path}")
+        own, self.step = checkpoint["hyper_parameters"], checkpoint.get("global_step", 0)
         _check_weights(checkpoint, path)
         parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
-        if data := checkpoint.get("datamodule_hyper_parameters"):
+        if data := _known_data(checkpoint, path):
             init_args = {name: value for name, value in data.items() if name != "class_path"}
             parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
         self._parse(parser, args, data["class_path"] if data else DEFAULT_DATA)
@@ -136,17 +147,33 @@ class CLI(LightningCLI):
 
     def _checkpoint_path(self, ckpt_path: str | Path | None, root: Path) -> Path | None:
         """Finds the file that --ckpt_path means; commands that evaluate take the best one if it isn't given."""
-        if ckpt_path is None and self.config.subcommand == "fit":
+        fitting = self.config.subcommand == "fit"
+        if fitting and ckpt_path is None:
             return None
+        if fitting and ckpt_path == LAST:
+            return self._last_of_newest(root)
         name = str(ckpt_path or BEST)
-        return find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
+        path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
+        self.run = run_of(root, path)
+        return path
+
+    def _last_of_newest(self, root: Path) -> Path | None:
+        """Finds what the newest run goes on from; one that was ended before its first checkpoint begins anew."""
+        self.run = newest_run(root)
+        if self.run is not None and self.run.last.is_file():
+            return self.run.last
+        if self.run is not None and any(self.run.folder.glob("*.ckpt")):
+            raise InputError(f"{self.run.last} is not there: name another checkpoint with --ckpt_path")
+        note(f"{self.run.folder if self.run else root} has no checkpoint yet: beginning anew")
+        return None
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the trainer; only `fit` saves checkpoints and logs, in a folder that is made when all is well."""
         _check_data(self.datamodule, str(self.subcommand))
         options = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
-        callbacks = list(options.callbacks or [])
+        own = options.callbacks or []
+        callbacks = [Interruption(), *(own if isinstance(own, list) else [own])]
         if not options.barebones:
             if options.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
                 # Not Rich's, which Lightning prefers where it is installed: it is lost in redirected output.
@@ -157,9 +184,12 @@ class CLI(LightningCLI):
             self.save_config_callback = None
         logger = None if options.barebones else False if options.logger in (None, True) else options.logger
         try:
-            return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+            trainer = super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
         except (TypeError, ValueError) as error:  # what Lightning says of a value, such as an unknown accelerator
             raise InputError(str(error)) from error
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
+            trainer.strategy.checkpoint_io = WholeFiles()
+        return trainer
 
     def _checkpoints(self, options: Namespace) -> list[ModelCheckpoint]:
         validates = self.datamodule.has_validation and options.limit_val_batches != 0
@@ -172,24 +202,25 @@ class CLI(LightningCLI):
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
         root = Path(self.trainer.default_root_dir)
-        self.trainer.run_folder, version = make_run(root)
+        step = self.step if self.run is not None else 0
+        self.trainer.run_folder, version = self.run or make_run(root)
         for checkpoint in self.trainer.checkpoint_callbacks:
             if isinstance(checkpoint, BestCheckpoint):
                 checkpoint.dirpath = checkpoint.dirpath or str(self.trainer.run_folder)
         if self.config.fit.trainer.logger in (None, True):
-            place: dict[str, Any] = {"save_dir": root, "name": "", "version": version}
-            self.trainer.loggers = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
+            events = TensorBoardLogger(root, "", version, default_hp_metric=False, purge_step=step or None)
+            self.trainer.loggers = [events, Curves(self.trainer.run_folder / "metrics.csv", step)]
 
     def after_fit(self) -> None:
         """Says where the checkpoint is and how to test it."""
         if self.trainer.run_folder is None or not self.trainer.checkpoint_callbacks:
             return
-        path = checkpoint_of(self.trainer.run_folder, BEST)
-        if path is None:
-            print("\nnothing was trained: no epoch was left to do; raise --trainer.max_epochs")
+        if self.trainer.global_step == self.step:
+            say("\nnothing was trained: no epoch was left to do; raise --trainer.max_epochs")
             return
-        print(f"\ntrained: {path}")
-        print(f"test it: {shlex.join(['python', '-m', 'multilabel_pl', 'test', '--ckpt_path', str(path)])}")
+        path = checkpoint_of(self.trainer.run_folder, BEST)
+        say(f"\ntrained: {path}")
+        say(f"test it: {shlex.join(['python', '-m', 'multilabel_pl', 'test', '--ckpt_path', str(path)])}")
 
     def after_predict(self) -> None:
         """Lets the exit status say that some files could not be read."""
@@ -243,6 +274,35 @@ def _check_data(data: LightningDataModule, subcommand: str) -> None:
         )
 
 
+def _read(path: Path, root: Path) -> dict[str, Any]:
+    """Reads a checkpoint; the message about a damaged one names the newest that is not."""
+    try:
+        return read_checkpoint(path)
+    except InputError as error:
+        others = newest_checkpoints(root) if path.is_file() else []
+        sound = next((other for other in others if _is_sound(other)), None)
+        if sound is None:
+            raise
+        raise InputError(f"{error}; the one before it is {sound}") from error
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        read_checkpoint(path)
+    except InputError:
+        return False
+    return True
+
+
+def _known_data(checkpoint: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    """Returns the options of the data that a model was trained on, unless that would import what a file names."""
+    data: dict[str, Any] | None = checkpoint.get("datamodule_hyper_parameters")
+    if data is None or data["class_path"].rpartition(".")[0] in sys.modules:
+        return data
+    note(f"{path} was trained on {data['class_path']}, which only --data may import")
+    return None
+
+
 def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
     """Refuses a checkpoint whose hyperparameters or weights are not those of this package's model.
 
@@ -270,7 +330,7 @@ def _notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
         if asked[name] not in (None, value)  # None leaves the choice to the data, or to the checkpoint
     ]
     if ignored:
-        print(f"note: {path} keeps its own values, ignoring {', '.join(ignored)}", file=sys.stderr)
+        note(f"{path} keeps its own values, ignoring {', '.join(ignored)}")
 
 
 def _notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> None:
@@ -280,7 +340,7 @@ def _notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> No
         return  # tables know their images, and nothing is split of scenes
     for name in SPLIT_OPTIONS:
         if asked.init_args.get(name) != own.get(name):
-            print(f"note: {path} was trained with --data.{name} {own[name]}: it may know these images", file=sys.stderr)
+            note(f"{path} was trained with --data.{name} {own[name]}: it may know these images")
 
 
 def _class_name(class_path: str) -> str:

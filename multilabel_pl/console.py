@@ -20,8 +20,11 @@ NOISE = (
     "exists and is not empty",  # each logger and checkpoint says so of the run's folder, new though it is
     "Total length of `list` across ranks is zero",  # training without validation was asked for
     "is smaller than the logging interval",  # a small set's curves have the points of its validation
+    "Using `DistributedSampler` with the dataloaders",  # no image counts twice, in our metrics
+    r"sync_dist=True\)` when logging on epoch level",  # each process has the metrics of all images
+    "torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of torch
     "callbacks used to create the checkpoint",  # an evaluation saves no checkpoints
-    "The dirpath has changed",  # a resumed run has a folder of its own
+    "your dataloader is not resumable",  # its order is told where to begin
     r"Glyph \d+ .* missing from font",  # a picture of a file whose name matplotlib can't write
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
 )

@@ -1,19 +1,19 @@
 """The Trainer, whose methods are the subcommands of the command line."""
 
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch import Callback, LightningModule
 
+from multilabel_pl.checkpoints import write_renewed
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError
+from multilabel_pl.messages import say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.files import replacing
 from multilabel_pl.results.report import report, write_metrics, write_report
-from multilabel_pl.runs import write_renewed
 
 
 class Trainer(pl.Trainer):
@@ -63,7 +63,7 @@ class Trainer(pl.Trainer):
             learned = {name: getattr(module, name).cpu() for name in ("temperatures", "thresholds")}
             options = {"calibrate": module.calibrate, "threshold": module.threshold}
             write_renewed(Path(str(ckpt_path)), Path(output), learned, options)
-            print(f"written to {output}: thresholds by {module.threshold}{', calibrated' * module.calibrate}")
+            say(f"written to {output}: thresholds by {module.threshold}{', calibrated' * module.calibrate}")
         return results
 
     def test(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:
@@ -115,13 +115,12 @@ class Trainer(pl.Trainer):
             predictions = super().predict(*args, **kwargs)
         finally:
             self.callbacks.remove(writer)
-        if not writer.written:
+        if self.is_global_zero and not writer.written:
             raise InputError("there were no images to predict: raise --trainer.limit_predict_batches")
         self.num_unreadable = len(writer.problems)
-        if self.is_global_zero:
-            for problem in writer.problems:
-                print(f"warning: {problem}", file=sys.stderr)
-            print("\nwritten to " + ", drawn in ".join(map(str, writer.written)))
+        for problem in writer.problems:
+            warn(problem)
+        say("\nwritten to " + ", drawn in ".join(map(str, writer.written)))
         return predictions
 
     def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool, figures: bool) -> None:
@@ -135,14 +134,14 @@ class Trainer(pl.Trainer):
         assert model.evaluation is not None
         text = report(model.evaluation)
         if verbose:
-            print(f"\n{text}\n")
+            say(f"\n{text}\n")
         if self.ckpt_path is None:
             return
         place = Path(self.ckpt_path).parent / folder
         write_metrics(metrics, place / "metrics.json")
         pictures = self._draw(stage, model.evaluation.cpu(), place) if figures else []
         write_report(f"# {folder} of {self.ckpt_path}\n\n{text}", pictures, place / "report.md")
-        print(f"written to {place}")
+        say(f"written to {place}")
 
     def _draw(self, stage: Literal["val", "test"], evaluation: Evaluation, place: Path) -> list[str]:
         """Draws the pictures of an evaluation and returns the names of their files."""

@@ -1,8 +1,9 @@
 """What the tests share: a clean process, and one short training for each head."""
 
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
 
@@ -11,9 +12,17 @@ import pytest
 from multilabel_pl.cli import main
 from multilabel_pl.model.head import HeadName
 
+ROOT = Path(__file__).parents[1]
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 BRIEF = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.log_every_n_steps", "1"]
 SHORT = [*QUIET, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "100"]
+
+
+def in_a_process(words: Sequence[str], launcher: Sequence[str] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    command = [*launcher, "-m", "multilabel_pl", *words]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(autouse=True, scope="session")

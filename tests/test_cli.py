@@ -303,9 +303,12 @@ def test_a_run_that_is_at_its_end_says_so(
 def test_fit_resumes_from_last(run_folder: Path, workplace: Path) -> None:
     copied_run(run_folder, workplace)
     main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "3", "--trainer.limit_train_batches", "100"])
-    checkpoint = torch.load("runs/version_1/last.ckpt", weights_only=True)
+    checkpoint = torch.load("runs/version_0/last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 2
     assert checkpoint["global_step"] == 300
+    assert [folder.name for folder in Path("runs").iterdir()] == ["version_0"]
+    with Path("runs/version_0/metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file) if row["val_loss"]] == ["0", "1", "2"]
 
 
 def test_no_validation_leaves_last_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -388,7 +391,7 @@ BAD_OPTIONS = {
     ("fit", "--trainer.devices", "many"): "`devices`",
     ("fit", "--config", "nowhere.yaml"): "nowhere.yaml",
     ("fit", "--ckpt_path", "nowhere.ckpt"): "no checkpoint at nowhere.ckpt",
-    ("fit", "--ckpt_path", "last"): "no run in runs has a checkpoint yet",
+    ("fit", "--ckpt_path", "best"): "no run in runs has a checkpoint yet",
     ("fit", "--nonsense", "1"): "nonsense",
     ("validate",): "no run in runs has a checkpoint yet",
     ("test",): "no run in runs has a checkpoint yet",

@@ -33,7 +33,7 @@ def readers_folder(workplace: Path, run_folder: Path) -> Path:
     run = workplace / "runs" / "version_0"
     run.mkdir(parents=True)
     (workplace / "calibrated").mkdir()
-    for path in (run / "best.ckpt", workplace / "calibrated" / "model.ckpt"):
+    for path in (run / "best.ckpt", run / "last.ckpt", workplace / "calibrated" / "model.ckpt"):
         path.write_bytes((run_folder / "best.ckpt").read_bytes())
     (workplace / "scans").mkdir()
     for name in ("a.jpg", "b.png"):
@@ -70,9 +70,10 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
             main(words)
         assert caught.value.code == 0
         return
-    main([*words, *QUIET, *(BRIEF if words[0] == "fit" else [])])
+    resumed = words[-1] == "last"
+    main([*words, *QUIET, *(BRIEF if words[0] == "fit" else []), *(["--trainer.max_epochs", "3"] if resumed else [])])
     produced = {
-        "fit": "runs/version_1/last.ckpt",
+        "fit": "runs/version_0/metrics.csv" if resumed else "runs/version_1/last.ckpt",
         "validate": "[ch]*/validate/report.md",
         "test": "**/test/report.md",
         "predict": words[words.index("--output") + 1] if "--output" in words else "",

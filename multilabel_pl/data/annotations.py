@@ -27,12 +27,14 @@ class TableFormat:
         tags_column: The column of their tags; a table without it has a column of 0 and 1 for each label.
         tag_delimiter: What stands between two tags of an image.
         split_column: The column that says `train`, `val` or `test`, if the table has it.
+        allow_outside: Whether paths may lead out of the folder that they start from.
     """
 
     path_column: str = "path"
     tags_column: str = "tags"
     tag_delimiter: str = "|"
     split_column: str = "split"
+    allow_outside: bool = False
 
 
 class Row(NamedTuple):
@@ -214,8 +216,9 @@ class _LineReader:
         if not path:
             raise _LineError("has no path")
         file = Path(os.path.normpath(self.folder / path))  # not resolved: links may lead where they like
-        if not file.is_relative_to(self.folder):
-            raise _LineError(f"{path} is outside of {self.folder}: name the images' folder with --data.images")
+        if not (self.columns.allow_outside or file.is_relative_to(self.folder)):
+            remedy = "name the images' folder with --data.images, or give --data.allow_outside true"
+            raise _LineError(f"{path} is outside of {self.folder}: {remedy}")
         return file
 
     def _tags(self, cells: dict[str, str]) -> list[str]:

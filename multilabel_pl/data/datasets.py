@@ -4,11 +4,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-
-from multilabel_pl.data.augment import Transform
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
@@ -66,31 +63,6 @@ class LabelledImages(LabelledDataset):
     def subset(self, rows: Tensor) -> "LabelledImages":
         """Copies the images at `rows` (M,) into a set of their own."""
         return LabelledImages(self.images[rows], self.targets[rows])
-
-
-class Augmented(LabelledDataset):
-    """Images that are another way round whenever they are asked for.
-
-    Args:
-        images: The images.
-        transform: What is done to each, uint8 (C, H, W).
-    """
-
-    is_slow = True
-
-    def __init__(self, images: LabelledDataset, transform: Transform) -> None:
-        self.images = images
-        self.transform = transform
-        self.targets = images.targets
-        self.paths = images.paths
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Fetches and transforms a batch."""
-        images, targets = self.images.__getitems__(indices)
-        return torch.stack([self.transform(image) for image in images]), targets
 
 
 def as_is(batch: Any) -> Any:

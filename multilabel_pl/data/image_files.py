@@ -127,7 +127,13 @@ class ImageFilesDataModule(LightningDataModule):
         self.files = ImageFiles(find_images(self.path), form)
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
-        """Serves the files in order."""
+        """Serves the files in order.
+
+        Raises:
+            InputError: If there are fewer than processes to share them.
+        """
+        if (processes := self.trainer.world_size if self.trainer else 1) > len(self.files):
+            raise InputError(f"{processes} processes can't share {len(self.files)} images: lower --trainer.devices")
         workers = self.num_workers
         if workers is None:
             batches = math.ceil(len(self.files) / self.batch_size)

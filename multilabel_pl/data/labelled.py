@@ -2,14 +2,16 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from multilabel_pl.data.augment import shift_and_rotate
+from multilabel_pl.data.augment import Augmentation
 from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is
-from multilabel_pl.data.order import EpochOrder
+from multilabel_pl.data.order import EpochLoader, EpochOrder
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.files import WHITE
 from multilabel_pl.images.preprocessing import Preprocessing
@@ -32,6 +34,8 @@ class LabelledDataModule(LightningDataModule, ABC):
         image_shape: Channels, height and width of every image; known after `setup`.
         preprocessing: How other pictures are brought to the form of these images.
         background: The colour that is laid behind their transparent pixels.
+        augmentation: What is done to the training images.
+        seed: Seed of the order of the training images, and of all that is random about a batch of them.
 
     Raises:
         InputError: If a batch size is below 1, or another number below 0.
@@ -62,14 +66,11 @@ class LabelledDataModule(LightningDataModule, ABC):
                 raise InputError(f"{name} must be at least 1, got {size}")
         if not 0 <= val_size < math.inf:
             raise InputError(f"val_size must be at least 0, got {val_size}")
-        for name, amount in {"max_shift": max_shift, "max_rotation": max_rotation}.items():
-            if not 0 <= amount < math.inf:
-                raise InputError(f"{name} must be at least 0, got {amount}")
         self.val_size = val_size
-        self.max_shift = max_shift
-        self.max_rotation = max_rotation
+        self.augmentation = Augmentation(max_shift, max_rotation)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.seed = torch.initial_seed()
 
     def setup(self, stage: str) -> None:
         """Fills the sets that the stage needs, once: `fit` and `validate` never see the test images."""
@@ -97,15 +98,43 @@ class LabelledDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Serves the training images in an order of its own for every epoch."""
         assert self.train_set is not None, "setup comes first"
-        order = EpochOrder(len(self.train_set), seed=torch.initial_seed())
-        return self._loader(self.train_set, self.batch_size, order)
+        return self._loader(self.train_set, self.batch_size, self._order(len(self.train_set)))
+
+    def _order(self, size: int) -> EpochOrder:
+        if self.trainer is None:
+            return EpochOrder(size, self.seed)
+        trainer = self.trainer
+        return EpochOrder(
+            size,
+            seed=trainer.strategy.broadcast(self.seed),
+            num_replicas=trainer.world_size,
+            rank=trainer.global_rank,
+            done=lambda: (trainer.fit_loop.batch_idx + 1) * self.batch_size,  # after a resume in mid-epoch
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augments the batches of training, on the device that they have reached."""
+        """Augments a batch of training on the device that it has reached.
+
+        What is random about the batch, in the network as well, is decided by its number: a resumed training repeats it.
+        """
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        number = self.trainer.fit_loop.total_batch_idx + 1
+        [seed] = np.random.SeedSequence((self.seed, number, self.trainer.global_rank)).generate_state(1).tolist()
         images, targets = batch
-        if self.trainer is not None and self.trainer.training and (self.max_shift > 0 or self.max_rotation > 0):
-            images = shift_and_rotate(images, self.max_shift, self.max_rotation)
-        return images, targets
+        # torch.manual_seed would do both, but takes a while to note where it was called from.
+        torch.default_generator.manual_seed(seed)
+        if images.device.type != "cpu":
+            torch.get_device_module(images.device).manual_seed(seed)
+        return self.augmentation(images), targets
+
+    def state_dict(self) -> dict[str, Any]:
+        """Says what a resumed training has to know."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the seed of the training that is resumed."""
+        self.seed = state_dict["seed"]
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Serves the validation images in order; an empty list, Lightning's word for none, if there are none."""
@@ -122,8 +151,8 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     def _loader(self, images: LabelledDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader[Batch]:
         workers = self.num_workers if images.is_slow else 0
-        one_is_left = order is not None and len(images) > batch_size and len(images) % batch_size == 1
-        return DataLoader(
+        one_is_left = order is not None and len(order) > batch_size and len(order) % batch_size == 1
+        return (EpochLoader if order is not None else DataLoader)(
             dataset=images,
             batch_size=batch_size,
             sampler=order,

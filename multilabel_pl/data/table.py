@@ -2,7 +2,6 @@
 
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -27,8 +25,8 @@ from multilabel_pl.data.annotations import (
     repeated_files,
     targets_of,
 )
-from multilabel_pl.data.augment import augmentation
-from multilabel_pl.data.datasets import Augmented, LabelledDataset, LabelledImages, as_is
+from multilabel_pl.data.augment import Augmentation
+from multilabel_pl.data.datasets import LabelledDataset, LabelledImages, as_is
 from multilabel_pl.data.image_files import ImageFiles, LabelledFiles
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.split import stratified_split
@@ -36,6 +34,7 @@ from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.files import WHITE
 from multilabel_pl.images.preprocessing import ImageForm
+from multilabel_pl.messages import say, warn
 
 READ_BATCH_SIZE = 32
 BYTES_A_GIGABYTE = 1e9
@@ -55,6 +54,7 @@ class TableDataModule(LabelledDataModule):
         val_table: A table of the validation images.
         test_table: A table of the test images.
         labels: The names of the labels. If not given: the tags of `table`, sorted, or its columns of 0 and 1.
+        allow_outside: Whether paths in the tables may lead out of that folder.
         path_column: The column of the paths.
         tags_column: The column of the tags; a table without it has columns of 0 and 1.
         tag_delimiter: What stands between two tags.
@@ -75,7 +75,7 @@ class TableDataModule(LabelledDataModule):
         color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
         max_memory: Images that take no more gigabytes than this, once decoded, are kept in memory; others are decoded
             in every epoch anew.
-        num_workers: Processes that decode and augment images; one for each core if not given.
+        num_workers: Processes that decode images; one for each core if not given.
 
     Raises:
         InputError: If a value is out of range; (in `setup`) if a table can't be used, or an image can't be read.
@@ -88,6 +88,7 @@ class TableDataModule(LabelledDataModule):
         val_table: str | None = None,
         test_table: str | None = None,
         labels: list[str | int] | None = None,
+        allow_outside: bool = False,
         path_column: str = "path",
         tags_column: str = "tags",
         tag_delimiter: str = "|",
@@ -126,10 +127,10 @@ class TableDataModule(LabelledDataModule):
         paths = {**self.tables, **({"images": self.folder} if images is not None else {})}
         self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
-        self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column)
+        self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside)
         self.form = ImageForm((channels, *_height_and_width(image_size)), "resize", background)
         self.image_shape, self.background = self.form.shape, background
-        self.augmentation = augmentation(self.image_shape[1:], flip, min_crop, color_jitter)
+        self.augmentation = Augmentation(max_shift, max_rotation, flip, min_crop, color_jitter)
         self.test_size = test_size
         self.split_seed = split_seed
         self.max_memory = max_memory
@@ -184,15 +185,14 @@ class TableDataModule(LabelledDataModule):
                 raise TableError(self.annotations.problems + self._decode(self.annotations.rows))
             self.labels = self.annotations.labels
             self.hparams["labels"] = self.labels  # which a checkpoint keeps, whatever becomes of the table
-            _say(summary(self.labels, {name: targets_of(rows, self.labels) for name, rows in self.parts.items()}))
+            say(summary(self.labels, {name: targets_of(rows, self.labels) for name, rows in self.parts.items()}))
         super().setup(stage)
 
     def setup_training(self) -> None:
         """Opens the training and the validation images."""
         if not self.parts["train"]:
             raise InputError(f"{self.tables['table']} has no image for training")
-        train, val = self._open(["train", "val"], to_check=["test"])
-        self.train_set = Augmented(train, self.augmentation) if self.augmentation else train
+        self.train_set, val = self._open(["train", "val"], to_check=["test"])
         self.val_set = val if len(val) > 0 else None
 
     def setup_test(self) -> None:
@@ -205,22 +205,23 @@ class TableDataModule(LabelledDataModule):
         [self.test_set] = self._open(["test"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Says which images the model of a checkpoint was trained and validated on."""
-        return {part: self._fingerprints(part) for part in ("train", "val")}
+        """Says, besides, which images the model of a checkpoint was trained and validated on."""
+        return super().state_dict() | {part: self._fingerprints(part) for part in ("train", "val")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Warns of images that are used otherwise than when the model of a checkpoint was trained."""
+        """Warns, besides, of images that are used otherwise than when the model of a checkpoint was trained."""
+        super().load_state_dict(state_dict)
         evaluates = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         parts, known = (["test"], ["train", "val"]) if evaluates else (["val", "test"], ["train"])
         own = torch.cat([self._fingerprints(part) for part in parts])
         common = int(torch.isin(own, torch.cat([state_dict[part] for part in known])).sum())
         if common > 0:
             of = f"{common} of the {len(own)} images for {' and '.join(parts)}"
-            _warn(f"the model knows {of} from its training: the table, or its split, is not what it was")
+            warn(f"the model knows {of} from its training: the table, or its split, is not what it was")
 
     def _fingerprints(self, part: str) -> Tensor:
         """Returns a number for each image (N,), by its path in the folder, wherever that is."""
-        paths = (str(row.file.relative_to(self.folder)) for row in self.parts[part])
+        paths = (os.path.relpath(row.file, self.folder) for row in self.parts[part])
         numbers = [int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), signed=True) for path in paths]
         return torch.tensor(numbers, dtype=torch.int64)
 
@@ -270,16 +271,6 @@ class TableDataModule(LabelledDataModule):
 
     def _files(self, rows: list[Row]) -> ImageFiles:
         return ImageFiles([row.file for row in rows], self.form)
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text)
-
-
-@rank_zero_only
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
 
 
 def _absolute(path: Path) -> Path:

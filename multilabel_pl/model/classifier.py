@@ -1,9 +1,9 @@
 """The LightningModule: a network and a head, with its labels and thresholds."""
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -12,15 +12,16 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from multilabel_pl.checkpoints import read_checkpoint
 from multilabel_pl.errors import InputError, check_choice
 from multilabel_pl.images.files import WHITE
 from multilabel_pl.images.pictures import Picture, batches_of
 from multilabel_pl.images.preprocessing import ImageForm, Preprocessing, check_background
+from multilabel_pl.messages import note
 from multilabel_pl.model.decision import learn_decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
 from multilabel_pl.model.loss import Loss, LossName, balancing_weights, smooth
-from multilabel_pl.model.metrics import EpochOutputs
 from multilabel_pl.model.network import ConvDataFormat, build_network
 from multilabel_pl.model.optimizer import LRSchedule, Optimization
 from multilabel_pl.model.prediction import Prediction, name_predictions
@@ -128,10 +129,28 @@ class MultiLabelClassifier(LightningModule):
         self.image_shape = image_shape
         self.preprocessing = preprocessing
         self.background = background
-        self.outputs = EpochOutputs()
+        self.lost_at = torch.tensor(-1)  # the first step whose loss was no number
+        self.outputs: list[tuple[Tensor, Tensor]] = []  # logits and targets of an evaluation's batches
         self.evaluation: Evaluation | None = None  # the last one
         if labels is not None and image_shape is not None:
             self.adopt(labels, image_shape)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override] # of Lightning's arguments, these make sense here
+        cls, checkpoint_path: str | Path, map_location: Any = None, **kwargs: Any
+    ) -> "MultiLabelClassifier":
+        """Loads a model, without running any code that the file may contain.
+
+        Args:
+            checkpoint_path: A checkpoint of this package.
+            map_location: Where its tensors go, such as `cuda`; where they were if not given.
+            **kwargs: As in Lightning's, such as options that the model shall have instead of its own.
+
+        Raises:
+            InputError: If the file is missing, damaged, or not a checkpoint of this package.
+        """
+        read_checkpoint(Path(checkpoint_path))
+        return super().load_from_checkpoint(checkpoint_path, map_location, **{**kwargs, "weights_only": True})
 
     def setup(self, stage: str) -> None:
         """Takes labels and image shape from the trainer's data module, if there is one."""
@@ -253,43 +272,64 @@ class MultiLabelClassifier(LightningModule):
         images, targets = batch
         targets = smooth(targets, self.label_smoothing) if self.label_smoothing > 0 else targets
         loss = self.loss(self._uncalibrated(images), targets, self.positive_weights)
+        # Noted where the loss is; to ask for it at every step would let a GPU wait.
+        lost = ~loss.detach().isfinite() & (self.lost_at < 0)
+        self.lost_at = torch.where(lost, self.global_step, self.lost_at)
         # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
         if every and (self.global_step + 1) % every == 0:
+            self._check_loss()
             self.log("train_loss", loss, prog_bar=True)
         return loss
 
+    def _check_loss(self) -> None:
+        """Stops a training that is lost.
+
+        Raises:
+            InputError: If the loss of an earlier step was no finite number.
+        """
+        if (step := int(self.lost_at)) >= 0:
+            raise InputError(f"the loss of step {step} was not a finite number: try a lower --model.lr")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps a training that is lost from replacing its last sound checkpoint."""
+        self._check_loss()
+
     def on_validation_epoch_start(self) -> None:
         """Forgets an earlier evaluation, even one that was interrupted."""
-        self.outputs.reset()
+        self._check_loss()
+        self.outputs = []
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects the logits of a batch, before calibration."""
         images, targets = batch
-        self.outputs.update(self._uncalibrated(images), targets)
+        self.outputs.append((self._uncalibrated(images), targets))
 
     def on_validation_epoch_end(self) -> None:
         """Sets temperatures and thresholds, where they are to be learned from these images, and logs the metrics."""
-        logits, targets = self.outputs.compute()
+        logits, targets = self._collected(self.trainer.val_dataloaders)
         fitting = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
         if fitting or self.relearn:
             decision = learn_decision(logits, targets, self.labels or [], self.threshold, self.calibrate)
-            self.temperatures, self.thresholds, self.notes = decision.temperatures, decision.thresholds, decision.notes
+            self.temperatures.copy_(decision.temperatures)
+            self.thresholds.copy_(decision.thresholds)
+            self.notes = decision.notes
         self._evaluate("val", logits, targets)
 
     def on_train_start(self) -> None:
         """Notes that nothing will be learned, where there is nothing to learn from."""
+        self.lost_at = torch.tensor(-1, device=self.device)
         if isinstance(self.threshold, str) and not any(self.trainer.num_val_batches):
             self.notes = [f"{self.threshold} sets no threshold without validation images: all stay as they are"]
 
     def on_fit_end(self) -> None:
         """Says what could not be learned from the validation images."""
-        for note in self.notes if self.trainer.is_global_zero else []:
-            print(f"note: {note}", file=sys.stderr)
+        for text in self.notes:
+            note(text)
 
     def on_test_epoch_start(self) -> None:
         """Forgets an earlier evaluation, even one that was interrupted."""
-        self.outputs.reset()
+        self.outputs = []
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects the logits of a batch."""
@@ -297,7 +337,17 @@ class MultiLabelClassifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics of all test images."""
-        self._evaluate("test", *self.outputs.compute())
+        self._evaluate("test", *self._collected(self.trainer.test_dataloaders))
+
+    def _collected(self, loader: Any) -> tuple[Tensor, Tensor]:
+        """Returns the logits (N, L) and the targets (N, L) of all processes, in the order of the images."""
+        logits, targets = (torch.cat(parts) for parts in zip(*self.outputs, strict=True))
+        if self.trainer.world_size == 1:
+            return logits, targets
+        gathered = map(self.trainer.strategy.all_gather, (logits, targets))  # (W, M, L) of W processes
+        # Each has every W-th image, and some an early one besides, so that all have as many.
+        logits, targets = (parts.transpose(0, 1).flatten(0, 1)[: len(loader.dataset)] for parts in gathered)
+        return logits, targets
 
     def _evaluate(self, stage: str, logits: Tensor, targets: Tensor) -> None:
         """Logs the metrics that follow from uncalibrated logits (N, L) and targets (N, L)."""

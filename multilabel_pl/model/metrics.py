@@ -1,4 +1,4 @@
-"""The metrics of an evaluation, computed from all of its outputs."""
+"""The metrics of an evaluation, each computed from all of its outputs, exactly and once."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -7,42 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.functional.classification import (
     binary_auroc,
     binary_average_precision,
     binary_calibration_error,
     multilabel_ranking_loss,
 )
-from torchmetrics.utilities import dim_zero_cat
 
 HALF = 0.5
 CALIBRATION_BINS = 15
-
-
-class EpochOutputs(Metric):
-    """Collects the logits and targets of an epoch, from all processes.
-
-    Keeping them costs 8 bytes an image and label, and lets every figure be computed exactly, and once.
-    """
-
-    full_state_update = False
-    logits: list[Tensor]
-    targets: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("logits", default=[], dist_reduce_fx="cat")
-        self.add_state("targets", default=[], dist_reduce_fx="cat")
-
-    def update(self, logits: Tensor, targets: Tensor) -> None:
-        """Takes in a batch: logits (B, L) and targets (B, L)."""
-        self.logits.append(logits)
-        self.targets.append(targets)
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Returns all logits (N, L) and all targets (N, L)."""
-        return dim_zero_cat(self.logits), dim_zero_cat(self.targets)
 
 
 def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -60,12 +60,11 @@ class PredictionWriter(BasePredictionWriter):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the indices, and makes the folder, before any work is done."""
-        if trainer.world_size > 1:
-            raise InputError(f"predict runs on one device, not {trainer.world_size}: add --trainer.devices 1")
         assert trainer.predict_dataloaders is not None
         loader = trainer.predict_dataloaders
         self.images: LabelledDataset | ImageFiles = loader.dataset
-        size = min(len(self.images), int(sum(trainer.num_predict_batches)) * loader.batch_sampler.batch_size)
+        batches = int(sum(trainer.num_predict_batches)) * trainer.world_size
+        size = min(len(self.images), batches * loader.batch_sampler.batch_size)
         self.chosen = self._chosen(size)
         for index in self.chosen:
             if not 0 <= index < size:
@@ -94,29 +93,62 @@ class PredictionWriter(BasePredictionWriter):
         batch_indices: Sequence[Any],
     ) -> None:
         """Writes the table and the picture; if one fails, neither takes the place of an earlier one."""
-        assert isinstance(pl_module, MultiLabelClassifier)
-        assert pl_module.labels is not None
-        labels = pl_module.labels
-        probabilities, tags = (torch.cat([batch[part] for batch in predictions]).cpu() for part in (0, 1))
+        everything = _joined_on_first(trainer, predictions, batch_indices)
+        if everything is not None:
+            assert isinstance(pl_module, MultiLabelClassifier)
+            self._write(everything, pl_module)
+
+    def _write(self, everything: PredictedBatch, model: MultiLabelClassifier) -> None:
+        probabilities, tags, known = everything
+        assert model.labels is not None
+        labels = model.labels
         named = name_tags(tags, labels)
         if isinstance(self.images, ImageFiles):
-            problems = list(chain.from_iterable(batch.known for batch in predictions))
+            problems = known
             self.problems = list(filter(None, problems))
             rows = file_rows(self.images.paths, named, problems)
             items = _files_to_draw(self.images, self.chosen, probabilities, problems)
         else:
-            targets = torch.cat([batch.known for batch in predictions]).cpu().bool()
+            targets = known.bool()
             rows = labelled_rows(self.images.paths, name_tags(targets, labels), named)
             items = _labelled_to_draw(self.images, self.chosen, targets, probabilities)
         with replacing(self.output) as table, replacing(self.picture) as picture:
             TABLES[self.output.suffix](rows, probabilities, labels, table)
             if items:
-                self._draw(items, pl_module, picture)
+                self._draw(items, model, picture)
         self.written = [self.output, self.picture] if items else [self.output]
 
     def _draw(self, items: Sequence[TaggedImage], model: MultiLabelClassifier, path: Path) -> None:
         draw = contact_sheet if self.figure is True else prediction_figure
         draw(items, model.labels or [], model.thresholds.cpu()).savefig(path, dpi=150)
+
+
+def _joined(batches: Sequence[PredictedBatch]) -> PredictedBatch:
+    probabilities, tags = (torch.cat([batch[part] for batch in batches]).cpu() for part in (0, 1))
+    known = [batch.known for batch in batches]
+    return PredictedBatch(
+        probabilities,
+        tags,
+        torch.cat(known).cpu() if isinstance(known[0], Tensor) else list(chain.from_iterable(known)),
+    )
+
+
+def _joined_on_first(
+    trainer: Trainer, batches: Sequence[PredictedBatch], indices: Sequence[Sequence[Sequence[int]]]
+) -> PredictedBatch | None:
+    """Joins the batches of all processes on the first one, in the order of the images; the others get nothing."""
+    own = _joined(batches)
+    if trainer.world_size == 1:
+        return own
+    [loader_indices] = indices
+    parts: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
+    torch.distributed.gather_object((torch.tensor(list(chain.from_iterable(loader_indices))), own), parts)
+    if parts is None:
+        return None
+    order = torch.cat([places for places, _ in parts]).argsort()
+    probabilities, tags, known = _joined([part for _, part in parts])
+    in_order = known[order] if isinstance(known, Tensor) else [known[i] for i in order.tolist()]
+    return PredictedBatch(probabilities[order], tags[order], in_order)
 
 
 def _labelled_to_draw(

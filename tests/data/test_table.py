@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from multilabel_pl import MultiLabelClassifier, TableDataModule
@@ -304,29 +305,26 @@ def test_there_may_be_no_test_or_no_training(tmp_path: Path) -> None:
     assert "has no image for the test: raise --data.test_size, mark some" in message(table, "test")
 
 
-def test_images_are_augmented_in_training_alone(tmp_path: Path) -> None:
-    table = write_tagged(tmp_path, 40)
-    options: dict[str, Any] = {"flip": True, "min_crop": 0.5, "color_jitter": 0.3, "channels": 3}
-    plain, varied = opened(table, channels=3), opened(table, **options, num_workers=1)
-    assert plain.train_set is not None
-    assert varied.train_set is not None
-    images = plain.train_set.__getitems__(list(range(20)))[0]
-    others = [varied.train_set.__getitems__(list(range(20)))[0] for _ in range(2)]
-    assert others[0].shape == images.shape
-    assert others[0].dtype == torch.uint8
-    assert not torch.equal(others[0], images)
-    assert not torch.equal(others[0], others[1])
-    assert varied.val_set is not None
-    assert plain.val_set is not None
-    assert torch.equal(varied.val_set[0][0], plain.val_set[0][0])
-    mirrored = opened(table, flip=True).train_set
-    grey = opened(table).train_set
-    assert mirrored is not None
-    assert grey is not None
-    once = mirrored.__getitems__([0] * 50)[0]
-    sides = [sum(torch.equal(image, side) for image in once) for side in (grey[0][0], grey[0][0].flip(-1))]
-    assert min(sides) > 5
-    assert sum(sides) == 50
+def test_images_are_augmented_in_training_alone(workplace: Path) -> None:
+    table = write_tagged(workplace, 40)
+    options = ["--data.flip", "true", "--data.min_crop", "0.5", "--data.color_jitter", "0.3"]
+    words = ["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", table]
+    losses = []
+    for version, own in enumerate([[], options, options]):
+        main([*words, *own])
+        with Path(f"runs/version_{version}/metrics.csv").open() as file:
+            losses.append([row["train_loss"] for row in csv.DictReader(file) if row["train_loss"]])
+    assert losses[0] != losses[1]
+    assert losses[1] == losses[2]  # by the seed
+    model = MultiLabelClassifier.load_from_checkpoint("runs/version_1/last.ckpt")
+    data = opened(table, flip=True, min_crop=0.5, channels=3, image_size=64)
+    assert data.val_set is not None
+    main(["validate", *QUIET, "--figures", "false"])
+    metrics = json.loads(Path("runs/version_2/validate/metrics.json").read_text())
+    images, targets = data.val_set.__getitems__(list(range(len(data.val_set))))
+    with torch.inference_mode():
+        loss = F.binary_cross_entropy_with_logits(model.eval()(images), targets)
+    assert metrics["val_loss"] == pytest.approx(loss.item(), rel=1e-5)
 
 
 def test_a_table_is_trained_on_tested_and_predicted(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -454,8 +452,8 @@ def test_training_on_a_table_goes_on(workplace: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "3"])
     assert "the model knows" not in capsys.readouterr().err
-    with Path("runs/version_1/metrics.csv").open() as file:
-        assert {row["epoch"] for row in csv.DictReader(file)} == {"2"}
+    with Path("runs/version_0/metrics.csv").open() as file:
+        assert {row["epoch"] for row in csv.DictReader(file)} == {"0", "1", "2"}
     main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "4", "--data.split_seed", "1"])
     assert "images for val and test from its training" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
@@ -484,3 +482,34 @@ def test_the_options_of_tables_are_explained_without_a_run(
         main([command, "--data.help", "TableDataModule"])
     assert caught.value.code == 0
     assert "--data.tag_delimiter" in capsys.readouterr().out
+
+
+def test_the_same_command_gives_the_same_bits_with_any_number_of_workers(workplace: Path) -> None:
+    write_tagged(workplace, 70)
+    augmented = [
+        "--data.max_rotation",
+        "10",
+        "--data.flip",
+        "true",
+        "--data.min_crop",
+        "0.5",
+        "--data.color_jitter",
+        "0.3",
+    ]
+    words = [
+        "--data",
+        "TableDataModule",
+        "--data.table",
+        "pictures.csv",
+        "--data.max_memory",
+        "0",
+        "--data.batch_size",
+        "8",
+    ]
+    for version, workers in enumerate(["0", "0", "2"]):
+        main(["fit", *QUIET, "--trainer.max_epochs", "2", *words, *augmented, "--data.num_workers", workers])
+        main(["predict", *QUIET, "--output", f"{version}.csv", "--data.num_workers", workers])
+    first, *others = (torch.load(f"runs/version_{i}/last.ckpt", weights_only=True)["state_dict"] for i in range(3))
+    for other in others:
+        assert all(torch.equal(first[name], other[name]) for name in first)
+    assert Path("0.csv").read_bytes() == Path("1.csv").read_bytes() == Path("2.csv").read_bytes()

@@ -205,7 +205,8 @@ def test_an_interrupted_evaluation_leaves_nothing_behind() -> None:
     trainer = Trainer(limit_test_batches=1, enable_checkpointing=False, **quiet)  # type: ignore[arg-type]
     for _ in range(2):
         trainer.test(model, datamodule=data, verbose=False)
-        assert len(model.outputs.compute()[0]) == data.eval_batch_size
+        assert model.evaluation is not None
+        assert len(model.evaluation.logits) == data.eval_batch_size
 
 
 def test_loaders_without_labels_need_a_model_that_has_them() -> None:

@@ -4,7 +4,6 @@ import torch
 from numpy.typing import NDArray
 
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.metrics import EpochOutputs
 
 PROBABILITIES = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
 TARGETS = (torch.rand(200, 4, generator=torch.Generator().manual_seed(1)) < 0.3).float()
@@ -72,12 +71,3 @@ def test_metrics_agree_with_their_definitions() -> None:
             expected[f"{name}_samples{suffix}"] = np.mean([metric(*row) for row in rows])
     assert not some.all()
     assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, rel=1e-5)
-
-
-def test_outputs_of_an_epoch_are_complete_and_in_order() -> None:
-    outputs = EpochOutputs()
-    for part in (slice(0, 150), slice(150, 200)):
-        outputs.update(PROBABILITIES[part], TARGETS[part])
-    logits, targets = outputs.compute()
-    assert torch.equal(logits, PROBABILITIES)
-    assert torch.equal(targets, TARGETS)

@@ -1,0 +1,112 @@
+"""Kills one training at random moments, and resumes it each time: `python benchmarks/crash.py`.
+
+Prints how many times the checkpoint that was left, and the end of it all, were bit for bit those of a training that
+nothing has ended.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+OPTIONS = [  # of a training that has much to forget: random shifts, a schedule, running means, temperatures
+    *("--data", "SceneDataModule", "--data.train_size", "6400", "--data.val_size", "500", "--data.max_shift", "2"),
+    *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"),
+    *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "10"),
+    *("--trainer.enable_progress_bar", "false", "--ckpt_path", "last", "--trainer.default_root_dir"),
+]
+EVERY = ["--last_checkpoint.filename", "{step}", "--last_checkpoint.save_top_k", "-1"]  # keeps them all
+LEARNED = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
+SPAN = 5.0  # seconds of training at most before a kill
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Names the places where the contents of two checkpoints are not the same, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return [] if torch.equal(one, other) else [place]
+    if isinstance(one, dict):
+        if one.keys() != other.keys():
+            return [place]
+        return [found for key in one for found in differences(one[key], other[key], f"{place}/{key}")]
+    if isinstance(one, list | tuple):
+        if len(one) != len(other):
+            return [place]
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for i, pair in pairs for found in differences(*pair, f"{place}/{i}")]
+    return [] if one == other or (one != one and other != other) else [place]  # NaN is NaN
+
+
+def train(root: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Begins the training, or goes on with it."""
+    command = [sys.executable, "-m", "multilabel_pl", "fit", *OPTIONS, str(root), *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads what a checkpoint has learned."""
+    content = torch.load(path, weights_only=True)
+    return {name: content[name] for name in LEARNED}
+
+
+def as_if_never_killed(last: Path, whole: Path) -> str:
+    """Says how the checkpoint that a kill has left compares with the one of the same step."""
+    if not last.is_file():
+        return "no checkpoint yet"
+    left = load(last)
+    found = differences(left, load(whole / f"step={left['global_step']}.ckpt"))
+    return f"step {left['global_step']}: {'exact' if not found else ', '.join(found)}"
+
+
+def main() -> None:
+    """Trains once without a kill and once with many."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
+    moments = random.Random(options.seed)
+    with TemporaryDirectory() as folder:
+        whole, killed = (Path(folder, name, "version_0") for name in ("whole", "killed"))
+        begun = time.monotonic()
+        training = train(whole.parent, *EVERY)
+        while not (whole / "config.yaml").exists():
+            time.sleep(0.05)
+        start_up = time.monotonic() - begun
+        training.wait()
+        results = []
+        for number in range(options.kills):
+            training = train(killed.parent)
+            time.sleep(moments.uniform(0.8 * start_up, start_up + SPAN))
+            if training.poll() is not None:
+                print(f"the training has come to its end before kill {number + 1}")
+                break
+            os.kill(training.pid, signal.SIGKILL)
+            training.wait()
+            results.append(as_if_never_killed(killed / "last.ckpt", whole))
+            print(f"kill {number + 1}: {results[-1]}", flush=True)
+        train(killed.parent).wait()
+        same = {
+            "last.ckpt": not differences(load(killed / "last.ckpt"), load(whole / max_step(whole))),
+            "best.ckpt": not differences(load(killed / "best.ckpt"), load(whole / "best.ckpt")),
+            "metrics.csv": (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes(),
+        }
+    exact = sum(not result.startswith("step") or result.endswith("exact") for result in results)
+    print(f"\n{exact} of {len(results)} kills left an exact checkpoint, or none yet ({date.today():%Y-%m-%d})")
+    print("the end: " + ", ".join(f"{name} {'the same' if equal else 'DIFFERS'}" for name, equal in same.items()))
+
+
+def max_step(run: Path) -> str:
+    """Returns the name of the newest checkpoint that is named by its step."""
+    return max((path.name for path in run.glob("step=*.ckpt")), key=lambda name: int(name[5:-5]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Callbacks for `--trainer.callbacks`: what may befall a training, and what each of its processes knows."""
+
+import os
+import resource
+import signal
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch import Callback, LightningModule
+
+DISK = 100_000  # bytes, less than a checkpoint has
+
+
+class Strike(Callback):
+    """Sends a signal to its own process.
+
+    Args:
+        name: The signal, or `full disk`: the process is killed in the midst of the next checkpoint's writing.
+        moment: The hook of a callback.
+        step: The step of the training, from which on the hook is meant.
+    """
+
+    def __init__(self, name: str, moment: str, step: int) -> None:
+        self.name = name
+        self.step = step
+        self.struck = False
+        setattr(self, moment, self.strike)
+
+    def strike(self, trainer: pl.Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step < self.step or self.struck:
+            return
+        self.struck = True
+        if self.name == "full disk":
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (DISK, DISK))
+        else:
+            os.kill(os.getpid(), getattr(signal, self.name))
+
+
+class Spoil(Callback):
+    """Makes all weights infinite.
+
+    Args:
+        step: Before this step.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            for parameter in pl_module.parameters():
+                parameter.data.fill_(torch.inf)
+
+
+class Record(Callback):
+    """Writes down each process's thresholds."""
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
+        torch.save(pl_module.thresholds, f"thresholds_{trainer.global_rank}.pt")

@@ -1,0 +1,86 @@
+"""A training that is ended at any moment and resumed comes to the same end, bit for bit."""
+
+import signal
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+import torch
+from crash import differences
+
+from multilabel_pl.cli import main
+from tests.conftest import QUIET, in_a_process
+
+TRAINING = [  # of 2 epochs of 5 steps, in which there is something to forget: random shifts, a schedule, running means
+    *("fit", *QUIET, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"),
+    *("--data", "SceneDataModule", "--data.train_size", "290", "--data.val_size", "500", "--data.max_shift", "2"),
+    *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"),
+    *("--last_checkpoint.every_n_train_steps", "3"),
+]
+
+
+def struck(name: str, moment: str, step: int) -> list[str]:
+    options = f'{{"name": "{name}", "moment": "{moment}", "step": {step}}}'
+    return [*TRAINING, "--trainer.callbacks", f'[{{"class_path": "tests.callbacks.Strike", "init_args": {options}}}]']
+
+
+def assert_same_end(run: Path, whole: Path) -> None:
+    for name in ("best.ckpt", "last.ckpt"):
+        checkpoints = [torch.load(folder / name, weights_only=True) for folder in (run, whole)]
+        assert differences(*checkpoints) == []
+    assert (run / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+    """The run of a training that nothing has ended."""
+    place = tmp_path_factory.mktemp("whole")
+    with chdir(place):
+        main(TRAINING)
+    return place / "runs" / "version_0"
+
+
+@pytest.mark.parametrize(
+    ("name", "moment", "step", "resumed_at"),
+    [
+        ("SIGKILL", "on_train_batch_end", 2, None),  # before there is a checkpoint
+        ("SIGKILL", "on_train_batch_end", 4, 3),  # in mid-epoch
+        ("SIGKILL", "on_validation_batch_end", 5, 3),
+        ("SIGKILL", "on_train_epoch_start", 5, 5),
+        ("full disk", "on_train_epoch_start", 5, 5),  # then while a checkpoint is written
+    ],
+)
+def test_a_killed_training_is_resumed_exactly(
+    name: str, moment: str, step: int, resumed_at: int | None, whole: Path, workplace: Path
+) -> None:
+    ended = in_a_process(struck(name, moment, step))
+    assert -ended.returncode == (signal.SIGXFSZ if name == "full disk" else signal.SIGKILL), ended.stderr
+    last = Path("runs/version_0/last.ckpt")
+    if resumed_at is not None:
+        assert torch.load(last, weights_only=True)["global_step"] == resumed_at
+    main([*TRAINING, "--ckpt_path", "last"])
+    assert_same_end(Path("runs/version_0"), whole)
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("moment", "step", "stopped_at"),
+    [("on_before_optimizer_step", 1, 2), ("on_validation_batch_start", 5, 5), ("on_train_epoch_start", 5, 6)],
+)
+def test_a_signal_stops_a_training_that_is_resumed_exactly(
+    name: str,
+    status: int,
+    moment: str,
+    step: int,
+    stopped_at: int,
+    whole: Path,
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(struck(name, moment, step))
+    assert caught.value.code == status
+    assert f"stopped after step {stopped_at}; to go on, add --ckpt_path last" in capsys.readouterr().err
+    assert torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] == stopped_at
+    main([*TRAINING, "--ckpt_path", "last"])
+    assert_same_end(Path("runs/version_0"), whole)
