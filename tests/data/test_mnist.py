@@ -17,10 +17,14 @@ def fitted() -> MNISTDataModule:
     return data
 
 
+def idx(shape: tuple[int, ...], values: bytes) -> bytes:
+    """The content of a file in IDX format."""
+    return bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape) + values
+
+
 def write_idx(path: Path, shape: tuple[int, ...], values: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
-    path.write_bytes(header + values)
+    path.write_bytes(idx(shape, values))
 
 
 def write_set(folder: Path, digits: list[int], size: int = 28) -> None:
