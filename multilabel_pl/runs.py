@@ -1,5 +1,6 @@
 """Where runs live: root/version_0, root/version_1, …, each with its best.ckpt and last.ckpt."""
 
+import io
 import pickle
 import re
 import zipfile
@@ -116,5 +117,7 @@ def write_renewed(checkpoint: Path, output: Path, state: dict[str, Tensor], opti
     content = read_checkpoint(checkpoint)
     content["state_dict"].update(state)
     content["hyper_parameters"].update(options)
+    whole = io.BytesIO()
+    torch.save(content, whole)  # not into the file: of a full disk, torch says nothing that a user understands
     with replacing(output) as partial:
-        torch.save(content, partial)
+        partial.write_bytes(whole.getbuffer())
