@@ -1,10 +1,9 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.runs import find_checkpoint, make_run, read_checkpoint
+from multilabel_pl.runs import find_checkpoint, make_run
 
 
 def make(root: Path, *names: str) -> None:
@@ -36,30 +35,3 @@ def test_last_stands_in_for_best(tmp_path: Path) -> None:
 def test_without_runs_there_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run fit first"):
         find_checkpoint(tmp_path / "runs", "best")
-
-
-@pytest.mark.parametrize(
-    "kind", ["missing", "empty", "text", "truncated", "flipped", "a tensor", "another project's", "bare"]
-)
-def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path: Path, checkpoint: str, kind: str) -> None:
-    path = tmp_path / "model.ckpt"
-    match kind:
-        case "empty":
-            path.touch()
-        case "text":
-            path.write_text("version https://git-lfs.github.com/spec/v1")
-        case "truncated":
-            path.write_bytes(Path(checkpoint).read_bytes()[:100_000])
-        case "flipped":
-            content = bytearray(Path(checkpoint).read_bytes())
-            content[3_000_000:3_000_100] = bytes(100)
-            path.write_bytes(content)
-        case "bare":
-            torch.save({"state_dict": {}, "hyper_parameters": None}, path)
-        case "a tensor":
-            torch.save(torch.zeros(3), path)
-        case "another project's":
-            torch.save({"state_dict": {}, "hyper_parameters": {"lr": 0.1}}, path)
-    with pytest.raises(InputError) as caught:
-        read_checkpoint(path)
-    assert str(path) in str(caught.value)
