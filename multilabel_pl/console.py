@@ -40,7 +40,7 @@ def quiet_lightning() -> None:
                 handler.addFilter(_is_no_advertisement)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=f".*{message}")
-    logging.raiseExceptions = False  # nor how a message was lost, once nobody reads the output any more
+    logging.raiseExceptions = False  # a message that is read no more, as after `head`, is worth no traceback
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -1,6 +1,6 @@
 """What users' files and options may hold: each parser understands it or refuses it, and what it understands is meant.
 
-`pytest tests/test_fuzz.py --hypothesis-profile thorough` tries 10,000 examples of each property instead of 100.
+`make fuzz` tries 10,000 examples of each property instead of 100.
 """
 
 import csv
