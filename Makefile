@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 WHEEL := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint wheel reproduce bench clean
+.PHONY: help install train test fuzz lint wheel reproduce bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ train: $(INSTALLED)  ## the main job: train with the sigmoid head, test, and pre
 
 test: $(INSTALLED)  ## run the tests
 	$(BIN)/pytest
+
+fuzz: $(INSTALLED)  ## try 10,000 damaged files and odd options of each kind
+	$(BIN)/pytest tests/test_fuzz.py --hypothesis-profile thorough --hypothesis-show-statistics
 
 lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """Checkpoint files: reading them without trust, and writing them whole."""
 
+import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -61,9 +63,12 @@ def write_renewed(checkpoint: Path, output: Path, state: dict[str, Tensor], opti
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Writes a checkpoint, as a whole or not at all."""
+    """Writes a checkpoint, as a whole or not at all, even if the machine loses its power."""
+    whole = io.BytesIO()
+    torch.save(content, whole)  # not into the file: of a full disk, torch says nothing that a user understands
     with replacing(path) as partial, partial.open("wb") as file:
-        torch.save(content, file)
+        file.write(whole.getbuffer())
+        os.fsync(file.fileno())
 
 
 class WholeFiles(TorchCheckpointIO):

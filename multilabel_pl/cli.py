@@ -10,7 +10,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -28,6 +28,7 @@ from multilabel_pl.interruption import Interruption
 from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.results.files import check_writable
 from multilabel_pl.runs import (
     BEST,
     LAST,
@@ -49,6 +50,9 @@ SEED = 0
 INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
 SPLIT_OPTIONS = ("val_size", "split_seed")  # of MNIST: what decides which images are set aside for validation
+POSITIVE = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # of the trainer's options
+MAX_SEED = 2**32 - 1  # NumPy's
+MAX_NUMBER = 2**62  # of whole numbers; torch has 64 bits
 CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
 
 
@@ -101,9 +105,13 @@ class CLI(LightningCLI):
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
         self.renewed, self.run, self.step = {}, None, 0
         # What the options of the data may be is not known before the checkpoint is.
-        self.config = parser.parse_args(_without_data(args)) if _are_words(args) else parser.parse_object(args)
+        try:
+            self.config = parser.parse_args(_without_data(args)) if _are_words(args) else parser.parse_object(args)
+        except UnicodeDecodeError as error:
+            raise InputError(f"--config takes a file of YAML in UTF-8, which this is not: {error}") from error
         subcommand = self.config.subcommand
         options = self.config[subcommand]
+        _check_options(options)
         root = Path(options.trainer.default_root_dir or RUNS)
         path = self._checkpoint_path(options.ckpt_path, root)
         if path is None:
@@ -139,6 +147,7 @@ class CLI(LightningCLI):
         if _class_name(chosen) != _class_name(default_data):
             parser.set_defaults({f"{subcommand}.data": {"class_path": chosen}})
             super().parse_arguments(parser, args)
+        _check_numbers(self.config[subcommand])
 
     def before_instantiate_classes(self) -> None:
         """Keeps what was asked for anew from giving way to the checkpoint's."""
@@ -173,7 +182,7 @@ class CLI(LightningCLI):
         options = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         own = options.callbacks or []
-        callbacks = [Interruption(), *(own if isinstance(own, list) else [own])]
+        callbacks = [Interruption(), *([own] if isinstance(own, Callback) else own)]
         if not options.barebones:
             if options.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
                 # Not Rich's, which Lightning prefers where it is installed: it is lost in redirected output.
@@ -210,6 +219,17 @@ class CLI(LightningCLI):
         if self.config.fit.trainer.logger in (None, True):
             events = TensorBoardLogger(root, "", version, default_hp_metric=False, purge_step=step or None)
             self.trainer.loggers = [events, Curves(self.trainer.run_folder / "metrics.csv", step)]
+
+    def before_validate(self) -> None:
+        """Finds out whether the results can be written."""
+        output = self.config.validate.output
+        if output is not None:
+            check_writable(Path(output))
+        check_writable(Path(output or self.config.validate.ckpt_path).parent / "validate" / "report.md")
+
+    def before_test(self) -> None:
+        """Finds out whether the results can be written."""
+        check_writable(Path(self.config.test.ckpt_path).parent / "test" / "report.md")
 
     def after_fit(self) -> None:
         """Says where the checkpoint is and how to test it."""
@@ -259,6 +279,34 @@ def _without_data(args: list[str] | None) -> list[str]:
             kept.append(word)
     in_a_config = ["--data", DEFAULT_DATA]  # may be data that lack an option, which is among the words left out
     return kept + in_a_config if any(name in kept for name in CLI.subcommands()) else kept
+
+
+def _check_options(options: Namespace) -> None:
+    """Refuses a configuration file's `trainer: null` and the like, which jsonargparse lets pass.
+
+    Raises:
+        InputError: If there is something else in the place of options.
+    """
+    for name in ("trainer", "model", *(f"{name}_checkpoint" for name in CHECKPOINTS)):
+        if not isinstance(options.get(name, options), Namespace):
+            raise InputError(f"--{name} must have options, got {options[name]}: leave it out, or name some")
+
+
+def _check_numbers(options: Namespace) -> None:
+    """Refuses numbers that neither jsonargparse nor Lightning refuses, and that would not do.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+    for name, value in options.items():
+        if isinstance(value, int) and abs(value) > MAX_NUMBER:
+            raise InputError(f"--{name.replace('.init_args', '')} is too large: {value}")
+    if not 0 <= (options.get("seed_everything") or 0) <= MAX_SEED:
+        raise InputError(f"--seed_everything must be in [0, {MAX_SEED}], got {options.seed_everything}")
+    for name in POSITIVE:
+        value = options.trainer[name]
+        if isinstance(value, int | float) and value <= 0:
+            raise InputError(f"--trainer.{name} must be above 0, got {value}")
 
 
 def _check_data(data: LightningDataModule, subcommand: str) -> None:

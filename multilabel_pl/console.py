@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from multilabel_pl.errors import InputError, MultipleInputError
 
 MISTAKE = 2  # the exit status
+TOO_LARGE = re.compile(
+    "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
+)
 
 NOISE = (
     "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
@@ -39,6 +43,7 @@ def quiet_lightning() -> None:
                 handler.addFilter(_is_no_advertisement)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=f".*{message}")
+    logging.raiseExceptions = False  # a message that is read no more, as after `head`, is worth no traceback
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
@@ -50,21 +55,38 @@ def one_line_errors() -> Iterator[None]:
     """Turns a user's mistake into one line on standard error and exit status 2; a bug keeps its traceback."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # nobody reads the output any more, which is no mistake
     except ArgumentError as error:
         _fail(_in_short(str(error)))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except MisconfigurationException as error:
-        _fail(str(error))
-    except ValueError as error:
-        # jsonargparse wraps what a data module, a logger or a callback says of its options in a ValueError.
-        mistake = error if isinstance(error, InputError) else error.__cause__
-        if not isinstance(mistake, InputError | ModuleNotFoundError):
+    except (MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
+        mistake = _mistake(error)
+        if mistake is None:
             raise
         _fail(*(mistake.mistakes if isinstance(mistake, MultipleInputError) else [_own_words(mistake)]))
 
 
-def _own_words(mistake: Exception) -> str:
+def _mistake(error: BaseException | None) -> BaseException | None:
+    """Finds the user's mistake that led to an error, if it is one.
+
+    jsonargparse wraps what a data module, a logger or a callback says of its options, once or twice.
+    """
+    if error is None or isinstance(error, InputError | MisconfigurationException | ModuleNotFoundError):
+        return error
+    if TOO_LARGE.search(str(error)):  # what torch says
+        return InputError("this takes more memory than there is: lower a size, such as --data.batch_size")
+    return error if _is_of_lightning(error) else _mistake(error.__cause__)
+
+
+def _is_of_lightning(error: BaseException) -> bool:
+    """Tells whether Lightning itself has raised an error, which is what it says of a wrong option."""
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not isinstance(error, TypeError) and names[-1:] != [] and names[-1].startswith("lightning.")
+
+
+def _own_words(mistake: BaseException) -> str:
     """Leaves out the traceback that torch puts before what a worker process says."""
     return str(mistake).rpartition(f"{InputError.__name__}: ")[2]
 

@@ -8,11 +8,14 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from multilabel_pl.cli import main
 from multilabel_pl.model.head import HeadName
 
 ROOT = Path(__file__).parents[1]
+# `pytest --hypothesis-profile thorough` tries a hundred times as many examples of every property.
+settings.register_profile("thorough", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 BRIEF = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.log_every_n_steps", "1"]
 SHORT = [*QUIET, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "100"]

@@ -7,37 +7,9 @@ import pytest
 import torch
 
 from multilabel_pl import MultiLabelClassifier
-from multilabel_pl.checkpoints import read_checkpoint
 from multilabel_pl.cli import main
 from multilabel_pl.errors import InputError
 from tests.conftest import BRIEF, QUIET
-
-
-@pytest.mark.parametrize(
-    "kind", ["missing", "empty", "text", "truncated", "flipped", "a tensor", "another project's", "bare"]
-)
-def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path: Path, checkpoint: str, kind: str) -> None:
-    path = tmp_path / "model.ckpt"
-    match kind:
-        case "empty":
-            path.touch()
-        case "text":
-            path.write_text("version https://git-lfs.github.com/spec/v1")
-        case "truncated":
-            path.write_bytes(Path(checkpoint).read_bytes()[:100_000])
-        case "flipped":
-            content = bytearray(Path(checkpoint).read_bytes())
-            content[3_000_000:3_000_100] = bytes(100)
-            path.write_bytes(content)
-        case "bare":
-            torch.save({"state_dict": {}, "hyper_parameters": None}, path)
-        case "a tensor":
-            torch.save(torch.zeros(3), path)
-        case "another project's":
-            torch.save({"state_dict": {}, "hyper_parameters": {"lr": 0.1}}, path)
-    with pytest.raises(InputError) as caught:
-        read_checkpoint(path)
-    assert str(path) in str(caught.value)
 
 
 class Payload:

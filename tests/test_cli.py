@@ -4,7 +4,6 @@ import subprocess
 import sys
 from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
 import matplotlib.image
 import pytest
@@ -221,15 +220,6 @@ def test_thresholds_are_set_anew_without_training(workplace: Path, run_folder: P
     assert json.loads(Path("new/validate/metrics.json").read_text()) == metrics
 
 
-def test_a_bad_output_of_validate_writes_nothing(
-    checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["validate", *QUIET, "--ckpt_path", checkpoint, "--output"]
-    assert "output must be a file ending in .ckpt, got model.pt" in fail(capsys, *words, "model.pt")
-    assert "no images" in fail(capsys, *words, "model.ckpt", "--trainer.limit_val_batches", "0")
-    assert list(workplace.iterdir()) == []
-
-
 def test_a_label_whose_threshold_cannot_be_learned_keeps_half(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,97 +349,6 @@ def test_configs_run(config: str, workplace: Path) -> None:
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS.get(config, 1_609_035)  # the tutorial's
     main(["fit", "--config", "runs/version_0/config.yaml", *QUIET, "--trainer.max_epochs", "1"])  # a run repeats itself
     assert Path(f"runs/version_1/{name}.ckpt").exists()
-
-
-BAD_OPTIONS = {
-    ("fit", "--model.head", "tanh"): "--model.head: Expected one of ['sigmoid', 'softmax']",
-    ("fit", "--model.conv_data_format", "NCHW"): "--model.conv_data_format: Expected one of",
-    ("fit", "--model.lr", "fast"): "--model.lr: Expected a float",
-    ("fit", "--model.lr", "-1"): "lr must be a positive number, got -1.0",
-    ("fit", "--model.lr", "inf"): "inf",
-    ("fit", "--model.lr_schedule", "cosine"): "--model.lr_schedule: Expected one of ['constant', 'one_cycle']",
-    ("fit", "--model.weight_decay", "-1"): "weight_decay must be at least 0, got -1.0",
-    ("fit", "--data.max_shift", "-1"): "max_shift must be at least 0, got -1.0",
-    ("fit", "--data.max_rotation", "inf"): "inf",
-    ("fit", "--model.threshold", "1.5"): "threshold must be in [0, 1], got 1.5",
-    ("fit", "--model.threshold", "[0.5, 0.5]"): "threshold must be a number or 11 of them, got 2",
-    ("fit", "--model.threshold", "precision>=2"): "f1, precision>=P or recall>=R, P and R in [0, 1], got precision>=2",
-    ("fit", "--model.image_shape", "[1, 28]"): "the model's images are 1x28, but the data's are 1x28x28",
-    ("fit", "--model.labels", "[a, b]"): "the model's labels are a, b, but the data's are 0, 1, 2",
-    ("fit", "--model.image_shape", "[3, 32, 32]"): "the model's images are 3x32x32, but the data's are 1x28x28",
-    ("fit", "--data", "NoSuchModule"): "NoSuchModule",
-    ("fit", "--data.val_size", "-1"): "val_size must be at least 0, got -1",
-    ("fit", "--data.val_size", "60000"): "val_size must be in [0, 60000), got 60000",
-    ("fit", "--data.val_size", "many"): "val_size: Expected a int. Got value: many",
-    ("fit", "--data.split_seed", "-1"): "split_seed must be at least 0, got -1",
-    ("fit", "--data.batch_size", "0"): "batch_size must be at least 1, got 0",
-    ("fit", "--data.eval_batch_size", "0"): "eval_batch_size must be at least 1, got 0",
-    ("fit", "--data.data_dir", "/nowhere"): "/nowhere is not a folder",
-    ("fit", "--data.nonsense", "1"): "Option 'nonsense' is not accepted",
-    ("fit", "--trainer.max_epochs", "ten"): "--trainer.max_epochs: Expected a int",
-    ("fit", "--trainer.accelerator", "warp"): "accelerator",
-    ("fit", "--trainer.devices", "many"): "`devices`",
-    ("fit", "--config", "nowhere.yaml"): "nowhere.yaml",
-    ("fit", "--ckpt_path", "nowhere.ckpt"): "no checkpoint at nowhere.ckpt",
-    ("fit", "--ckpt_path", "best"): "no run in runs has a checkpoint yet",
-    ("fit", "--nonsense", "1"): "nonsense",
-    ("validate",): "no run in runs has a checkpoint yet",
-    ("test",): "no run in runs has a checkpoint yet",
-    ("predict",): "no run in runs has a checkpoint yet",
-    ("learn",): "invalid choice: 'learn'",
-    (): "subcommand",
-}
-
-
-@pytest.mark.parametrize(("words", "message"), BAD_OPTIONS.items(), ids=[" ".join(words) for words in BAD_OPTIONS])
-def test_a_bad_option_is_one_clear_line(
-    words: tuple[str, ...], message: str, workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert message in fail(capsys, *words)
-    assert list(workplace.iterdir()) == []  # nothing has started
-
-
-def test_another_models_checkpoint_is_refused(
-    checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = torch.load(checkpoint, weights_only=True)
-    damages: list[dict[str, Any]] = [
-        {"hyper_parameters": {**other["hyper_parameters"], "depth": 3}},
-        {"state_dict": {}},
-    ]
-    for damage in damages:
-        torch.save({**other, **damage}, "other.ckpt")
-        assert "other.ckpt is another model's checkpoint" in fail(capsys, "test", "--ckpt_path", "other.ckpt")
-
-
-BAD_PREDICTIONS = {
-    ("--figure", "10000"): "figure must name images in [0, 10000), got 10000",
-    ("--figure", "[9, -1]"): "figure must name images in [0, 10000), got -1",
-    ("--figure", "0,9"): 'Expected a list, such as "[0, 9]"',
-    ("--figure", "500", "--trainer.limit_predict_batches", "2"): "figure must name images in [0, 500), got 500",
-    ("--trainer.limit_predict_batches", "0"): "there were no images to predict",
-    ("--output", "predictions.txt"): "output must end in .csv or .jsonl, got predictions.txt",
-    ("--output", "/proc/none/predictions.csv"): "/proc/none",
-}
-
-
-@pytest.mark.parametrize(
-    ("words", "message"), BAD_PREDICTIONS.items(), ids=[" ".join(words) for words in BAD_PREDICTIONS]
-)
-def test_a_bad_prediction_harms_no_earlier_one(
-    words: tuple[str, ...], message: str, checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("predictions.csv").write_text("earlier")
-    output = [] if "--output" in words else ["--output", "predictions.csv"]
-    assert message in fail(capsys, "predict", *QUIET, "--ckpt_path", checkpoint, *output, *words)
-    assert [path.name for path in workplace.iterdir()] == ["predictions.csv"]
-    assert Path("predictions.csv").read_text() == "earlier"
-
-
-def test_a_mistake_is_one_line_with_no_traceback_in_a_process_of_its_own(tmp_path: Path) -> None:
-    result = run_alone(tmp_path, "fit", "--data.val_size", "60000")
-    assert result.returncode == 2
-    assert result.stderr == "error: val_size must be in [0, 60000), got 60000: set --data.val_size\n"
 
 
 def run_alone(place: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ import gzip
 import shutil
 import zlib
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import torch
 import torch.nn.functional as F
@@ -163,6 +163,8 @@ def _read_idx(path: Path, dimensions: int) -> Tensor:
             values = read_sn3_pascalvincent_tensor(str(path))
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(f"{path} is truncated or not a gzip archive; copy it again") from None
+    except OSError as error:
+        raise InputError(f"{path} can't be read, or unpacked into {gettempdir()}: {error.strerror}") from error
     except (AssertionError, KeyError, RuntimeError, ValueError):  # all that torchvision's reader raises
         raise InputError(f"{path} is truncated or not in IDX format; copy it again") from None
     if values.dtype != torch.uint8 or values.ndim != dimensions:

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+
+from multilabel_pl.errors import InputError
 
 
 @contextmanager
@@ -18,8 +21,21 @@ def replacing(path: Path) -> Iterator[Path]:
         if partial.exists():
             partial.replace(path)
     except OSError as error:
-        if error.filename == str(partial):
+        if error.filename in (None, str(partial)):  # none if the disk is full
             error.filename = str(path)  # the name that the user knows
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Finds out whether a file can be written, before any work is done for it; it leaves nothing behind.
+
+    Raises:
+        InputError: If the file's folder can't be written into, or can't be made.
+    """
+    try:
+        with TemporaryFile(dir=next(folder for folder in path.absolute().parents if folder.exists())):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} can't be written: {error.strerror}; name another place") from error

@@ -17,7 +17,7 @@ from multilabel_pl.images.files import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier, PredictedBatch
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.figures import TaggedImage, contact_sheet, prediction_figure
-from multilabel_pl.results.files import replacing
+from multilabel_pl.results.files import check_writable, replacing
 from multilabel_pl.results.tables import TABLES, file_rows, labelled_rows
 
 MAX_PICTURES = 100
@@ -59,7 +59,7 @@ class PredictionWriter(BasePredictionWriter):
         self.problems: list[str] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Checks the indices, and makes the folder, before any work is done."""
+        """Checks the indices and the output before any work is done."""
         assert trainer.predict_dataloaders is not None
         loader = trainer.predict_dataloaders
         self.images: LabelledDataset | ImageFiles = loader.dataset
@@ -75,7 +75,7 @@ class PredictionWriter(BasePredictionWriter):
                 raise InputError(f"{path} is a folder; name another output")
             if path.resolve() in inputs:
                 raise InputError(f"{path} would replace an image that is to be predicted; name another output")
-        self.output.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(self.output)
 
     def _chosen(self, size: int) -> list[int]:
         """Returns the indices of the images to draw."""
@@ -112,10 +112,11 @@ class PredictionWriter(BasePredictionWriter):
             targets = known.bool()
             rows = labelled_rows(self.images.paths, name_tags(targets, labels), named)
             items = _labelled_to_draw(self.images, self.chosen, targets, probabilities)
-        with replacing(self.output) as table, replacing(self.picture) as picture:
+        with replacing(self.output) as table:
             TABLES[self.output.suffix](rows, probabilities, labels, table)
-            if items:
-                self._draw(items, model, picture)
+            with replacing(self.picture) as picture:
+                if items:
+                    self._draw(items, model, picture)
         self.written = [self.output, self.picture] if items else [self.output]
 
     def _draw(self, items: Sequence[TaggedImage], model: MultiLabelClassifier, path: Path) -> None:

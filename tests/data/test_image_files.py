@@ -159,30 +159,6 @@ def test_a_name_that_is_not_utf_8_is_escaped(checkpoint: str, workplace: Path) -
     assert json.loads(Path("p.jsonl").read_text())["tags"] == rows_of("p.csv")[0]["tags"].split("|")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ((), "error: --data.path is required\n"),
-        (("--data.path", "nowhere"), "there is no image at nowhere"),
-        (("--data.path", "scans/*.png"), "there is no image at scans/*.png"),
-        (("--data.path", "."), "there is no image at .: a pattern such as './**/*.png' looks into subfolders"),
-        (("--data.path", "scans", "--data.num_workers", "-1"), "num_workers must be at least 0, got -1"),
-        (("--data.path", "scans", "--data.batch_size", "0"), "batch_size must be at least 1, got 0"),
-        (("--data.path", "scans", "--data.preprocessing", "squash"), "--data.preprocessing: Expected one of"),
-        (("--data.path", "scans", "--figure", "40"), "figure must name images in [0, 40), got 40"),
-        (("--data.path", "scans", "--output", "p.txt"), "output must end in .csv or .jsonl, got p.txt"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_mistakes_leave_nothing_behind(
-    words: tuple[str, ...], message: str, checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = [] if "--output" in words else ["--output", "p.csv"]
-    command = ["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", *output, *words]
-    assert message in fail(capsys, *command)
-    assert [path.name for path in scans.parent.iterdir()] == ["scans"]
-
-
 @pytest.mark.parametrize("command", ["fit", "validate", "test"])
 def test_files_without_labels_are_for_predict(
     command: str, checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]

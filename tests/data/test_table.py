@@ -204,27 +204,6 @@ def test_every_mistake_in_a_table_is_told_with_its_line(tmp_path: Path) -> None:
         assert text in line
 
 
-def test_a_cell_must_be_zero_or_one(tmp_path: Path) -> None:
-    [(path, _)] = write_pictures(tmp_path, 1)
-    table = write_table(tmp_path / "t.csv", ["path", "a", "b"], [[path, 1, 2], [path, "", 1], [path, 1, "0.5"]])
-    told = message(table).splitlines()
-    assert "line 2: column 'b' must be 0 or 1, got 2" in told[0]
-    assert "line 3: column 'a' must be 0 or 1, got nothing" in told[1]
-    assert "line 4: column 'b' must be 0 or 1, got 0.5" in told[2]
-
-
-def test_twenty_mistakes_are_told_and_the_others_counted(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "t.csv", ["path", "tags"], [[f"{i}.png", "x"] for i in range(100)])
-    told = message(table, val_size=0, test_size=0).splitlines()
-    assert len(told) == 21
-    assert told[-1] == "and 80 more"
-
-
-def test_a_folder_that_is_not_there_is_told_once(tmp_path: Path) -> None:
-    told = message(write_tagged(tmp_path, 30), images=str(tmp_path / "nowhere"))
-    assert told == f"there is no folder {tmp_path / 'nowhere'}: name that of the images with --data.images"
-
-
 def test_images_for_the_test_are_checked_before_training(tmp_path: Path) -> None:
     rows = [[path, "x", "test" if i == 3 else "train"] for i, (path, _) in enumerate(write_pictures(tmp_path, 9))]
     table = write_table(tmp_path / "t.csv", ["path", "tags", "split"], rows)
@@ -248,27 +227,6 @@ def test_an_image_may_not_be_in_two_tables(tmp_path: Path) -> None:
     told = message(train, test_table=test)
     assert "test.csv, line 2: " in told
     assert "pictures.csv, line 5" in told
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", "names no image"),
-        ("path,tags\n", "names no image"),
-        ("file,tags\na.png,x\n", "has no column path, but file, tags: name that of the paths with --data.path_column"),
-        ("path;tags\na.png;x\n", "is separated by semicolons: save it with commas, or with tabs"),
-        ("path\na.png\n", "has neither a column tags nor columns of 0 and 1"),
-        ("path,tags,tags\na.png,x,y\n", "has two columns tags"),
-        ("path,tags\na.png,\n", "has no tag in its column tags"),
-        ('path,tags\n"a.png,x\n', "is not a table in CSV, line 2"),
-    ],
-)
-def test_a_file_that_is_no_table_is_refused(text: str, expected: str, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(text)
-    assert expected in message(str(tmp_path / "t.csv"))
-    (tmp_path / "t.csv").write_bytes(b"path,tags\n\xff\xfe,x\n")
-    assert "is not a text in UTF-8" in message(str(tmp_path / "t.csv"))
-    assert "there is no table" in message(str(tmp_path / "nothing.csv"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,277 @@
+"""What users' files and options may hold: each parser understands it or refuses it, and what it understands is meant.
+
+`make fuzz` tries 10,000 examples of each property instead of 100.
+"""
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from multilabel_pl.data.annotations import Row, TableFormat, read_annotations, targets_of
+from multilabel_pl.data.mnist import FILES, LABELS, LARGE_DIGIT, digit_targets, read_digits
+from multilabel_pl.errors import InputError
+from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.model.thresholds import Rule, fixed_thresholds
+from tests.data.test_mnist import idx
+
+IMAGES, DIGITS = FILES["test"]
+VALID_IMAGES, VALID_DIGITS = idx((3, 4, 5), bytes(range(60))), idx((3,), bytes([0, 5, 9]))
+VALID_TABLE = 'path,tags,split\na.png,cat|dog,train\n"b, c.png",,val\nd/e.png,"ca""t",test\n'
+VALID_WIDE_TABLE = "path,cat,dog\na.png,0,1\nb.png,1,0\n"
+VALID_RULES = ["f1", "precision>=0.9", " recall >= 1e-2 "]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose files each example writes anew."""
+    return tmp_path_factory.mktemp("fuzz")
+
+
+T = TypeVar("T")
+
+
+def understood(parse: Callable[[], T], name: object) -> T | None:
+    """Returns what a parser makes of its input; None if it refuses it, which it must do by its name."""
+    try:
+        return parse()
+    except InputError as error:
+        message = str(error)
+    assert str(name) in message
+    return None
+
+
+Edit = Callable[[bytes], bytes]
+
+
+def edits() -> st.SearchStrategy[Edit]:
+    """Draws what may befall a file: a byte becomes another one; some are cut off, lost, put in, or swapped."""
+    place, length = st.floats(0, 1), st.integers(1, 8)  # as a share of the length
+
+    def at(content: bytes, share: float) -> int:
+        return int(share * len(content))
+
+    def flip(share: float, byte: int) -> Edit:
+        return lambda content: content[: at(content, share)] + bytes([byte]) + content[at(content, share) + 1 :]
+
+    def truncate(share: float) -> Edit:
+        return lambda content: content[: at(content, share)]
+
+    def lose(share: float, size: int) -> Edit:
+        return lambda content: content[: at(content, share)] + content[at(content, share) + size :]
+
+    def insert(share: float, some: bytes) -> Edit:
+        return lambda content: content[: at(content, share)] + some + content[at(content, share) :]
+
+    def swap(share: float, size: int) -> Edit:
+        def swapped(content: bytes) -> bytes:
+            start = at(content, share)
+            first, second = content[start : start + size], content[start + size : start + 2 * size]
+            return content[:start] + second + first + content[start + 2 * size :]
+
+        return swapped
+
+    return st.one_of(
+        st.builds(flip, place, st.integers(0, 255)),
+        st.builds(truncate, place),
+        st.builds(lose, place, length),
+        st.builds(insert, place, st.binary(min_size=1, max_size=8)),
+        st.builds(swap, place, length),
+    )
+
+
+def damaged(*valid: bytes) -> st.SearchStrategy[bytes]:
+    """Draws a valid content with a few edits."""
+
+    def edited(content: bytes, several: list[Edit]) -> bytes:
+        for edit in several:
+            content = edit(content)
+        return content
+
+    return st.builds(edited, st.sampled_from(valid), st.lists(edits(), min_size=1, max_size=3))
+
+
+@given(
+    images=st.binary(max_size=200) | damaged(VALID_IMAGES),
+    digits=st.binary(max_size=50) | damaged(VALID_DIGITS) | st.just(VALID_DIGITS),
+)
+@example(images=VALID_IMAGES, digits=VALID_DIGITS)
+def test_an_idx_file_is_read_or_refused(images: bytes, digits: bytes, folder: Path) -> None:
+    (folder / IMAGES).write_bytes(images)
+    (folder / DIGITS).write_bytes(digits)
+    data = understood(lambda: read_digits(folder, "test"), folder)
+    if data is None:
+        return
+    assert data.images.dtype == torch.uint8
+    assert bytes(data.images.flatten().tolist()) == images[16:]  # nothing is left over, nothing is made up
+    assert torch.equal(data.targets, digit_targets(torch.tensor(list(digits[8:]))))
+
+
+@given(
+    images=damaged(gzip.compress(VALID_IMAGES), gzip.compress(VALID_IMAGES, 0)) | st.binary(max_size=60),
+    digits=damaged(gzip.compress(VALID_DIGITS)) | st.just(gzip.compress(VALID_DIGITS)),
+)
+def test_a_gzipped_idx_file_is_read_or_refused(images: bytes, digits: bytes, folder: Path) -> None:
+    place = folder / "gzipped"
+    place.mkdir(exist_ok=True)
+    (place / f"{IMAGES}.gz").write_bytes(images)
+    (place / f"{DIGITS}.gz").write_bytes(digits)
+    data = understood(lambda: read_digits(place, "test"), place)
+    assert data is None or bytes(data.images.flatten().tolist()) == gzip.decompress(images)[16:]
+
+
+@given(
+    digits=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    gzipped=st.booleans(),
+    data=st.data(),
+)
+def test_an_idx_file_means_what_was_written(
+    digits: list[int], size: tuple[int, int], gzipped: bool, data: st.DataObject, folder: Path
+) -> None:
+    height, width = size
+    count = len(digits) * height * width
+    pixels = data.draw(st.binary(min_size=count, max_size=count))
+    contents = {IMAGES: idx((len(digits), *size), pixels), DIGITS: idx((len(digits),), bytes(digits))}
+    place = folder / f"written {gzipped}"
+    place.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (place / (f"{name}.gz" if gzipped else name)).write_bytes(gzip.compress(content) if gzipped else content)
+    read = read_digits(place, "test")
+    assert read.images.shape == (len(digits), 1, height, width)
+    assert bytes(read.images.flatten().tolist()) == pixels
+    assert [names[0] for names in name_tags(read.targets.bool(), LABELS)] == list(map(str, digits))
+
+
+FORMATS = st.builds(
+    TableFormat,
+    st.sampled_from(["path", "tags"]),
+    st.sampled_from(["tags", "split", "cat"]),
+    st.sampled_from(["|", " ", ",", "ca"]),
+    st.sampled_from(["split", "path"]),
+)
+
+
+@given(
+    content=st.binary(max_size=80)
+    | st.text(max_size=80).map(str.encode)
+    | damaged(VALID_TABLE.encode(), VALID_WIDE_TABLE.encode(), VALID_TABLE.encode("utf-8-sig")),
+    columns=st.just(TableFormat()) | FORMATS,
+    labels=st.none() | st.lists(st.sampled_from(["cat", "dog", "path", ""]), min_size=1, max_size=3),
+    suffix=st.sampled_from([".csv", ".tsv"]),
+)
+@example(content=VALID_TABLE.encode(), columns=TableFormat(), labels=None, suffix=".csv")
+@example(content=VALID_WIDE_TABLE.encode(), columns=TableFormat(), labels=None, suffix=".csv")
+def test_a_table_is_read_or_refused(
+    content: bytes, columns: TableFormat, labels: list[str] | None, suffix: str, folder: Path
+) -> None:
+    table = folder / f"t{suffix}"
+    table.write_bytes(content)
+    found = understood(lambda: read_annotations(table, folder, columns, labels), table)
+    if found is None:
+        return
+    assert found.rows or found.problems
+    if not found.problems:
+        assert {tag for row in found.rows for tag in row.tags} <= set(found.labels)
+        assert all(row.file.is_relative_to(folder) for row in found.rows)
+        assert all(row.part in (None, "train", "val", "test") for row in found.rows)
+        assert targets_of(found.rows, found.labels).sum() == sum(len(set(row.tags)) for row in found.rows)
+
+
+def cell(without: str = "") -> st.SearchStrategy[str]:
+    """Draws what a cell may hold and give back: it is stripped, and UTF-8 knows no surrogates."""
+    text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=without), min_size=1, max_size=8)
+    return text.filter(lambda each: each == each.strip())
+
+
+IMAGE_ROWS = st.lists(
+    st.tuples(
+        cell("./\x00").map(lambda name: f"sub/{name}.png"),
+        st.lists(cell("|"), unique=True, max_size=3),
+        st.sampled_from(["train", "val", "test"]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(rows=IMAGE_ROWS, suffix=st.sampled_from([".csv", ".tsv"]), encoding=st.sampled_from(["utf-8", "utf-8-sig"]))
+def test_a_table_means_what_was_written(
+    rows: list[tuple[str, list[str], str]], suffix: str, encoding: str, folder: Path
+) -> None:
+    table = folder / f"written{suffix}"
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter="\t" if suffix == ".tsv" else ",")
+    writer.writerows([["split", "path", "tags"], *([part, path, "|".join(tags)] for path, tags, part in rows)])
+    table.write_bytes(text.getvalue().encode(encoding))
+    names = sorted({tag for _, tags, _ in rows for tag in tags})
+    if not names:
+        with pytest.raises(InputError, match="has no tag in its column tags"):
+            read_annotations(table, folder, TableFormat())
+        return
+    found = read_annotations(table, folder, TableFormat())
+    assert found.problems == []
+    assert found.labels == names
+    assert [(row.file, row.tags, row.part) for row in found.rows] == [
+        (folder / path, tags, part) for path, tags, part in rows
+    ]
+    assert name_tags(targets_of(found.rows, names).bool(), names) == [sorted(tags) for _, tags, _ in rows]
+
+
+@given(
+    tags=st.lists(st.lists(st.sampled_from("abcd"), unique=True), min_size=1, max_size=6),
+    labels=st.permutations("abc"),
+)
+def test_tags_become_targets_and_names_again(tags: list[list[str]], labels: list[str]) -> None:
+    rows = [Row(Path("t.csv"), line, Path(f"{line}.png"), each, None) for line, each in enumerate(tags, 2)]
+    expected = [[label for label in labels if label in each] for each in tags]  # d is no label
+    assert name_tags(targets_of(rows, labels).bool(), labels) == expected
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
+def test_digits_become_targets_and_names_again(digits: list[int]) -> None:
+    expected = [[str(digit), *["≥5"] * (digit >= LARGE_DIGIT)] for digit in digits]
+    assert name_tags(digit_targets(torch.tensor(digits)).bool(), LABELS) == expected
+
+
+@given(
+    st.text()
+    | damaged(*map(str.encode, VALID_RULES)).map(lambda rule: rule.decode(errors="replace"))
+    | st.from_regex(r"(precision|recall)>=[0-9.e+-]+", fullmatch=True)
+)
+def test_a_rule_is_read_or_refused(text: str) -> None:
+    rule = understood(lambda: Rule.parse(text), text)
+    if rule is None:
+        return
+    assert 0 <= rule.minimum <= 1
+    if rule.metric == "f1":
+        assert text.replace(" ", "") == "f1"
+    else:
+        name, number = text.replace(" ", "").split(">=")
+        assert (rule.metric, rule.minimum) == (name, float(number))
+
+
+@given(st.sampled_from(["precision", "recall"]), st.floats(0, 1))
+def test_a_rule_means_what_was_written(metric: str, minimum: float) -> None:
+    rule = Rule.parse(f"{metric}>={minimum!r}")
+    assert (rule.metric, rule.minimum) == (metric, minimum)
+
+
+@given(threshold=st.floats() | st.integers() | st.lists(st.floats(-0.5, 1.5)), num_labels=st.integers(1, 5))
+def test_thresholds_are_as_given_or_refused(threshold: Any, num_labels: int) -> None:
+    given_values = threshold if isinstance(threshold, list) else [threshold] * num_labels
+    valid = len(given_values) == num_labels and all(0 <= value <= 1 for value in given_values)
+    if not valid:
+        with pytest.raises(InputError, match="threshold must be"):
+            fixed_thresholds(threshold, num_labels)
+        return
+    values = fixed_thresholds(threshold, num_labels).tolist()
+    assert all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-30) for a, b in zip(values, given_values, strict=True))
