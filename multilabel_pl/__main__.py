@@ -6,10 +6,11 @@ import sys
 from multilabel_pl import __version__
 
 UNREAD = 1  # the exit status, as Python's documentation has it
+INTERRUPTED = 130  # that of Ctrl-C: 128, and the number of its signal
 
 
 def main() -> None:
-    """Runs the command line of this process, which ends quietly if its output is read no further, as by `head`."""
+    """Runs the command line of this process, which ends quietly on Ctrl-C, or if its output is read no further."""
     try:
         try:
             _run()
@@ -18,6 +19,12 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is yet to be flushed
         sys.exit(UNREAD)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's way to end
+            sys.exit(INTERRUPTED)
+        raise
 
 
 def _run() -> None:

@@ -1,6 +1,10 @@
 """A training that is ended at any moment and resumed comes to the same end, bit for bit."""
 
+import os
 import signal
+import subprocess
+import sys
+import time
 from contextlib import chdir
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from crash import differences
 
 from multilabel_pl.cli import main
 from tests.conftest import QUIET, in_a_process
+from tests.data.pictures import write_tagged
 
 TRAINING = [  # of 2 epochs of 5 steps, in which there is something to forget: random shifts, a schedule, running means
     *("fit", *QUIET, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"),
@@ -84,3 +89,30 @@ def test_a_signal_stops_a_training_that_is_resumed_exactly(
     assert torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] == stopped_at
     main([*TRAINING, "--ckpt_path", "last"])
     assert_same_end(Path("runs/version_0"), whole)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_for_all_processes_leaves_the_workers_to_finish(
+    number: signal.Signals, status: int, workplace: Path
+) -> None:
+    table = write_tagged(workplace, 60)
+    words = ["--data", "TableDataModule", "--data.table", table, "--data.max_memory", "0", "--data.num_workers", "2"]
+    more = ["--data.batch_size", "4", "--trainer.max_epochs", "1000", "--last_checkpoint.every_n_train_steps", "3"]
+    command = [sys.executable, "-m", "multilabel_pl", "fit", *QUIET, *words, *more]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as fit:
+        while not Path("runs/version_0/last.ckpt").exists():
+            assert fit.poll() is None
+            time.sleep(0.1)
+        os.killpg(fit.pid, number)
+        _, told = fit.communicate()
+    assert fit.returncode == status, told
+    assert told.startswith(b"note: stopped after step ")
+
+
+def test_ctrl_c_before_a_training_is_no_traceback(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-m", "multilabel_pl", "fit"], cwd=tmp_path, stderr=subprocess.PIPE) as fit:
+        time.sleep(1)  # in the midst of the imports
+        fit.send_signal(signal.SIGINT)
+        _, told = fit.communicate()
+    assert fit.returncode == 130
+    assert b"KeyboardInterrupt" not in told

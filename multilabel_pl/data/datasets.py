@@ -1,5 +1,6 @@
 """Labelled images, fetched a whole batch at a time."""
 
+import signal
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -63,6 +64,12 @@ class LabelledImages(LabelledDataset):
     def subset(self, rows: Tensor) -> "LabelledImages":
         """Copies the images at `rows` (M,) into a set of their own."""
         return LabelledImages(self.images[rows], self.targets[rows])
+
+
+def undisturbed(worker: int) -> None:
+    """Makes a worker process ignore Ctrl-C and SIGTERM: it is needed for the last batch before the training stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def as_is(batch: Any) -> Any:

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from multilabel_pl.data.augment import Augmentation
-from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is
+from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is, undisturbed
 from multilabel_pl.data.order import EpochLoader, EpochOrder
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.files import WHITE
@@ -160,5 +160,6 @@ class LabelledDataModule(LightningDataModule, ABC):
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=as_is,
+            worker_init_fn=undisturbed,
             pin_memory=torch.cuda.is_available(),
         )
