@@ -1,20 +1,24 @@
-# Everything installs into .venv, once; `make help` lists the targets.
+# Everything installs into .venv, once, and the lowest versions into .venv-lowest; `make help` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+LOWEST := .venv-lowest
 WHEEL := build/wheel
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test fuzz lint wheel reproduce bench clean
+.PHONY: help install train test test-lowest fuzz lint wheel reproduce bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED) $(LOWEST)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --editable '.[dev]'
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --editable '.[dev]'
 	touch $@
+
+$(LOWEST)/installed: .ci/lowest.txt
+$(LOWEST)/installed: export PIP_CONSTRAINT := .ci/lowest.txt
 
 install: $(INSTALLED)  ## make .venv with the package and the tools of its developers
 
@@ -25,6 +29,9 @@ train: $(INSTALLED)  ## the main job: train with the sigmoid head, test, and pre
 
 test: $(INSTALLED)  ## run the tests
 	$(BIN)/pytest
+
+test-lowest: $(LOWEST)/installed  ## run them with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/pytest
 
 fuzz: $(INSTALLED)  ## try 10,000 damaged files and odd options of each kind
 	$(BIN)/pytest tests/test_fuzz.py --hypothesis-profile thorough --hypothesis-show-statistics
@@ -48,4 +55,4 @@ bench: $(INSTALLED)  ## measure the speed of training and evaluation against pee
 	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove what was built; runs/ stays
-	rm -rf .venv build dist
+	rm -rf .venv $(LOWEST) build dist

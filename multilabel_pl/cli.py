@@ -3,10 +3,9 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from jsonargparse import Namespace
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -15,7 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from multilabel_pl import __version__
-from multilabel_pl.checkpoints import WholeFiles, read_checkpoint
+from multilabel_pl.checkpoints import WholeFiles
 from multilabel_pl.console import one_line_errors, quiet_lightning
 from multilabel_pl.curves import Curves
 from multilabel_pl.data.image_files import ImageFilesDataModule
@@ -28,6 +27,8 @@ from multilabel_pl.interruption import Interruption
 from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.options import are_words, check_groups, check_numbers, without_data
+from multilabel_pl.recall import check_weights, class_name, known_data, notice_ignored, notice_other_split, read_sound
 from multilabel_pl.results.files import check_writable
 from multilabel_pl.runs import (
     BEST,
@@ -36,7 +37,6 @@ from multilabel_pl.runs import (
     checkpoint_of,
     find_checkpoint,
     make_run,
-    newest_checkpoints,
     newest_run,
     run_of,
 )
@@ -49,11 +49,8 @@ EPOCHS = 10
 SEED = 0
 INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
-SPLIT_OPTIONS = ("val_size", "split_seed")  # of MNIST: what decides which images are set aside for validation
-POSITIVE = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # of the trainer's options
-MAX_SEED = 2**32 - 1  # NumPy's
-MAX_NUMBER = 2**62  # of whole numbers; torch has 64 bits
 CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
+GROUPS = ("trainer", "model", *(f"{name}_checkpoint" for name in CHECKPOINTS))  # of options
 
 
 class CLI(LightningCLI):
@@ -104,26 +101,25 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
         self.renewed, self.run, self.step = {}, None, 0
-        # What the options of the data may be is not known before the checkpoint is.
         try:
-            self.config = parser.parse_args(_without_data(args)) if _are_words(args) else parser.parse_object(args)
+            self.config = self._parse_without_data(parser, args)
         except UnicodeDecodeError as error:
             raise InputError(f"--config takes a file of YAML in UTF-8, which this is not: {error}") from error
         subcommand = self.config.subcommand
         options = self.config[subcommand]
-        _check_options(options)
+        check_groups(options, GROUPS)
         root = Path(options.trainer.default_root_dir or RUNS)
         path = self._checkpoint_path(options.ckpt_path, root)
         if path is None:
             self._parse(parser, args, DEFAULT_DATA)
             self.config[subcommand].ckpt_path = None
             return
-        checkpoint = _read(path, root)
+        checkpoint = read_sound(path, root)
         say(f"using {path}")
         own, self.step = checkpoint["hyper_parameters"], checkpoint.get("global_step", 0)
-        _check_weights(checkpoint, path)
+        check_weights(checkpoint, path)
         parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
-        if data := _known_data(checkpoint, path):
+        if data := known_data(checkpoint, path):
             init_args = {name: value for name, value in data.items() if name != "class_path"}
             parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
         self._parse(parser, args, data["class_path"] if data else DEFAULT_DATA)
@@ -131,9 +127,18 @@ class CLI(LightningCLI):
         if options.get("output") and subcommand == "validate":
             self.renewed = {name: self.config.validate.model[name] for name in ("calibrate", "threshold")}
             own = {**own, **self.renewed}
-        _notice_ignored(self.config[subcommand].model, own, path)
+        notice_ignored(self.config[subcommand].model, own, path)
         if subcommand == "validate" and data:
-            _notice_other_split(self.config.validate.data, data, path)
+            notice_other_split(self.config.validate.data, data, path)
+
+    def _parse_without_data(self, parser: LightningArgumentParser, args: ArgsType) -> Namespace:
+        """Parses the rest alone, as what the options of the data may be is not known before the checkpoint is."""
+        parsed: Namespace = (
+            parser.parse_args(without_data(args, DEFAULT_DATA, self.subcommands()))
+            if are_words(args)
+            else parser.parse_object(args)
+        )
+        return parsed
 
     def _parse(self, parser: LightningArgumentParser, args: ArgsType, default_data: str) -> None:
         """Parses the command line; a data class that it names keeps its own defaults.
@@ -144,10 +149,10 @@ class CLI(LightningCLI):
         super().parse_arguments(parser, args)
         subcommand = self.config.subcommand
         chosen = self.config[subcommand].data.class_path
-        if _class_name(chosen) != _class_name(default_data):
+        if class_name(chosen) != class_name(default_data):
             parser.set_defaults({f"{subcommand}.data": {"class_path": chosen}})
             super().parse_arguments(parser, args)
-        _check_numbers(self.config[subcommand])
+        check_numbers(self.config[subcommand])
 
     def before_instantiate_classes(self) -> None:
         """Keeps what was asked for anew from giving way to the checkpoint's."""
@@ -261,54 +266,6 @@ class RunConfig(SaveConfigCallback):
         self.parser.save(options, folder / "config.yaml", overwrite=True, multifile=False)
 
 
-def _are_words(args: ArgsType) -> TypeGuard[list[str] | None]:
-    return args is None or isinstance(args, list)
-
-
-def _without_data(args: list[str] | None) -> list[str]:
-    """Puts the default data in the place of what is said of them, and leaves out the wish to print all options."""
-    words = sys.argv[1:] if args is None else args
-    if any(word.startswith("--data.help") for word in words):
-        return words  # the question is answered at once
-    rest, kept = iter(words), []
-    for word in rest:
-        if word == "--data" or word.startswith(("--data.", "--data=")):
-            if "=" not in word:
-                next(rest, None)
-        elif not word.startswith("--print_config"):
-            kept.append(word)
-    in_a_config = ["--data", DEFAULT_DATA]  # may be data that lack an option, which is among the words left out
-    return kept + in_a_config if any(name in kept for name in CLI.subcommands()) else kept
-
-
-def _check_options(options: Namespace) -> None:
-    """Refuses a configuration file's `trainer: null` and the like, which jsonargparse lets pass.
-
-    Raises:
-        InputError: If there is something else in the place of options.
-    """
-    for name in ("trainer", "model", *(f"{name}_checkpoint" for name in CHECKPOINTS)):
-        if not isinstance(options.get(name, options), Namespace):
-            raise InputError(f"--{name} must have options, got {options[name]}: leave it out, or name some")
-
-
-def _check_numbers(options: Namespace) -> None:
-    """Refuses numbers that neither jsonargparse nor Lightning refuses, and that would not do.
-
-    Raises:
-        InputError: If a number is out of range.
-    """
-    for name, value in options.items():
-        if isinstance(value, int) and abs(value) > MAX_NUMBER:
-            raise InputError(f"--{name.replace('.init_args', '')} is too large: {value}")
-    if not 0 <= (options.get("seed_everything") or 0) <= MAX_SEED:
-        raise InputError(f"--seed_everything must be in [0, {MAX_SEED}], got {options.seed_everything}")
-    for name in POSITIVE:
-        value = options.trainer[name]
-        if isinstance(value, int | float) and value <= 0:
-            raise InputError(f"--trainer.{name} must be above 0, got {value}")
-
-
 def _check_data(data: LightningDataModule, subcommand: str) -> None:
     """Refuses data that a subcommand has no use for.
 
@@ -320,80 +277,6 @@ def _check_data(data: LightningDataModule, subcommand: str) -> None:
         raise InputError(
             f"{subcommand} needs labelled images, which {type(data).__name__} does not have: name other --data"
         )
-
-
-def _read(path: Path, root: Path) -> dict[str, Any]:
-    """Reads a checkpoint; the message about a damaged one names the newest that is not."""
-    try:
-        return read_checkpoint(path)
-    except InputError as error:
-        others = newest_checkpoints(root) if path.is_file() else []
-        sound = next((other for other in others if _is_sound(other)), None)
-        if sound is None:
-            raise
-        raise InputError(f"{error}; the one before it is {sound}") from error
-
-
-def _is_sound(path: Path) -> bool:
-    try:
-        read_checkpoint(path)
-    except InputError:
-        return False
-    return True
-
-
-def _known_data(checkpoint: dict[str, Any], path: Path) -> dict[str, Any] | None:
-    """Returns the options of the data that a model was trained on, unless that would import what a file names."""
-    data: dict[str, Any] | None = checkpoint.get("datamodule_hyper_parameters")
-    if data is None or data["class_path"].rpartition(".")[0] in sys.modules:
-        return data
-    note(f"{path} was trained on {data['class_path']}, which only --data may import")
-    return None
-
-
-def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
-    """Refuses a checkpoint whose hyperparameters or weights are not those of this package's model.
-
-    Raises:
-        InputError: If the model can't be built from the hyperparameters, or has other weights.
-    """
-    try:
-        with torch.device("meta"):  # shapes without memory
-            expected = MultiLabelClassifier(**checkpoint["hyper_parameters"]).state_dict()
-    except (TypeError, InputError) as error:
-        raise InputError(f"{path} is another model's checkpoint: {error}") from error
-    found = {name: value.shape for name, value in checkpoint["state_dict"].items()}
-    if found != {name: value.shape for name, value in expected.items()}:
-        raise InputError(f"{path} is another model's checkpoint: its weights have other names or shapes")
-
-
-def _notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
-    """Says which options a checkpoint's hyperparameters will replace, since Lightning does so silently.
-
-    With the checkpoint's values as defaults, whatever differs from them was asked for.
-    """
-    ignored = [
-        f"--model.{name} {asked[name]} (it has {value})"
-        for name, value in own.items()
-        if asked[name] not in (None, value)  # None leaves the choice to the data, or to the checkpoint
-    ]
-    if ignored:
-        note(f"{path} keeps its own values, ignoring {', '.join(ignored)}")
-
-
-def _notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> None:
-    """Says that validation images may be among those that the model was trained on."""
-    same_data = _class_name(asked.class_path) == _class_name(own["class_path"])
-    if not same_data or _class_name(own["class_path"]) != MNISTDataModule.__name__:
-        return  # tables know their images, and nothing is split of scenes
-    for name in SPLIT_OPTIONS:
-        if asked.init_args.get(name) != own.get(name):
-            note(f"{path} was trained with --data.{name} {own[name]}: it may know these images")
-
-
-def _class_name(class_path: str) -> str:
-    """Returns the name of a class, which may be imported from several modules."""
-    return class_path.rpartition(".")[2]
 
 
 def main(args: ArgsType = None) -> None:

@@ -1,9 +1,16 @@
 import subprocess
 import sys
+import tomllib
+import warnings
+from itertools import chain
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import multilabel_pl
+
+ROOT = Path(__file__).parent.parent
 
 
 def python(*words: str) -> str:
@@ -22,3 +29,22 @@ def test_names_of_the_package_are_found_and_others_are_not() -> None:
     assert multilabel_pl.MultiLabelClassifier is MultiLabelClassifier
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         multilabel_pl.Nonsense  # noqa: B018
+
+
+def lowest(requirement: Requirement) -> str:
+    [version] = [bound.version for bound in requirement.specifier if bound.operator == ">="]
+    return f"{requirement.name}=={version}"
+
+
+def test_the_lowest_versions_are_those_of_pyproject() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = settings["project"]
+    lists = [settings["build-system"]["requires"], project["dependencies"], *project["optional-dependencies"].values()]
+    others = [one for one in map(Requirement, chain(*lists)) if one.name != project["name"]]
+    assert (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf-8").splitlines() == [lowest(one) for one in others]
+
+
+@pytest.mark.parametrize("category", [UserWarning, DeprecationWarning, FutureWarning, RuntimeWarning])
+def test_any_warning_of_our_modules_is_an_error(category: type[Warning]) -> None:
+    with pytest.raises(category, match="mind"):
+        warnings.warn_explicit("mind", category, __file__, 1, module="multilabel_pl.model.metrics")

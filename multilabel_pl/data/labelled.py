@@ -134,7 +134,7 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the seed of the training that is resumed."""
-        self.seed = state_dict["seed"]
+        self.seed = state_dict.get("seed", self.seed)  # older checkpoints have none
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Serves the validation images in order; an empty list, Lightning's word for none, if there are none."""

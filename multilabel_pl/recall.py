@@ -1,0 +1,91 @@
+"""What a checkpoint recalls, and where the command line says otherwise."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+
+from multilabel_pl.checkpoints import read_checkpoint
+from multilabel_pl.data.mnist import MNISTDataModule
+from multilabel_pl.errors import InputError
+from multilabel_pl.messages import note
+from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.runs import newest_checkpoints
+
+SPLIT_OPTIONS = ("val_size", "split_seed")  # of MNIST: what decides which images are set aside for validation
+
+
+def read_sound(path: Path, root: Path) -> dict[str, Any]:
+    """Reads a checkpoint; the message about a damaged one names the newest that is not."""
+    try:
+        return read_checkpoint(path)
+    except InputError as error:
+        others = newest_checkpoints(root) if path.is_file() else []
+        sound = next((other for other in others if _is_sound(other)), None)
+        if sound is None:
+            raise
+        raise InputError(f"{error}; the one before it is {sound}") from error
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        read_checkpoint(path)
+    except InputError:
+        return False
+    return True
+
+
+def known_data(checkpoint: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    """Returns the options of the data that a model was trained on, unless that would import what a file names."""
+    data: dict[str, Any] | None = checkpoint.get("datamodule_hyper_parameters")
+    if data is None or str(data.get("class_path")).rpartition(".")[0] in sys.modules:
+        return data
+    note(f"{path} was trained on {data.get('class_path')}, which only --data may import")
+    return None
+
+
+def check_weights(checkpoint: dict[str, Any], path: Path) -> None:
+    """Refuses a checkpoint whose hyperparameters or weights are not those of this package's model.
+
+    Raises:
+        InputError: If the model can't be built from the hyperparameters, or has other weights.
+    """
+    try:
+        with torch.device("meta"):  # shapes without memory
+            expected = MultiLabelClassifier(**checkpoint["hyper_parameters"]).state_dict()
+    except (TypeError, InputError) as error:
+        raise InputError(f"{path} is another model's checkpoint: {error}") from error
+    found = {name: value.shape for name, value in checkpoint["state_dict"].items()}
+    if found != {name: value.shape for name, value in expected.items()}:
+        raise InputError(f"{path} is another model's checkpoint: its weights have other names or shapes")
+
+
+def notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
+    """Says which options a checkpoint's hyperparameters will replace, since Lightning does so silently.
+
+    With the checkpoint's values as defaults, whatever differs from them was asked for.
+    """
+    ignored = [
+        f"--model.{name} {asked[name]} (it has {value})"
+        for name, value in own.items()
+        if asked[name] not in (None, value)  # None leaves the choice to the data, or to the checkpoint
+    ]
+    if ignored:
+        note(f"{path} keeps its own values, ignoring {', '.join(ignored)}")
+
+
+def notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> None:
+    """Says that validation images may be among those that the model was trained on."""
+    same_data = class_name(asked.class_path) == class_name(own["class_path"])
+    if not same_data or class_name(own["class_path"]) != MNISTDataModule.__name__:
+        return  # tables know their images, and nothing is split of scenes
+    for name in SPLIT_OPTIONS:
+        if asked.init_args.get(name) != own.get(name):
+            note(f"{path} was trained with --data.{name} {own[name]}: it may know these images")
+
+
+def class_name(class_path: str) -> str:
+    """Returns the name of a class, which may be imported from several modules."""
+    return class_path.rpartition(".")[2]
