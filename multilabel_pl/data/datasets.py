@@ -10,6 +10,8 @@ from torch.utils.data import Dataset
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
+GRACE = 10  # seconds
+
 
 class LabelledDataset(Dataset[Batch], ABC):
     """Images and their targets, fetched a whole batch at a time.
@@ -67,9 +69,12 @@ class LabelledImages(LabelledDataset):
 
 
 def undisturbed(worker: int) -> None:
-    """Makes a worker process ignore Ctrl-C and SIGTERM: it is needed for the last batch before the training stops."""
+    """Lets a worker process outlive Ctrl-C and SIGTERM for a while: the last batch before a training stops needs it.
+
+    Not for longer, as SIGTERM is also what ends a worker that doesn't end by itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 def as_is(batch: Any) -> Any:
