@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 OPTIONS = [  # of a training that has much to forget: random shifts, a schedule, running means, temperatures
-    *("--data", "SceneDataModule", "--data.train_size", "1280", "--data.val_size", "500", "--data.canvas_size", "40"),
+    *("--data", "SceneDataModule", "--data.train_size", "1280", "--data.val_size", "500", "--data.canvas_size", "56"),
     *("--data.max_digits", "2", "--data.max_shift", "2"),
     *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"),
     *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "30"),
@@ -49,7 +49,7 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
 def train(root: Path, *words: str) -> subprocess.Popen[bytes]:
     """Begins the training, or goes on with it."""
     command = [sys.executable, "-m", "multilabel_pl", "fit", *OPTIONS, str(root), *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -79,6 +79,8 @@ def main() -> None:
         begun = time.monotonic()
         training = train(whole.parent, *EVERY)
         while not (whole / "config.yaml").exists():
+            if training.poll() is not None:
+                sys.exit("the training has not begun")
             time.sleep(0.05)
         start_up = time.monotonic() - begun
         training.wait()
