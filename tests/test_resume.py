@@ -110,8 +110,10 @@ def test_a_signal_for_all_processes_leaves_the_workers_to_finish(
 
 
 def test_ctrl_c_before_a_training_is_no_traceback(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-m", "multilabel_pl", "fit"], cwd=tmp_path, stderr=subprocess.PIPE) as fit:
-        time.sleep(1)  # in the midst of the imports
+    command = [sys.executable, "-X", "importtime", "-m", "multilabel_pl", "fit"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as fit:
+        assert fit.stderr is not None
+        assert any(b"lightning" in line for line in fit.stderr)  # in the midst of the imports
         fit.send_signal(signal.SIGINT)
         _, told = fit.communicate()
     assert fit.returncode == 130

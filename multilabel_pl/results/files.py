@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if partial.exists():
             partial.replace(path)
     except OSError as error:
-        if error.filename in (None, str(partial)):  # none if the disk is full
+        if error.errno is not None and error.filename in (None, str(partial)):  # none if the disk is full
             error.filename = str(path)  # the name that the user knows
         raise
     finally:
