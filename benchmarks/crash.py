@@ -22,12 +22,12 @@ OPTIONS = [  # of a training that has much to forget: random shifts, a schedule,
     *("--data", "SceneDataModule", "--data.train_size", "1280", "--data.val_size", "500", "--data.canvas_size", "56"),
     *("--data.max_digits", "2", "--data.max_shift", "2"),
     *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"),
-    *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "30"),
+    *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "100"),
     *("--trainer.enable_progress_bar", "false", "--ckpt_path", "last", "--trainer.default_root_dir"),
 ]
 EVERY = ["--last_checkpoint.filename", "{step}", "--last_checkpoint.save_top_k", "-1"]  # keeps them all
 LEARNED = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
-SPAN = 3.0  # seconds of training at most before a kill
+SPAN = 2.0  # seconds of training at most before a kill
 
 
 def differences(one: Any, other: Any, place: str = "") -> list[str]:

@@ -14,7 +14,7 @@ from multilabel_pl.cli import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, digit_targets, read_digits
 from multilabel_pl.model.head import HeadName
 from multilabel_pl.model.thresholds import Rule, learn_thresholds
-from tests.conftest import BRIEF, QUIET, SHORT
+from tests.conftest import BRIEF, QUIET
 from tests.data.pictures import write_tagged
 from tests.data.test_mnist import write_set
 
@@ -252,6 +252,7 @@ def test_the_seed_decides_weights_and_order(workplace: Path) -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.slow  # compiling is
 def test_options_of_training_run_together(workplace: Path) -> None:
     options = ["--model.lr_schedule", "one_cycle", "--model.weight_decay", "0.01", "--data.max_shift", "2"]
     words = [*options, "--data.max_rotation", "10", "--model.compile", "true", "--trainer.precision", "bf16-mixed"]
@@ -341,8 +342,10 @@ def test_a_value_that_is_the_default_is_noticed_too(
 @pytest.mark.parametrize("config", [path.stem for path in CONFIGS.iterdir()])
 def test_configs_run(config: str, workplace: Path) -> None:
     table = ["--data.table", write_tagged(workplace, 60)] if config == "table" else []
-    main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *table, *SHORT])
-    main(["test", *QUIET])
+    limits = [word for stage in ("train", "val") for word in (f"--trainer.limit_{stage}_batches", "10")]
+    brief = [*QUIET, "--trainer.max_epochs", "2", *limits]
+    main(["fit", "--config", str(CONFIGS / f"{config}.yaml"), *table, *brief])
+    main(["test", *QUIET, "--trainer.limit_test_batches", "10"])
     name = "last" if config.startswith("keras") else "best"
     model = MultiLabelClassifier.load_from_checkpoint(f"runs/version_0/{name}.ckpt")
     assert model.hparams["head"] == ("softmax" if config.endswith("softmax") else "sigmoid")
