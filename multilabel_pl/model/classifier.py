@@ -129,7 +129,7 @@ class MultiLabelClassifier(LightningModule):
         self.image_shape = image_shape
         self.preprocessing = preprocessing
         self.background = background
-        self.lost_at = torch.tensor(-1)  # the first step whose loss was no number
+        self.losses: list[tuple[int, Tensor]] = []  # of the last steps, with their numbers
         self.outputs: list[tuple[Tensor, Tensor]] = []  # logits and targets of an evaluation's batches
         self.evaluation: Evaluation | None = None  # the last one
         if labels is not None and image_shape is not None:
@@ -272,32 +272,40 @@ class MultiLabelClassifier(LightningModule):
         images, targets = batch
         targets = smooth(targets, self.label_smoothing) if self.label_smoothing > 0 else targets
         loss = self.loss(self._uncalibrated(images), targets, self.positive_weights)
-        # Noted where the loss is; to ask for it at every step would let a GPU wait.
-        lost = ~loss.detach().isfinite() & (self.lost_at < 0)
-        self.lost_at = torch.where(lost, self.global_step, self.lost_at)
+        self.losses.append((self.global_step, loss.detach()))
         # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
         if every and (self.global_step + 1) % every == 0:
-            self._check_loss()
+            self._check_losses()
             self.log("train_loss", loss, prog_bar=True)
         return loss
 
-    def _check_loss(self) -> None:
-        """Stops a training that is lost.
+    def _check_losses(self) -> None:
+        """Stops a training that is lost; of many steps at once, as a GPU would wait at each.
 
         Raises:
-            InputError: If the loss of an earlier step was no finite number.
+            InputError: If the loss of a step since the last time was no finite number.
         """
-        if (step := int(self.lost_at)) >= 0:
+        if not self.losses:
+            return
+        steps, losses = zip(*self.losses, strict=True)
+        self.losses.clear()
+        finite = torch.stack(losses).isfinite().tolist()
+        if not all(finite):
+            step = steps[finite.index(False)]
             raise InputError(f"the loss of step {step} was not a finite number: try a lower --model.lr")
+
+    def on_train_epoch_end(self) -> None:
+        """Looks at the last losses."""
+        self._check_losses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps a training that is lost from replacing its last sound checkpoint."""
-        self._check_loss()
+        self._check_losses()
 
     def on_validation_epoch_start(self) -> None:
         """Forgets an earlier evaluation, even one that was interrupted."""
-        self._check_loss()
+        self._check_losses()
         self.outputs = []
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -318,7 +326,7 @@ class MultiLabelClassifier(LightningModule):
 
     def on_train_start(self) -> None:
         """Notes that nothing will be learned, where there is nothing to learn from."""
-        self.lost_at = torch.tensor(-1, device=self.device)
+        self.losses.clear()
         if isinstance(self.threshold, str) and not any(self.trainer.num_val_batches):
             self.notes = [f"{self.threshold} sets no threshold without validation images: all stay as they are"]
 
