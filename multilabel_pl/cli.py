@@ -96,7 +96,11 @@ class CLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """Names the methods of Trainer that are subcommands, each with the parameters that are no options."""
         skipped = LightningCLI.subcommands()
-        return {**skipped, "predict": {*skipped["predict"], "return_predictions"}}
+        return {
+            **skipped,
+            "predict": {*skipped["predict"], "return_predictions"},
+            "export": {"model", "datamodule"},
+        }
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""

@@ -31,6 +31,7 @@ NOISE = (
     "your dataloader is not resumable",  # its order is told where to begin
     r"Glyph \d+ .* missing from font",  # a picture of a file whose name matplotlib can't write
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    "No complete tensor found in the group",  # of an export; the check of what was written has the say
 )
 
 
@@ -43,6 +44,8 @@ def quiet_lightning() -> None:
                 handler.addFilter(_is_no_advertisement)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=f".*{message}")
+    for name in ("torch.onnx", "onnxscript"):  # of operators that no network here has
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.raiseExceptions = False  # a message that is read no more, as after `head`, is worth no traceback
 
 

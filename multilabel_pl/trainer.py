@@ -4,16 +4,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch import Callback, LightningModule
+from torch import Tensor
 
-from multilabel_pl.checkpoints import write_renewed
+from multilabel_pl.checkpoints import read_checkpoint, write_renewed
 from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.errors import InputError
-from multilabel_pl.messages import say, warn
+from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.pixels import MAX_PIXEL
 from multilabel_pl.results.files import replacing
 from multilabel_pl.results.report import report, write_metrics, write_report
+
+CHECKED = 100  # images that an exported model is checked with
 
 
 class Trainer(pl.Trainer):
@@ -123,6 +129,34 @@ class Trainer(pl.Trainer):
         say("\nwritten to " + ", drawn in ".join(map(str, writer.written)))
         return predictions
 
+    def export(
+        self,
+        model: MultiLabelClassifier,
+        datamodule: LabelledDataModule,
+        ckpt_path: str | Path | None = None,
+        output: str | None = None,
+    ) -> None:
+        """Write a checkpoint as a program of its own, in ONNX or in torch.export's format.
+
+        Args:
+            model: The model; on the command line, that of the checkpoint.
+            datamodule: Images to check with what is written.
+            ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
+            output: The file to write, ending in .onnx or .pt2; beside the checkpoint, with its name and .onnx, if not
+                given.
+        """
+        from multilabel_pl.results.export import check_exportable, export  # torch.export takes a while to import
+
+        if output is None and ckpt_path is None:
+            raise InputError("export needs an output, or a checkpoint to put it beside")
+        path = Path(output) if output is not None else Path(str(ckpt_path)).with_suffix(".onnx")
+        check_exportable(path)
+        if ckpt_path is not None:
+            model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
+        images = _images_to_check(datamodule, model)
+        differences = export(model, images, path)
+        say(f"written to {path}, checked with {len(images)} images: {differences}")
+
     def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool, figures: bool) -> None:
         """Prints what the evaluation that has just run has found, and writes it beside its checkpoint."""
         metrics = {name: value.item() for name, value in self.callback_metrics.items()}
@@ -156,3 +190,16 @@ class Trainer(pl.Trainer):
             with replacing(place / names[-1]) as partial:
                 figure.savefig(partial, dpi=120)
         return names
+
+
+def _images_to_check(data: LabelledDataModule, model: MultiLabelClassifier) -> Tensor:
+    """Returns the first test images, uint8 (N, C, H, W); noise where the data aren't at hand."""
+    try:
+        data.setup("test")
+    except InputError as error:
+        note(f"checking with noise, as there are no test images: {error}")
+        return torch.randint(MAX_PIXEL + 1, (CHECKED, *model.form.shape), dtype=torch.uint8)
+    model.adopt_data(data)
+    assert data.test_set is not None
+    images, _ = data.test_set.__getitems__(list(range(min(CHECKED, len(data.test_set)))))
+    return images

@@ -372,6 +372,14 @@ OUTPUT_MISTAKES = {
     mistake.command: mistake
     for mistake in [
         Mistake("predict --output p.txt", "output must end in .csv or .jsonl, got p.txt"),
+        Mistake("export --output model.txt", "output must end in .onnx or .pt2, got model.txt"),
+        Mistake("export --output model.pt2", "model.pt2 is a folder; name another output", {"model.pt2/x": b""}),
+        Mistake("export --output a.png/model.pt2", "a.png/model.pt2 can't be written: Not a directory"),
+        Mistake("export --data SceneDataModule", "the model's images are 1x28x28, but the data's are 1x64x64"),
+        Mistake(
+            "export --data ImageFilesDataModule --data.path a.png",
+            "export needs labelled images, which ImageFilesDataModule does not have: name other --data",
+        ),
         Mistake("predict --output a.png/p.csv", "a.png/p.csv can't be written: Not a directory"),
         Mistake("predict --output a.png/new/p.csv", "a.png/new/p.csv can't be written: Not a directory"),
         Mistake("predict --output p.csv", "p.csv is a folder; name another output", {"p.csv/x": b""}),
@@ -527,6 +535,8 @@ def full_disk(size: int) -> Iterator[None]:
 SMALL = "--data.data_dir set --data.val_size 1"
 FULL_DISKS = {
     (f"predict --output p.csv {SMALL}", 300): "p.csv: File too large",
+    ("export --output model.onnx", 300): "model.onnx: File too large",
+    ("export --output model.pt2", 300): "model.pt2: File too large",
     (f"predict --output p.jsonl {SMALL}", 300): "p.jsonl: File too large",
     (f"predict --output p.csv --figure true {SMALL}", 2_000): "p.png: File too large",
     (f"predict {SMALL}", 300): "runs/version_0/predict/predictions.csv: File too large",

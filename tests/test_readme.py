@@ -44,8 +44,10 @@ def readers_folder(workplace: Path, run_folder: Path) -> Path:
 
 
 def test_the_python_runs_and_names_tags(readers_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["export", "--ckpt_path", "best", "--output", "model.onnx"])
     exec("\n".join(blocks("python")), {})
     lines = capsys.readouterr().out.splitlines()
+    assert "exported: ['7', '≥5']" in lines
     tagged = [line for line in lines if line.startswith("[")]
     assert len(tagged) == 3
     assert sum(line.startswith("7 (") for line in lines) == 2
@@ -53,7 +55,7 @@ def test_the_python_runs_and_names_tags(readers_folder: Path, capsys: pytest.Cap
 
 
 def test_there_are_commands() -> None:
-    assert {command.split()[3] for command in commands()} == {"fit", "validate", "test", "predict"}
+    assert {command.split()[3] for command in commands()} == {"fit", "validate", "test", "predict", "export"}
 
 
 @pytest.mark.parametrize("command", commands())
@@ -76,6 +78,7 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
         "fit": "runs/version_0/metrics.csv" if resumed else "runs/version_1/last.ckpt",
         "validate": "[ch]*/validate/report.md",
         "test": "**/test/report.md",
+        "export": words[words.index("--output") + 1] if "--output" in words else "runs/version_0/best.onnx",
         "predict": words[words.index("--output") + 1] if "--output" in words else "",
     }
     assert list(readers_folder.glob(produced[words[0]]))

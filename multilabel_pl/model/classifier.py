@@ -264,6 +264,18 @@ class MultiLabelClassifier(LightningModule):
         """
         return self._uncalibrated(images) / self.temperatures
 
+    def tag(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the labels' probabilities, and which of them reach their thresholds.
+
+        Args:
+            images: uint8 (B, C, H, W).
+
+        Returns:
+            Probabilities float32 (B, L), and tags bool (B, L).
+        """
+        probabilities = self(images).sigmoid()
+        return probabilities, probabilities >= self.thresholds
+
     def _uncalibrated(self, images: Tensor) -> Tensor:
         return self.head(self.network(images).float())  # float32 even where the network runs in a lower precision
 
@@ -370,8 +382,7 @@ class MultiLabelClassifier(LightningModule):
     def predict_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> PredictedBatch:
         """Predicts a batch of images (B, C, H, W); what comes with them, such as targets, is passed on."""
         images, known = batch
-        probabilities = self(images).sigmoid()
-        return PredictedBatch(probabilities, probabilities >= self.thresholds, known)
+        return PredictedBatch(*self.tag(images), known)
 
     @torch.inference_mode()
     def predict_images(self, pictures: Picture | Iterable[Picture]) -> list[Prediction]:
@@ -392,8 +403,7 @@ class MultiLabelClassifier(LightningModule):
         predictions = []
         self.eval()
         for images in batches_of(pictures, self.form, PREDICT_BATCH_SIZE):
-            probabilities = self(images.to(self.device)).sigmoid()
-            predictions += name_predictions(probabilities, probabilities >= self.thresholds, self.labels or [])
+            predictions += name_predictions(*self.tag(images.to(self.device)), self.labels or [])
         return predictions
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
