@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 LOWEST := .venv-lowest
-WHEEL := build/wheel
+WHEEL := dist
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test test-lowest fuzz lint wheel reproduce bench clean
@@ -41,12 +41,16 @@ lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-wheel: $(INSTALLED)  ## build the wheel, and train a step with nothing else of the package in reach
+wheel: $(INSTALLED)  ## build the packages, and do the main job with the wheel in an empty environment
 	rm -rf $(WHEEL)
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir $(WHEEL) .
-	$(BIN)/pip install --quiet --no-deps --target $(WHEEL)/site $(WHEEL)/multilabel_pl-*.whl
-	cd $(WHEEL) && PYTHONPATH=site ../../$(BIN)/python -c 'import multilabel_pl as m; assert "site/multi" in m.__file__'
-	cd $(WHEEL) && PYTHONPATH=site ../../$(BIN)/python -m multilabel_pl fit --trainer.fast_dev_run true
+	$(BIN)/python -m build --outdir $(WHEEL)
+	$(BIN)/twine check --strict $(WHEEL)/*
+	$(PYTHON) -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/pip install --quiet $(WHEEL)/*.whl
+	cd $(WHEEL) && venv/bin/multilabel-pl fit --trainer.max_epochs 1 --trainer.limit_train_batches 100
+	cd $(WHEEL) && venv/bin/multilabel-pl test
+	cd $(WHEEL) && venv/bin/multilabel-pl predict
+	rm -rf $(WHEEL)/venv
 
 reproduce: $(INSTALLED)  ## train all four configurations and print the tutorial's figures beside ours
 	$(BIN)/python benchmarks/reproduce.py
@@ -55,4 +59,4 @@ bench: $(INSTALLED)  ## measure the speed of training and evaluation against pee
 	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove what was built; runs/ stays
-	rm -rf .venv $(LOWEST) build dist
+	rm -rf .venv $(LOWEST) dist

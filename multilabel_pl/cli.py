@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, TQDMProgressBar
@@ -28,7 +28,15 @@ from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.options import are_words, check_groups, check_numbers, without_data
-from multilabel_pl.recall import check_weights, class_name, known_data, notice_ignored, notice_other_split, read_sound
+from multilabel_pl.recall import (
+    check_weights,
+    class_name,
+    known_data,
+    notice_ignored,
+    notice_other_data,
+    notice_other_split,
+    read_sound,
+)
 from multilabel_pl.results.files import check_writable
 from multilabel_pl.runs import (
     BEST,
@@ -45,6 +53,7 @@ from multilabel_pl.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
 RUNS = "runs"
+SCRIPT = "multilabel-pl"
 EPOCHS = 10
 SEED = 0
 INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
@@ -73,7 +82,7 @@ class CLI(LightningCLI):
             trainer_class=Trainer,
             trainer_defaults={"default_root_dir": RUNS, "max_epochs": EPOCHS, "num_sanity_val_steps": 0},
             seed_everything_default=SEED,
-            parser_kwargs={"prog": "python -m multilabel_pl", "version": __version__, "exit_on_error": False},
+            parser_kwargs={"prog": _program(), "version": __version__, "exit_on_error": False},
             save_config_callback=RunConfig,
             save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
@@ -100,6 +109,7 @@ class CLI(LightningCLI):
             **skipped,
             "predict": {*skipped["predict"], "return_predictions"},
             "export": {"model", "datamodule"},
+            "demo": {"model", "datamodule"},
         }
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -134,6 +144,8 @@ class CLI(LightningCLI):
         notice_ignored(self.config[subcommand].model, own, path)
         if subcommand == "validate" and data:
             notice_other_split(self.config.validate.data, data, path)
+        if subcommand == "fit" and data:
+            notice_other_data(self.config.fit.data, data, path)
 
     def _parse_without_data(self, parser: LightningArgumentParser, args: ArgsType) -> Namespace:
         """Parses the rest alone, as what the options of the data may be is not known before the checkpoint is."""
@@ -245,7 +257,7 @@ class CLI(LightningCLI):
         if self.trainer.run_folder is None or not self.trainer.checkpoint_callbacks:
             return
         if self.trainer.global_step == self.step:
-            say("\nnothing was trained: no epoch was left to do; raise --trainer.max_epochs")
+            say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
             return
         path = checkpoint_of(self.trainer.run_folder, BEST)
         say(f"\ntrained: {path}")
@@ -283,6 +295,11 @@ def _check_data(data: LightningDataModule, subcommand: str) -> None:
         )
 
 
+def _program() -> str:
+    """Returns what the program is called by: its script, which has completions, or its module."""
+    return SCRIPT if Path(sys.argv[0]).name == SCRIPT else "python -m multilabel_pl"
+
+
 def main(args: ArgsType = None) -> None:
     """Runs the command line.
 
@@ -294,5 +311,6 @@ def main(args: ArgsType = None) -> None:
     """
     keep_freed_memory()
     quiet_lightning()
+    set_parsing_settings(add_print_completion_argument=True)
     with one_line_errors():
         CLI(args)

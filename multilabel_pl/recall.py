@@ -14,6 +14,7 @@ from multilabel_pl.messages import note
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.runs import newest_checkpoints
 
+HARMLESS = ("eval_batch_size", "max_memory", "num_workers")  # options of the data that change the speed alone
 SPLIT_OPTIONS = ("val_size", "split_seed")  # of MNIST: what decides which images are set aside for validation
 
 
@@ -84,6 +85,24 @@ def notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> Non
     for name in SPLIT_OPTIONS:
         if asked.init_args.get(name) != own.get(name):
             note(f"{path} was trained with --data.{name} {own[name]}: it may know these images")
+
+
+def notice_other_data(asked: Namespace, own: dict[str, Any], path: Path) -> None:
+    """Says which options of its data a training goes on with that are not those it began with."""
+    changed = [
+        f"--data.{name} {value} (it had {own[name]})"
+        for name, value in asked.init_args.items()
+        if name in own and name not in HARMLESS and not _is_recorded_as(value, own[name])
+    ]
+    if changed:
+        note(f"{path} goes on otherwise than it began, with {', '.join(changed)}")
+
+
+def _is_recorded_as(asked: Any, own: Any) -> bool:
+    """Tells whether a value is the recorded one, as paths are recorded as absolute ones, and labels as text."""
+    if isinstance(asked, list):
+        return list(map(str, asked)) == list(map(str, own or []))
+    return asked == own or (isinstance(asked, str) and Path(asked).resolve() == Path(str(own)).resolve())
 
 
 def class_name(class_path: str) -> str:

@@ -1,5 +1,6 @@
 """The Trainer, whose methods are the subcommands of the command line."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from multilabel_pl.results.files import replacing
 from multilabel_pl.results.report import report, write_metrics, write_report
 
 CHECKED = 100  # images that an exported model is checked with
+EXAMPLES = 12  # images to choose from on the page
 
 
 class Trainer(pl.Trainer):
@@ -151,11 +153,43 @@ class Trainer(pl.Trainer):
             raise InputError("export needs an output, or a checkpoint to put it beside")
         path = Path(output) if output is not None else Path(str(ckpt_path)).with_suffix(".onnx")
         check_exportable(path)
-        if ckpt_path is not None:
-            model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
-        images = _images_to_check(datamodule, model)
+        _load_weights(model, ckpt_path)
+        images = _test_images(datamodule, model, CHECKED)
+        if images is None:
+            images = torch.randint(MAX_PIXEL + 1, (CHECKED, *model.form.shape), dtype=torch.uint8)
         differences = export(model, images, path)
         say(f"written to {path}, checked with {len(images)} images: {differences}")
+
+    def demo(
+        self,
+        model: MultiLabelClassifier,
+        datamodule: LabelledDataModule,
+        ckpt_path: str | Path | None = None,
+        beside: str | None = None,
+        server_name: str = "127.0.0.1",
+        server_port: int | None = None,
+    ) -> None:
+        """Serve a page to draw on, which shows what a checkpoint says of the drawing.
+
+        Args:
+            model: The model; on the command line, that of the checkpoint.
+            datamodule: Images to choose from.
+            ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
+            beside: The path of another checkpoint, whose answers are shown beside.
+            server_name: Where the page can be reached: from this machine alone, or, with 0.0.0.0, from its network.
+            server_port: The port; the first free one from 7860 on, if not given.
+        """
+        if find_spec("gradio") is None:
+            raise InputError("the page needs Gradio: pip install gradio")
+        from multilabel_pl.demo.page import build_page, serve
+
+        _load_weights(model, ckpt_path)
+        models = {str(ckpt_path or "model"): model}
+        if beside is not None:
+            models[beside] = MultiLabelClassifier.load_from_checkpoint(beside, "cpu")
+        page = build_page(models, _test_images(datamodule, model, EXAMPLES))
+        say(f"draw at {serve(page, server_name, server_port)} (Ctrl-C ends it)")
+        page.block_thread()
 
     def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool, figures: bool) -> None:
         """Prints what the evaluation that has just run has found, and writes it beside its checkpoint."""
@@ -192,14 +226,19 @@ class Trainer(pl.Trainer):
         return names
 
 
-def _images_to_check(data: LabelledDataModule, model: MultiLabelClassifier) -> Tensor:
-    """Returns the first test images, uint8 (N, C, H, W); noise where the data aren't at hand."""
+def _load_weights(model: MultiLabelClassifier, ckpt_path: str | Path | None) -> None:
+    if ckpt_path is not None:
+        model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
+
+
+def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:
+    """Returns the first test images, uint8 (N, C, H, W); nothing, with a note, where the data aren't at hand."""
     try:
         data.setup("test")
     except InputError as error:
-        note(f"checking with noise, as there are no test images: {error}")
-        return torch.randint(MAX_PIXEL + 1, (CHECKED, *model.form.shape), dtype=torch.uint8)
+        note(f"going on without test images: {error}")
+        return None
     model.adopt_data(data)
     assert data.test_set is not None
-    images, _ = data.test_set.__getitems__(list(range(min(CHECKED, len(data.test_set)))))
+    images, _ = data.test_set.__getitems__(list(range(min(count, len(data.test_set)))))
     return images

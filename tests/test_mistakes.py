@@ -154,6 +154,11 @@ TABLE_MISTAKES = {
     "a table unnamed": Mistake("fit --data TableDataModule", "--data.table is required"),
     "an empty table": a_table("", "t.csv names no image: it must have a header and a line for each"),
     "a header alone": a_table("path,tags\n", "t.csv names no image: it must have a header and a line for each"),
+    "no such column of tags": a_table(
+        "path,tags\na.png,cat\n",
+        "t.csv has no column label, but path, tags: name that of the tags with --data.tags_column",
+        words="--data.tags_column label",
+    ),
     "no header": a_table("a.png,cat\nb.png,dog\n", "t.csv has no column path, but a.png, cat: name that of the paths"),
     "not UTF-8": a_table(b"path,tags\na.png,\xff\xfe\n", "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
     "UTF-16": a_table("path,tags\na.png,cat\n".encode("utf-16"), "t.csv is not a text in UTF-8"),

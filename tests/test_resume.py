@@ -13,7 +13,7 @@ import torch
 from crash import differences
 
 from multilabel_pl.cli import main
-from tests.conftest import QUIET, in_a_process
+from tests.conftest import BRIEF, QUIET, in_a_process
 from tests.data.pictures import write_tagged
 
 TRAINING = [  # of 2 epochs of 5 steps, in which there is something to forget: random shifts, a schedule, running means
@@ -118,3 +118,14 @@ def test_ctrl_c_before_a_training_is_no_traceback(tmp_path: Path) -> None:
         _, told = fit.communicate()
     assert fit.returncode == 130
     assert b"KeyboardInterrupt" not in told
+
+
+def test_a_training_that_goes_on_with_other_data_says_so(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_tagged(workplace, 60)
+    words = ["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", table]
+    main(words)
+    main([*words, "--ckpt_path", "last", "--trainer.max_epochs", "2", "--data.num_workers", "0"])
+    assert "otherwise" not in capsys.readouterr().err
+    main([*words, "--ckpt_path", "last", "--trainer.max_epochs", "3", "--data.batch_size", "32"])
+    expected = "runs/version_0/last.ckpt goes on otherwise than it began, with --data.batch_size 32 (it had 64)"
+    assert f"note: {expected}\n" in capsys.readouterr().err

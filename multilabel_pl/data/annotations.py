@@ -185,6 +185,9 @@ def _label_columns(table: Path, header: list[str], columns: TableFormat, labels:
     """Returns the columns of 0 and 1, none if there is a column of tags."""
     if columns.tags_column in header:
         return []
+    if columns.tags_column != TableFormat.tags_column:
+        remedy = "name that of the tags with --data.tags_column"
+        raise InputError(f"{table} has no column {columns.tags_column}, but {', '.join(header)}: {remedy}")
     others = [name for name in header if name not in (columns.path_column, columns.split_column)]
     if not others:
         raise InputError(f"{table} has neither a column {columns.tags_column} nor columns of 0 and 1")

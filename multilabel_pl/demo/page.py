@@ -1,0 +1,172 @@
+"""The page: a canvas, a place to drop a picture, some examples; and beside them what each model says."""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it is asked for when Gradio is imported
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from multilabel_pl.demo.bars import STYLE, bars, no_bars
+from multilabel_pl.errors import InputError
+from multilabel_pl.images.pictures import Picture
+from multilabel_pl.images.preprocessing import ImageForm
+from multilabel_pl.model.classifier import MultiLabelClassifier
+
+Models = Mapping[str, MultiLabelClassifier]
+
+CANVAS = 336  # pixels of its longer side
+FRAME = 60  # pixels, of the tools around it
+STROKE = 2.2  # pixels of the model's images; about MNIST's
+PAGE_WIDTH = 28  # of a page with a single digit, in such pixels
+BLACK, WHITE = 0, 255
+UPLOADS_STAY = 600  # seconds
+LARGEST_UPLOAD = "50mb"
+NOTHING_YET = "Draw something, drop a picture, or choose an example."
+THEME = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from outside
+CSS = f"{STYLE} .examples img {{ image-rendering: pixelated; }}"
+
+
+def build_page(models: Models, examples: Tensor | None) -> gr.Blocks:
+    """Builds the page.
+
+    Args:
+        models: By what to call them; they stand side by side.
+        examples: Images to choose from, uint8 (N, C, H, W), if there are any.
+    """
+    form = next(iter(models.values())).form
+    page: gr.Blocks
+    cache = UPLOADS_STAY, UPLOADS_STAY
+    with gr.Blocks(title="multilabel_pl", analytics_enabled=False, delete_cache=cache, fill_width=True) as page:
+        with gr.Row():
+            with gr.Column(min_width=CANVAS + FRAME):
+                with gr.Tab("Draw"):
+                    canvas = _canvas(form, _paper(examples))
+                with gr.Tab("Picture"):
+                    picture = _picture()
+                if examples is not None:
+                    with gr.Tab("Examples"):
+                        gallery = gr.Gallery(
+                            _as_arrays(examples),
+                            columns=3,
+                            height="auto",
+                            allow_preview=False,
+                            show_label=False,
+                            elem_classes="examples",
+                            buttons=[],
+                        )
+            panels = [_panel(f"{name}: {model.hparams['head']}") for name, model in models.items()]
+        live: dict[str, Any] = {"outputs": panels, "show_progress": "hidden", "trigger_mode": "always_last"}
+        canvas.input(partial(_of_canvas, models), canvas, **live)
+        picture.change(partial(_of_file, models), picture, **live)
+        if examples is not None:
+            gallery.select(_of_example(models, examples), None, **live)
+    return page
+
+
+def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
+    """Serves the page in the background, and returns its address.
+
+    Raises:
+        OSError: If the port is taken.
+    """
+    _, address, _ = page.launch(
+        server_name=server_name,
+        server_port=server_port,
+        share=False,
+        ssr_mode=False,
+        quiet=True,
+        show_error=True,
+        prevent_thread_lock=True,
+        max_file_size=LARGEST_UPLOAD,
+        footer_links=[],
+        theme=THEME,
+        css=CSS,
+    )
+    return address
+
+
+def _picture() -> gr.Image:
+    picture = gr.Image(sources=["upload", "clipboard"], height=CANVAS + FRAME, show_label=False, buttons=[])
+    # Left as it was uploaded, for `predict_images` to read. (Of a subclass, Gradio would write a file of types.)
+    picture.preprocess = lambda payload: payload.path if payload is not None else None  # type: ignore[method-assign]
+    return picture
+
+
+def _canvas(form: ImageForm, paper: int) -> gr.ImageEditor:
+    _, height, width = form.shape
+    scale = CANVAS / max(height, width)
+    size = round(width * scale), round(height * scale)
+    stroke = STROKE * max(size) / (PAGE_WIDTH if form.preprocessing == "mnist" else max(height, width))
+    blank = np.full((size[1], size[0], 3), paper, np.uint8)
+    ink = "#ffffff" if paper == BLACK else "#000000"
+    return gr.ImageEditor(
+        {"background": blank, "layers": [], "composite": None},
+        type="numpy",
+        sources=(),
+        transforms=(),
+        layers=False,
+        brush=gr.Brush(round(stroke), [ink], color_mode="fixed"),
+        eraser=gr.Eraser(round(2 * stroke)),
+        canvas_size=size,
+        fixed_canvas=True,
+        height=CANVAS + FRAME,
+        show_label=False,
+        buttons=[],
+    )
+
+
+def _panel(name: str) -> gr.HTML:
+    with gr.Column(min_width=280):
+        gr.HTML(f"<h3>{escape(name)}</h3>")
+        return gr.HTML(no_bars(NOTHING_YET))
+
+
+def _paper(examples: Tensor | None) -> int:
+    """Returns the brightness to draw on: that of the examples, as far as they are known."""
+    return BLACK if examples is not None and examples.float().mean() < WHITE / 2 else WHITE
+
+
+def _as_arrays(images: Tensor) -> list[NDArray[np.uint8]]:
+    return [image.expand(3, -1, -1).permute(1, 2, 0).numpy() for image in images]  # (C, H, W) -> (H, W, 3)
+
+
+def _answers(models: Models, picture: Picture) -> list[str]:
+    return [_answer(model, picture) for model in models.values()]
+
+
+def _answer(model: MultiLabelClassifier, picture: Picture) -> str:
+    try:
+        [prediction] = model.predict_images(picture)
+    except InputError as error:
+        return no_bars(str(error))
+    return bars(prediction, model.thresholds.tolist())
+
+
+def _of_canvas(models: Models, drawing: dict[str, Any]) -> list[str]:
+    pixels = drawing["composite"]
+    if pixels is None or (pixels == pixels[0, 0]).all():
+        return [no_bars(NOTHING_YET)] * len(models)
+    return _answers(models, Image.fromarray(pixels))
+
+
+def _of_file(models: Models, path: str | None) -> list[str]:
+    if path is None:
+        return [no_bars(NOTHING_YET)] * len(models)
+    folder = f"{Path(path).parent}/"  # Gradio's, which means nothing to people
+    return [answer.replace(folder, "") for answer in _answers(models, path)]
+
+
+def _of_example(models: Models, examples: Tensor) -> Callable[[gr.SelectData], list[str]]:
+    def answer(chosen: gr.SelectData) -> list[str]:
+        return _answers(models, examples[chosen.index])
+
+    return answer
