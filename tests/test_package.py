@@ -31,6 +31,15 @@ def test_names_of_the_package_are_found_and_others_are_not() -> None:
         multilabel_pl.Nonsense  # noqa: B018
 
 
+def test_the_script_is_the_module_and_completes_its_options() -> None:
+    script = str(Path(sys.executable).with_name("multilabel-pl"))
+    told = subprocess.run([script, "--print_completion", "shtab-bash"], check=True, capture_output=True, text=True)
+    assert "--model.head" in told.stdout
+    assert python("-m", "multilabel_pl", "--help").replace("python -m multilabel_pl", "multilabel-pl").split() == (
+        subprocess.run([script, "--help"], check=True, capture_output=True, text=True).stdout.split()
+    )
+
+
 def lowest(requirement: Requirement) -> str:
     [version] = [bound.version for bound in requirement.specifier if bound.operator == ">="]
     return f"{requirement.name}=={version}"
