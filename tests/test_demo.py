@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,50 +14,59 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from multilabel_pl.cli import main
 from multilabel_pl.model.head import HeadName
-from tests.conftest import QUIET
+from tests.conftest import BRIEF, QUIET
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 20_000  # milliseconds
 
 
-@pytest.fixture(scope="module")
-def server(runs: dict[HeadName, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """The page of both heads' models."""
-    models = ["--ckpt_path", str(runs["sigmoid"] / "best.ckpt"), "--beside", str(runs["softmax"] / "best.ckpt")]
-    command = [sys.executable, "-m", "multilabel_pl", "demo", *models]
-    place = tmp_path_factory.mktemp("demo")
-    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        yield process
+@contextmanager
+def served(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serves a page, and gives the process and the page's address."""
+    command = [sys.executable, "-m", "multilabel_pl", "demo", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("draw at "))
+        yield process, line.split()[2]
         process.kill()
 
 
-@pytest.fixture(scope="module")
-def address(server: subprocess.Popen[str]) -> str:
-    assert server.stdout is not None
-    line = next(line for line in server.stdout if line.startswith("draw at "))
-    return line.split()[2]
-
-
-@pytest.fixture
-def page(address: str) -> Iterator[Page]:
+@contextmanager
+def opened(address: str) -> Iterator[Page]:
+    """Opens a page in a browser, and finds out at the end that it has asked nothing of others."""
     if BROWSER is None:
         pytest.skip("there is no Chromium")
+    asked: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page()
-        asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
+        expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
+        page.locator("canvas").first.wait_for(timeout=PATIENCE)
+        page.wait_for_timeout(1000)  # for all to take part
         yield page
         browser.close()
-    local = (address, address.replace("http", "ws", 1), "data:", "blob:")
-    assert [url for url in asked if not url.startswith(local)] == []  # nothing from outside
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+
+
+@pytest.fixture(scope="module")
+def server(runs: dict[HeadName, Path]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The page of both heads' models."""
+    best = {head: str(run / "best.ckpt") for head, run in runs.items()}
+    with served("--ckpt_path", best["sigmoid"], "--beside", best["softmax"]) as process_and_address:
+        yield process_and_address
+
+
+@pytest.fixture
+def page(server: tuple[subprocess.Popen[str], str]) -> Iterator[Page]:
+    with opened(server[1]) as page:
+        yield page
 
 
 def draw_a_stroke(page: Page) -> None:
     canvas = page.locator("canvas").first
     canvas.wait_for(timeout=PATIENCE)
-    page.wait_for_timeout(1000)  # for the canvas to take part
     box = canvas.bounding_box()
     assert box is not None
     x, top, bottom = (
@@ -71,7 +81,6 @@ def draw_a_stroke(page: Page) -> None:
 
 
 def test_a_stroke_is_a_one_to_both_models(page: Page) -> None:
-    expect(page.locator(".tags")).to_have_text(["–", "–"], timeout=PATIENCE)
     draw_a_stroke(page)
     expect(page.locator(".tags")).to_have_text(["1", "1"], timeout=PATIENCE)
     assert page.locator(".bars .track").count() == page.locator(".bars .threshold").count() == 2 * 11
@@ -95,11 +104,21 @@ def test_a_bad_upload_gets_a_message_and_the_server_lives_on(page: Page, tmp_pat
     expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
 
 
-def test_ctrl_c_ends_it_quietly(server: subprocess.Popen[str], address: str) -> None:
-    server.send_signal(signal.SIGINT)
-    _, told = server.communicate(timeout=30)
+def test_ctrl_c_ends_it_quietly(server: tuple[subprocess.Popen[str], str]) -> None:
+    process, _ = server
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
     assert told == ""
-    assert server.returncode == 0
+    assert process.returncode == 0
+
+
+def test_a_model_of_scenes_is_shown_alone(workplace: Path) -> None:
+    main(["fit", *QUIET, *BRIEF, "--data", "SceneDataModule", "--data.train_size", "200", "--data.val_size", "50"])
+    with served("--ckpt_path", "best", "--data.test_size", "20") as (_, address), opened(address) as page:
+        draw_a_stroke(page)
+        expect(page.locator(".bars .track")).to_have_count(11, timeout=PATIENCE)
+        page.get_by_role("tab", name="Examples").click()
+        expect(page.locator(".examples img")).to_have_count(12, timeout=PATIENCE)
 
 
 def test_what_is_missing_is_named(

@@ -1,5 +1,6 @@
 """The page: a canvas, a place to drop a picture, some examples; and beside them what each model says."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,7 +22,7 @@ from multilabel_pl.images.pictures import Picture
 from multilabel_pl.images.preprocessing import ImageForm
 from multilabel_pl.model.classifier import MultiLabelClassifier
 
-Models = Mapping[str, MultiLabelClassifier]
+Panels = Mapping[gr.HTML, MultiLabelClassifier]  # of the page, with the models that they are for
 
 CANVAS = 336  # pixels of its longer side
 FRAME = 60  # pixels, of the tools around it
@@ -35,7 +36,7 @@ THEME = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
 CSS = f"{STYLE} .examples img {{ image-rendering: pixelated; }}"
 
 
-def build_page(models: Models, examples: Tensor | None) -> gr.Blocks:
+def build_page(models: Mapping[str, MultiLabelClassifier], examples: Tensor | None) -> gr.Blocks:
     """Builds the page.
 
     Args:
@@ -63,12 +64,12 @@ def build_page(models: Models, examples: Tensor | None) -> gr.Blocks:
                             elem_classes="examples",
                             buttons=[],
                         )
-            panels = [_panel(f"{name}: {model.hparams['head']}") for name, model in models.items()]
-        live: dict[str, Any] = {"outputs": panels, "show_progress": "hidden", "trigger_mode": "always_last"}
-        canvas.input(partial(_of_canvas, models), canvas, **live)
-        picture.change(partial(_of_file, models), picture, **live)
+            panels = {_panel(f"{name}: {model.hparams['head']}"): model for name, model in models.items()}
+        live: dict[str, Any] = {"outputs": list(panels), "show_progress": "hidden", "trigger_mode": "always_last"}
+        canvas.input(partial(_of_canvas, panels), canvas, **live)
+        picture.change(partial(_of_file, panels), picture, **live)
         if examples is not None:
-            gallery.select(_of_example(models, examples), None, **live)
+            gallery.select(_of_example(panels, examples), None, **live)
     return page
 
 
@@ -78,6 +79,7 @@ def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
     Raises:
         OSError: If the port is taken.
     """
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a browser that is closed is no error
     _, address, _ = page.launch(
         server_name=server_name,
         server_port=server_port,
@@ -139,8 +141,11 @@ def _as_arrays(images: Tensor) -> list[NDArray[np.uint8]]:
     return [image.expand(3, -1, -1).permute(1, 2, 0).numpy() for image in images]  # (C, H, W) -> (H, W, 3)
 
 
-def _answers(models: Models, picture: Picture) -> list[str]:
-    return [_answer(model, picture) for model in models.values()]
+def _answers(panels: Panels, picture: Picture | None) -> dict[gr.HTML, str]:
+    """Returns what each panel is to show of a picture."""
+    if picture is None:
+        return dict.fromkeys(panels, no_bars(NOTHING_YET))
+    return {panel: _answer(model, picture) for panel, model in panels.items()}
 
 
 def _answer(model: MultiLabelClassifier, picture: Picture) -> str:
@@ -151,22 +156,19 @@ def _answer(model: MultiLabelClassifier, picture: Picture) -> str:
     return bars(prediction, model.thresholds.tolist())
 
 
-def _of_canvas(models: Models, drawing: dict[str, Any]) -> list[str]:
+def _of_canvas(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str]:
     pixels = drawing["composite"]
-    if pixels is None or (pixels == pixels[0, 0]).all():
-        return [no_bars(NOTHING_YET)] * len(models)
-    return _answers(models, Image.fromarray(pixels))
+    is_blank = pixels is None or (pixels == pixels[0, 0]).all()
+    return _answers(panels, None if is_blank else Image.fromarray(pixels))
 
 
-def _of_file(models: Models, path: str | None) -> list[str]:
-    if path is None:
-        return [no_bars(NOTHING_YET)] * len(models)
-    folder = f"{Path(path).parent}/"  # Gradio's, which means nothing to people
-    return [answer.replace(folder, "") for answer in _answers(models, path)]
+def _of_file(panels: Panels, path: str | None) -> dict[gr.HTML, str]:
+    folder = f"{Path(path or '').parent}/"  # Gradio's, which means nothing to people
+    return {panel: answer.replace(folder, "") for panel, answer in _answers(panels, path).items()}
 
 
-def _of_example(models: Models, examples: Tensor) -> Callable[[gr.SelectData], list[str]]:
-    def answer(chosen: gr.SelectData) -> list[str]:
-        return _answers(models, examples[chosen.index])
+def _of_example(panels: Panels, examples: Tensor) -> Callable[[gr.SelectData], dict[gr.HTML, str]]:
+    def answer(chosen: gr.SelectData) -> dict[gr.HTML, str]:
+        return _answers(panels, examples[chosen.index])
 
     return answer
