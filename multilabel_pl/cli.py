@@ -73,6 +73,7 @@ class CLI(LightningCLI):
     renewed: dict[str, Any]  # the options of the model that `validate` writes into its output
     run: Run | None  # that `fit` goes on with
     step: int  # that the checkpoint is at
+    recalled: dict[str, Any] | None  # the options of the data that it was trained on
 
     def __init__(self, args: ArgsType = None) -> None:
         super().__init__(
@@ -114,7 +115,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
-        self.renewed, self.run, self.step = {}, None, 0
+        self.renewed, self.run, self.step, self.recalled = {}, None, 0, None
         try:
             self.config = self._parse_without_data(parser, args)
         except UnicodeDecodeError as error:
@@ -144,8 +145,7 @@ class CLI(LightningCLI):
         notice_ignored(self.config[subcommand].model, own, path)
         if subcommand == "validate" and data:
             notice_other_split(self.config.validate.data, data, path)
-        if subcommand == "fit" and data:
-            notice_other_data(self.config.fit.data, data, path)
+        self.recalled = data
 
     def _parse_without_data(self, parser: LightningArgumentParser, args: ArgsType) -> Namespace:
         """Parses the rest alone, as what the options of the data may be is not known before the checkpoint is."""
@@ -229,6 +229,8 @@ class CLI(LightningCLI):
         """Finds mistakes in the data, and in how the model fits it; then makes the folder of the run."""
         self.datamodule.setup("fit")
         self.model.adopt_data(self.datamodule)
+        if self.recalled is not None:
+            notice_other_data(self.config.fit.data, self.recalled, self.config.fit.ckpt_path)
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
         root = Path(self.trainer.default_root_dir)

@@ -87,8 +87,11 @@ def notice_other_split(asked: Namespace, own: dict[str, Any], path: Path) -> Non
             note(f"{path} was trained with --data.{name} {own[name]}: it may know these images")
 
 
-def notice_other_data(asked: Namespace, own: dict[str, Any], path: Path) -> None:
-    """Says which options of its data a training goes on with that are not those it began with."""
+def notice_other_data(asked: Namespace, own: dict[str, Any], path: str) -> None:
+    """Says which data, or options of them, a training goes on with that are not those it began with."""
+    if class_name(asked.class_path) != class_name(own["class_path"]):
+        note(f"{path} was trained on {class_name(own['class_path'])}, and goes on with {class_name(asked.class_path)}")
+        return
     changed = [
         f"--data.{name} {value} (it had {own[name]})"
         for name, value in asked.init_args.items()
