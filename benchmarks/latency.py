@@ -16,19 +16,10 @@ import torch
 from torch import Tensor
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier
-from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.results.export import export
 
 TURN = 50  # images; onnxruntime's threads wait for a while after each, and would stand in the way of PyTorch's
 CHECKED = 10
-
-
-def test_images(data: LabelledDataModule, count: int) -> Tensor:
-    """Returns the first test images, uint8 (N, C, H, W)."""
-    data.setup("test")
-    assert data.test_set is not None
-    images, _ = data.test_set.__getitems__(list(range(count)))
-    return images
 
 
 def contenders(model: MultiLabelClassifier, images: Tensor) -> dict[str, Callable[[Tensor], object]]:
@@ -61,7 +52,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     options = parser.parse_args()
     data = MNISTDataModule()
-    images = test_images(data, options.images + TURN)
+    data.setup("test")
+    assert data.test_set is not None
+    images = data.test_set.images[: options.images + TURN]
     print(f"{date.today():%Y-%m-%d}, {torch.get_num_threads()} threads, {options.images} images one by one\n")
     print("| one image | median ms | 95th percentile |\n|---|---|---|")
     for network in ("conv_pool_dense", "conv_stack"):

@@ -65,9 +65,7 @@ def page(server: tuple[subprocess.Popen[str], str]) -> Iterator[Page]:
 
 
 def draw_a_stroke(page: Page) -> None:
-    canvas = page.locator("canvas").first
-    canvas.wait_for(timeout=PATIENCE)
-    box = canvas.bounding_box()
+    box = page.locator("canvas").first.bounding_box()
     assert box is not None
     x, top, bottom = (
         box["x"] + box["width"] / 2,

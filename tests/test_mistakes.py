@@ -283,7 +283,9 @@ OPTION_MISTAKES = {
         an_option("--trainer.val_check_interval 0", "--trainer.val_check_interval must be above 0, got 0"),
         an_option("--trainer.check_val_every_n_epoch 0", "--trainer.check_val_every_n_epoch must be above 0, got 0"),
         an_option("--trainer.accumulate_grad_batches 0", "--trainer.accumulate_grad_batches must be above 0, got 0"),
-        an_option("--trainer.limit_val_batches -3", "for limit_val_batches, it has to be in [0.0, 1.0] or an int"),
+        an_option(
+            "--trainer.limit_val_batches -2.5", "-2.5 for limit_val_batches, it has to be in [0.0, 1.0] or an int"
+        ),
         an_option("--trainer.gradient_clip_algorithm nope", "`gradient_clip_algorithm` nope is invalid"),
         an_option("--trainer.callbacks nope", "--trainer.callbacks: "),
         an_option("--trainer.logger WandbLogger", "pip install -U 'wandb"),

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -146,8 +146,7 @@ def _write_pt2(program: ExportedProgram, metadata: dict[str, str], path: Path) -
 
 
 def _load_pt2(path: Path) -> Runner:
-    loaded: Any = torch.export.load(path).module()
-    return loaded  # type: ignore[no-any-return]
+    return torch.export.load(path).module()
 
 
 FORMATS = {".onnx": (_write_onnx, _load_onnx), ".pt2": (_write_pt2, _load_pt2)}
