@@ -133,6 +133,8 @@ def test_what_is_missing_is_named(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert told("--server_port", port).startswith(f"error: Cannot find empty port in range: {port}-{port}")
+        assert told("--server_port", port).startswith(f"error: cannot serve at 127.0.0.1, port {port}: ")
+    assert told("--server_port", "99999").startswith("error: cannot serve at 127.0.0.1, port 99999: ")
+    assert told("--server_name", "no.host").startswith("error: cannot serve at no.host, port 0: ")
     monkeypatch.setitem(sys.modules, "gradio", None)  # what Python takes for not installed
     assert told() == "error: the page needs Gradio: pip install gradio\n"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from html import escape
@@ -77,12 +78,14 @@ def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
     """Serves the page in the background, and returns its address.
 
     Raises:
-        OSError: If the port is taken.
+        InputError: If there is no such address, or its port is taken.
     """
+    host = server_name.strip("[]")
+    _check_address(host, server_port or 0)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a browser that is closed is no error
     _, address, _ = page.launch(
-        server_name=server_name,
-        server_port=server_port,
+        server_name=f"[{host}]" if ":" in host else host,
+        server_port=server_port or None,
         share=False,
         ssr_mode=False,
         quiet=True,
@@ -94,6 +97,16 @@ def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
         css=CSS,
     )
     return address
+
+
+def _check_address(host: str, port: int) -> None:
+    """Listens there for a moment: Gradio would try for long, and tell little."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        remedy = "choose others with --server_name and --server_port"
+        raise InputError(f"cannot serve at {host}, port {port}: {error}: {remedy}") from None
 
 
 def _picture() -> gr.Image:
