@@ -12,7 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.results.files import replacing
+from multilabel_pl.writing import replacing
 
 RECORDED = ("head", "labels", "image_shape")  # hyperparameters without which a checkpoint can't be used
 IMPORTS = "_instantiator"  # a hyperparameter that names a function, which Lightning would import and call

@@ -37,7 +37,6 @@ from multilabel_pl.recall import (
     notice_other_split,
     read_sound,
 )
-from multilabel_pl.results.files import check_writable
 from multilabel_pl.runs import (
     BEST,
     LAST,
@@ -50,6 +49,7 @@ from multilabel_pl.runs import (
 )
 from multilabel_pl.saving import BestCheckpoint, LastCheckpoint
 from multilabel_pl.trainer import Trainer
+from multilabel_pl.writing import check_writable
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
 RUNS = "runs"

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from multilabel_pl.results.files import replacing
+from multilabel_pl.writing import replacing
 
 
 class Curves(Logger):

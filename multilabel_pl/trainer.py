@@ -17,8 +17,8 @@ from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.pixels import MAX_PIXEL
-from multilabel_pl.results.files import replacing
 from multilabel_pl.results.report import report, write_metrics, write_report
+from multilabel_pl.writing import replacing
 
 CHECKED = 100  # images that an exported model is checked with
 EXAMPLES = 12  # images to choose from on the page

@@ -17,8 +17,8 @@ from multilabel_pl.images.files import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier, PredictedBatch
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.figures import TaggedImage, contact_sheet, prediction_figure
-from multilabel_pl.results.files import check_writable, replacing
 from multilabel_pl.results.tables import TABLES, file_rows, labelled_rows
+from multilabel_pl.writing import check_writable, replacing
 
 MAX_PICTURES = 100
 TUTORIAL_IMAGE = 9  # the one that the tutorial shows

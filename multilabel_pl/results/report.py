@@ -10,7 +10,7 @@ from torch import Tensor
 
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
-from multilabel_pl.results.files import replacing
+from multilabel_pl.writing import replacing
 
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from multilabel_pl.results.files import replacing
+from multilabel_pl.writing import replacing
 
 
 def test_a_failure_leaves_the_earlier_file_untouched(tmp_path: Path) -> None:
