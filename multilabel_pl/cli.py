@@ -29,7 +29,6 @@ from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.options import are_words, check_groups, check_numbers, without_data
 from multilabel_pl.recall import (
-    check_weights,
     class_name,
     known_data,
     notice_ignored,
@@ -132,7 +131,7 @@ class CLI(LightningCLI):
         checkpoint = read_sound(path, root)
         say(f"using {path}")
         own, self.step = checkpoint["hyper_parameters"], checkpoint.get("global_step", 0)
-        check_weights(checkpoint, path)
+        MultiLabelClassifier.check_checkpoint(checkpoint, path)
         parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
         if data := known_data(checkpoint, path):
             init_args = {name: value for name, value in data.items() if name != "class_path"}

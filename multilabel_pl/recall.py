@@ -4,14 +4,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 
 from multilabel_pl.checkpoints import read_checkpoint
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note
-from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.runs import newest_checkpoints
 
 HARMLESS = ("eval_batch_size", "max_memory", "num_workers")  # options of the data that change the speed alone
@@ -45,22 +43,6 @@ def known_data(checkpoint: dict[str, Any], path: Path) -> dict[str, Any] | None:
         return data
     note(f"{path} was trained on {data.get('class_path')}, which only --data may import")
     return None
-
-
-def check_weights(checkpoint: dict[str, Any], path: Path) -> None:
-    """Refuses a checkpoint whose hyperparameters or weights are not those of this package's model.
-
-    Raises:
-        InputError: If the model can't be built from the hyperparameters, or has other weights.
-    """
-    try:
-        with torch.device("meta"):  # shapes without memory
-            expected = MultiLabelClassifier(**checkpoint["hyper_parameters"]).state_dict()
-    except (TypeError, InputError) as error:
-        raise InputError(f"{path} is another model's checkpoint: {error}") from error
-    found = {name: value.shape for name, value in checkpoint["state_dict"].items()}
-    if found != {name: value.shape for name, value in expected.items()}:
-        raise InputError(f"{path} is another model's checkpoint: its weights have other names or shapes")
 
 
 def notice_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:

@@ -22,6 +22,7 @@ from multilabel_pl.model.decision import learn_decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HEADS, HeadName
 from multilabel_pl.model.loss import Loss, LossName, balancing_weights, smooth
+from multilabel_pl.model.loss_watch import LossWatch
 from multilabel_pl.model.network import ConvDataFormat, build_network
 from multilabel_pl.model.optimizer import LRSchedule, Optimization
 from multilabel_pl.model.prediction import Prediction, name_predictions
@@ -129,7 +130,7 @@ class MultiLabelClassifier(LightningModule):
         self.image_shape = image_shape
         self.preprocessing = preprocessing
         self.background = background
-        self.losses: list[tuple[int, Tensor]] = []  # of the last steps, with their numbers
+        self.watch = LossWatch()
         self.outputs: list[tuple[Tensor, Tensor]] = []  # logits and targets of an evaluation's batches
         self.evaluation: Evaluation | None = None  # the last one
         if labels is not None and image_shape is not None:
@@ -144,13 +145,34 @@ class MultiLabelClassifier(LightningModule):
         Args:
             checkpoint_path: A checkpoint of this package.
             map_location: Where its tensors go, such as `cuda`; where they were if not given.
-            **kwargs: As in Lightning's, such as options that the model shall have instead of its own.
+            **kwargs: As in Lightning's, such as options that the model shall have instead of its own. A `threshold`
+                that is a rule, and `calibrate`, have to wait for the next training.
 
         Raises:
-            InputError: If the file is missing, damaged, or not a checkpoint of this package.
+            InputError: If the file is missing, damaged, or not a checkpoint of this package's model.
         """
-        read_checkpoint(Path(checkpoint_path))
-        return super().load_from_checkpoint(checkpoint_path, map_location, **{**kwargs, "weights_only": True})
+        path = Path(checkpoint_path)
+        cls.check_checkpoint(read_checkpoint(path), path)
+        model = super().load_from_checkpoint(path, map_location, **{**kwargs, "weights_only": True})
+        if "threshold" in kwargs and not isinstance(model.threshold, str):
+            model.thresholds.copy_(fixed_thresholds(model.threshold, len(model.thresholds)))
+        return model
+
+    @classmethod
+    def check_checkpoint(cls, checkpoint: dict[str, Any], path: Path) -> None:
+        """Refuses the content of a checkpoint whose hyperparameters or weights are not those of this model.
+
+        Raises:
+            InputError: If no model can be built from the hyperparameters, or it has other weights.
+        """
+        try:
+            with torch.device("meta"):  # shapes without memory
+                expected = cls(**checkpoint["hyper_parameters"]).state_dict()
+        except (TypeError, InputError) as error:
+            raise InputError(f"{path} is another model's checkpoint: {error}") from error
+        found = {name: value.shape for name, value in checkpoint["state_dict"].items()}
+        if found != {name: value.shape for name, value in expected.items()}:
+            raise InputError(f"{path} is another model's checkpoint: its weights have other names or shapes")
 
     def setup(self, stage: str) -> None:
         """Takes labels and image shape from the trainer's data module, if there is one."""
@@ -206,7 +228,7 @@ class MultiLabelClassifier(LightningModule):
         Raises:
             InputError: If the model doesn't know it yet.
         """
-        if self.image_shape is None:
+        if not self._is_built or self.image_shape is None:
             raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
         channels, height, width = self.image_shape
         return ImageForm((channels, height, width), self.preprocessing or "resize", self.background or WHITE)
@@ -217,8 +239,10 @@ class MultiLabelClassifier(LightningModule):
 
     def _build(self, labels: list[str], image_shape: list[int]) -> None:
         """Makes the network and the thresholds, and records what they are for."""
-        if len(image_shape) != IMAGE_DIMENSIONS:
+        if len(image_shape) != IMAGE_DIMENSIONS or min(image_shape) < 1:
             raise InputError(f"image_shape must be channels, height and width, got {_size(image_shape)}")
+        if not labels:
+            raise InputError("a model needs at least one label, got none")
         if repeated := [label for label, count in Counter(labels).items() if count > 1]:
             raise InputError(f"labels must differ, got {repeated[0]} twice")
         if self.hparams["head"] == "softmax" and len(labels) < 2:
@@ -284,40 +308,25 @@ class MultiLabelClassifier(LightningModule):
         images, targets = batch
         targets = smooth(targets, self.label_smoothing) if self.label_smoothing > 0 else targets
         loss = self.loss(self._uncalibrated(images), targets, self.positive_weights)
-        self.losses.append((self.global_step, loss.detach()))
+        self.watch.add(self.global_step, loss)
         # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
         if every and (self.global_step + 1) % every == 0:
-            self._check_losses()
+            self.watch.check()
             self.log("train_loss", loss, prog_bar=True)
         return loss
 
-    def _check_losses(self) -> None:
-        """Stops a training that is lost; of many steps at once, as a GPU would wait at each.
-
-        Raises:
-            InputError: If the loss of a step since the last time was no finite number.
-        """
-        if not self.losses:
-            return
-        steps, losses = zip(*self.losses, strict=True)
-        self.losses.clear()
-        finite = torch.stack(losses).isfinite().tolist()
-        if not all(finite):
-            step = steps[finite.index(False)]
-            raise InputError(f"the loss of step {step} was not a finite number: try a lower --model.lr")
-
     def on_train_epoch_end(self) -> None:
         """Looks at the last losses."""
-        self._check_losses()
+        self.watch.check()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps a training that is lost from replacing its last sound checkpoint."""
-        self._check_losses()
+        self.watch.check()
 
     def on_validation_epoch_start(self) -> None:
         """Forgets an earlier evaluation, even one that was interrupted."""
-        self._check_losses()
+        self.watch.check()
         self.outputs = []
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -338,7 +347,7 @@ class MultiLabelClassifier(LightningModule):
 
     def on_train_start(self) -> None:
         """Notes that nothing will be learned, where there is nothing to learn from."""
-        self.losses.clear()
+        self.watch.forget()
         if isinstance(self.threshold, str) and not any(self.trainer.num_val_batches):
             self.notes = [f"{self.threshold} sets no threshold without validation images: all stay as they are"]
 

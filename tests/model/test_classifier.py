@@ -80,6 +80,8 @@ def test_thresholds_are_in_the_checkpoint(tmp_path: Path) -> None:
         ({"gamma_neg": float("inf")}, "gamma_neg must be at least 0, got inf"),
         ({"clip": 1.0}, r"clip must be in \[0, 1\), got 1.0"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        ({"labels": []}, "a model needs at least one label, got none"),
+        ({"image_shape": (0, 28, 28)}, "image_shape must be channels, height and width, got 0x28x28"),
         ({"pos_weight": [1.0, 2.0]}, r"pos_weight must be auto, or 11 positive numbers, got \[1.0, 2.0\]"),
         ({"pos_weight": [0.0] * 11}, "pos_weight must be auto, or 11 positive numbers"),
     ],
@@ -88,6 +90,25 @@ def test_thresholds_are_in_the_checkpoint(tmp_path: Path) -> None:
 def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         MultiLabelClassifier(**{"labels": LABELS, "image_shape": SHAPE, **options})
+
+
+def test_thresholds_are_changed_as_a_checkpoint_is_loaded(runs: dict[HeadName, Path]) -> None:
+    path = runs["sigmoid"] / "best.ckpt"
+    learned = MultiLabelClassifier.load_from_checkpoint(path).thresholds
+    assert MultiLabelClassifier.load_from_checkpoint(path, threshold="recall>=0.9").thresholds.equal(learned)
+    model = MultiLabelClassifier.load_from_checkpoint(path, threshold=0.25)
+    assert model.thresholds.tolist() == [0.25] * 11
+    assert not learned.equal(model.thresholds)
+    with pytest.raises(InputError, match="threshold must be a number or 11 of them, got 2"):
+        MultiLabelClassifier.load_from_checkpoint(path, threshold=[0.5, 0.5])
+
+
+def test_another_models_weights_are_refused(runs: dict[HeadName, Path], tmp_path: Path) -> None:
+    checkpoint = torch.load(runs["sigmoid"] / "best.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["network"] = "conv_stack"
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=r"other.ckpt is another model's checkpoint: its weights have other names"):
+        MultiLabelClassifier.load_from_checkpoint(tmp_path / "other.ckpt")
 
 
 def test_predictions_print_nicely(runs: dict[HeadName, Path]) -> None:
