@@ -1,6 +1,5 @@
 """The Trainer, whose methods are the subcommands of the command line."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from multilabel_pl.checkpoints import read_checkpoint, write_renewed
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.errors import InputError
+from multilabel_pl.extras import check_extra
 from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
@@ -64,13 +64,14 @@ class Trainer(pl.Trainer):
         if isinstance(module, MultiLabelClassifier):
             module.relearn = output is not None
         results = super().validate(model, dataloaders, ckpt_path, False, *args, **kwargs)
-        self.ckpt_path = output or self.ckpt_path  # the report belongs beside the output
+        source = self.ckpt_path  # Lightning's "best" and "last" are files by now
+        self.ckpt_path = output or source  # the report belongs beside the output
         self._report("val", "validate", verbose, figures)
         if output is not None and self.is_global_zero:
             assert isinstance(module, MultiLabelClassifier)
             learned = {name: getattr(module, name).cpu() for name in ("temperatures", "thresholds")}
             options = {"calibrate": module.calibrate, "threshold": module.threshold}
-            write_renewed(Path(str(ckpt_path)), Path(output), learned, options)
+            write_renewed(Path(str(source)), Path(output), learned, options)
             say(f"written to {output}: thresholds by {module.threshold}{', calibrated' * module.calibrate}")
         return results
 
@@ -115,8 +116,7 @@ class Trainer(pl.Trainer):
 
         if output is None and ckpt_path is None:
             raise InputError("predict needs an output, or a checkpoint to put it beside")
-        path = Path(output) if output is not None else Path(str(ckpt_path)).parent / "predict" / "predictions.csv"
-        writer = PredictionWriter(path, figure)
+        writer = PredictionWriter(None if output is None else Path(output), figure)
         self.callbacks.append(writer)
         kwargs["ckpt_path"] = ckpt_path
         try:
@@ -175,12 +175,11 @@ class Trainer(pl.Trainer):
             model: The model; on the command line, that of the checkpoint.
             datamodule: Images to choose from.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
-            beside: The path of another checkpoint, whose answers are shown beside.
+            beside: Another checkpoint, whose answers are shown beside.
             server_name: Where the page can be reached: from this machine alone, or, with 0.0.0.0, from its network.
             server_port: The port; the first free one from 7860 on, if not given.
         """
-        if find_spec("gradio") is None:
-            raise InputError("the page needs Gradio: pip install gradio")
+        check_extra("demo", "the page")
         from multilabel_pl.demo.page import build_page, serve
 
         _load_weights(model, ckpt_path)
@@ -227,18 +226,23 @@ class Trainer(pl.Trainer):
 
 
 def _load_weights(model: MultiLabelClassifier, ckpt_path: str | Path | None) -> None:
-    if ckpt_path is not None:
-        model.load_state_dict(read_checkpoint(Path(ckpt_path))["state_dict"])
+    if ckpt_path is None:
+        return
+    path = Path(ckpt_path)
+    checkpoint = read_checkpoint(path)
+    model.check_checkpoint(checkpoint, path)
+    model.adopt(*(checkpoint["hyper_parameters"][name] for name in ("labels", "image_shape")))
+    model.load_state_dict(checkpoint["state_dict"])
 
 
 def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:
-    """Returns the first test images, uint8 (N, C, H, W); nothing, with a note, where the data aren't at hand."""
+    """Returns the first test images, uint8 (N, C, H, W); or nothing, with a note, if they are missing or don't fit."""
     try:
         data.setup("test")
+        model.adopt_data(data)
     except InputError as error:
         note(f"going on without test images: {error}")
         return None
-    model.adopt_data(data)
     assert data.test_set is not None
     images, _ = data.test_set.__getitems__(list(range(min(count, len(data.test_set)))))
     return images

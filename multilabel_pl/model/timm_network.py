@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.extras import check_extra
 from multilabel_pl.model.pixels import unit_pixels
 
 CONV_POOL_DENSE, CONV_STACK = OWN_NETWORKS = "conv_pool_dense", "conv_stack"  # of this package
@@ -94,10 +95,9 @@ def _import_timm(name: str) -> Any:
     Raises:
         InputError: If not.
     """
-    try:
-        import timm
-    except ModuleNotFoundError:
-        raise InputError(f"the network {name} needs timm: pip install timm") from None
+    check_extra("timm", f"the network {name}")
+    import timm
+
     if timm.is_model(name):
         return timm
     near = difflib.get_close_matches(name, [*OWN_NETWORKS, *timm.list_models()], n=3)

@@ -2,8 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -13,15 +12,16 @@ from torch.export import Dim, ExportedProgram
 
 from multilabel_pl import __version__
 from multilabel_pl.errors import InputError
+from multilabel_pl.extras import check_extra
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.writing import check_writable, replacing
 
 Runner: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # images to probabilities and tags
 
 TOLERANCE = 1e-5  # of a probability
-INPUT, OUTPUTS = "images", ("probabilities", "tags")
+INPUT, OUTPUTS, BATCH = "images", ("probabilities", "tags"), "batch"
 METADATA = "metadata.json"  # within a .pt2
-NEEDED = {".onnx": ("onnx", "onnxruntime", "onnxscript"), ".pt2": ()}  # packages, by the file's ending
+LARGEST_ONNX = 1536 * 2**20  # bytes of weights; torch would write more into a second file, as ONNX ends at 2 GiB
 
 
 class Differences(NamedTuple):
@@ -29,11 +29,18 @@ class Differences(NamedTuple):
 
     Attributes:
         largest: Of the probabilities.
-        tags: How many there are; they can only be where a probability is its threshold, but for rounding.
+        tags: How many there are.
+        wrong_tags: How many of these are not due to a probability that is at its threshold, but for rounding.
     """
 
     largest: float
     tags: int
+    wrong_tags: int
+
+    @property
+    def are_tolerable(self) -> bool:
+        """Whether they are due to rounding alone."""
+        return self.largest <= TOLERANCE and self.wrong_tags == 0  # not if they are NaN
 
     def __str__(self) -> str:
         """Says both."""
@@ -46,12 +53,12 @@ def check_exportable(output: Path) -> None:
     Raises:
         InputError: If its ending is unknown, a package is missing, or it can't be written.
     """
-    if output.suffix not in NEEDED:
-        raise InputError(f"output must end in {' or '.join(NEEDED)}, got {output}")
+    if output.suffix not in FORMATS:
+        raise InputError(f"output must end in {' or '.join(FORMATS)}, got {output}")
     if output.is_dir():
         raise InputError(f"{output} is a folder; name another output")
-    if missing := [name for name in NEEDED[output.suffix] if find_spec(name) is None]:
-        raise InputError(f"export to {output} needs more packages: pip install {' '.join(missing)}")
+    if output.suffix == ".onnx":
+        check_extra("export", f"export to {output}")
     check_writable(output)
 
 
@@ -63,27 +70,52 @@ def export(model: MultiLabelClassifier, images: Tensor, output: Path) -> Differe
 
     Args:
         model: On the processor; it is left in evaluation mode.
-        images: To check with, uint8 (N, C, H, W).
+        images: To check with, uint8 (N, C, H, W), N of at least 1.
         output: The file to write, ending in .onnx or .pt2.
 
     Returns:
         How its answers to the images differ from the model's.
 
     Raises:
-        InputError: If the file can't be written, or its answers are others than the model's.
+        InputError: If the file can't be written, the model is too large for its format, or what was written would
+            answer otherwise than the model.
     """
     check_exportable(output)
     write, load = FORMATS[output.suffix]
     tagger = _Tagger(model.eval())
     example = torch.zeros(2, *model.form.shape, dtype=torch.uint8)  # a single image would fix the batch's size
     with torch.no_grad():
-        program = torch.export.export(tagger, (example,), dynamic_shapes=({0: Dim("batch")},), strict=False)
+        program = torch.export.export(tagger, (example,), dynamic_shapes=({0: Dim(BATCH)},), strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths on this machine, which would be written
     with replacing(output) as partial:
         write(program, _metadata(model), partial)
-        differences = _compare(tagger, load(partial), images)
-        if not differences.largest <= TOLERANCE:
+        differences = compare(model, load(partial), images)
+        if not differences.are_tolerable:
             raise InputError(f"{output} is not written, as it would not do as the model does: {differences}")
     return differences
+
+
+@torch.inference_mode()
+def compare(model: MultiLabelClassifier, exported: Runner, images: Tensor) -> Differences:
+    """Compares a model's answers with those of an exported one: to an image alone, and to all in a batch.
+
+    Args:
+        model: On the processor, in evaluation mode.
+        exported: What takes uint8 (B, C, H, W) and returns probabilities float32 (B, L) and tags bool (B, L).
+        images: uint8 (N, C, H, W), N of at least 1.
+    """
+    batches = (images[:1], images)
+    expected, expected_tags = _joined(map(model.tag, batches))
+    found, found_tags = _joined(map(exported, batches))
+    differ = expected_tags != found_tags
+    wrong = differ & ((expected - model.thresholds).abs() > TOLERANCE)
+    return Differences((expected - found).abs().max().item(), int(differ.sum()), int(wrong.sum()))
+
+
+def _joined(answers: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    probabilities, tags = zip(*answers, strict=True)
+    return torch.cat(probabilities), torch.cat(tags)
 
 
 class _Tagger(nn.Module):
@@ -109,18 +141,16 @@ def _metadata(model: MultiLabelClassifier) -> dict[str, str]:
     }
 
 
-@torch.inference_mode()
-def _compare(tagger: nn.Module, exported: Runner, images: Tensor) -> Differences:
-    """Compares the answers to one image alone, and to all in a batch."""
-    pairs = [(tagger(batch), exported(batch)) for batch in (images[:1], images)]
-    probabilities = torch.cat([expected[0] - found[0] for expected, found in pairs])
-    tags = torch.cat([expected[1] != found[1] for expected, found in pairs])
-    return Differences(probabilities.abs().max().item(), int(tags.sum()))
-
-
 def _write_onnx(program: ExportedProgram, metadata: dict[str, str], path: Path) -> None:
+    if sum(weights.nbytes for weights in program.state_dict.values()) > LARGEST_ONNX:
+        raise InputError("the model is too large for an ONNX file: name an output that ends in .pt2")
     written = torch.onnx.export(
-        program, dynamo=True, input_names=[INPUT], output_names=list(OUTPUTS), external_data=False, verbose=False
+        program,
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        dynamic_shapes=({0: BATCH},),
+        verbose=False,
     )
     assert written is not None
     written.model.metadata_props.update(metadata)

@@ -33,7 +33,8 @@ class PredictionWriter(BasePredictionWriter):
     name, with the ending .png.
 
     Args:
-        output: Path of the table; must end in .csv or .jsonl.
+        output: Path of the table, which must end in .csv or .jsonl; predict/predictions.csv beside the checkpoint, if
+            not given.
         figure: True for a sheet of the first images and their tags; an index, or several, for the probabilities of
             these images; False for nothing. If not given, image 9 of labelled images, and nothing of files.
 
@@ -46,20 +47,21 @@ class PredictionWriter(BasePredictionWriter):
             not among the images.
     """
 
-    def __init__(self, output: Path, figure: bool | int | Sequence[int] | None) -> None:
+    def __init__(self, output: Path | None, figure: bool | int | Sequence[int] | None) -> None:
         super().__init__(write_interval="epoch")
-        if output.suffix not in TABLES:
+        if output is not None and output.suffix not in TABLES:
             raise InputError(f"output must end in {' or '.join(TABLES)}, got {output}")
         if isinstance(figure, Sequence) and len(figure) > MAX_PICTURES:
             raise InputError(f"figure takes at most {MAX_PICTURES} images, got {len(figure)}")
-        self.output = output
-        self.picture = output.with_suffix(".png")
+        self.asked = output
         self.figure = figure
         self.written: list[Path] = []
         self.problems: list[str] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the indices and the output before any work is done."""
+        self.output = self.asked or Path(str(trainer.ckpt_path)).parent / "predict" / "predictions.csv"
+        self.picture = self.output.with_suffix(".png")
         assert trainer.predict_dataloaders is not None
         loader = trainer.predict_dataloaders
         self.images: LabelledDataset | ImageFiles = loader.dataset

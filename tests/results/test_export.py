@@ -11,11 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import multilabel_pl
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, __version__
 from multilabel_pl.cli import main
 from multilabel_pl.data.mnist import LABELS
+from multilabel_pl.errors import InputError
 from multilabel_pl.model.head import HeadName
-from multilabel_pl.results.export import export
+from multilabel_pl.results.export import compare, export
 from multilabel_pl.trainer import Trainer
 from tests.conftest import BRIEF, QUIET
 from tests.data.pictures import write_tagged
@@ -55,8 +57,63 @@ def test_onnxruntime_answers_as_the_checkpoint_does(
     assert json.loads(metadata["labels"]) == list(LABELS)
     assert json.loads(metadata["thresholds"]) == pytest.approx(model.thresholds.tolist())
     assert json.loads(metadata["image_shape"]) == [1, 28, 28]
+    assert session.get_inputs()[0].shape == ["batch", 1, 28, 28]
     assert metadata["preprocessing"] == "mnist"
     assert metadata["multilabel_pl_version"] == __version__
+
+
+class Noise(torch.nn.Module):
+    """A network that answers otherwise every time."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.rand(images.shape[0], 2, device=images.device)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_what_would_answer_otherwise_is_not_written(suffix: str, images: torch.Tensor, workplace: Path) -> None:
+    model = MultiLabelClassifier(labels=["a", "b"], image_shape=(1, 28, 28))
+    model.network = Noise()
+    output = Path(f"model{suffix}")
+    output.write_text("an earlier one")
+    with pytest.raises(InputError, match=f"model{suffix} is not written, as it would not do as the model does"):
+        export(model, images[:32], output)
+    assert output.read_text() == "an earlier one"
+    assert [path.name for path in workplace.iterdir()] == [output.name]
+
+
+def test_tags_may_differ_by_rounding_alone(checkpoint: str, images: torch.Tensor) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint).eval()
+
+    def negated(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities, tags = model.tag(batch)
+        return probabilities, ~tags
+
+    differences = compare(model, negated, images[:9])
+    assert differences == (0, 110, 110)
+    assert not differences.are_tolerable
+    with torch.inference_mode():
+        model.thresholds.copy_(model.tag(images[:1])[0][0])  # each at the image's own probability
+    differences = compare(model, negated, images[:1])
+    assert differences == (0, 22, 0)
+    assert differences.are_tolerable
+
+
+def test_a_model_too_large_for_onnx_is_told(workplace: Path) -> None:
+    with torch.device("meta"):  # its weights are 1.7 GB
+        model = MultiLabelClassifier(labels=["a"], image_shape=(1, 640, 640))
+    model.to_empty(device="cpu")
+    with pytest.raises(InputError, match=r"the model is too large for an ONNX file: name an output that ends in .pt2"):
+        export(model, torch.zeros(1, 1, 640, 640, dtype=torch.uint8), Path("model.onnx"))
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_file_tells_nothing_of_the_machine(suffix: str, images: torch.Tensor, workplace: Path) -> None:
+    model = MultiLabelClassifier(network="conv_stack", labels=["a"], image_shape=(1, 28, 28))
+    export(model, images[:2], Path(f"model{suffix}"))
+    content = Path(f"model{suffix}").read_bytes()
+    assert str(Path(multilabel_pl.__file__).parent).encode() not in content
+    assert b"export.py" not in content
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
@@ -73,7 +130,6 @@ def test_every_network_is_exported(
     model.temperatures.uniform_(0.5, 2)  # as if calibrated
     model.thresholds.uniform_(0, 0.9)
     differences = export(model, images, Path(f"model{suffix}"))
-    assert differences.largest <= 1e-5
     assert differences.tags == 0
     assert [path.name for path in workplace.iterdir()] == [f"model{suffix}"]  # in one file
 
@@ -101,6 +157,10 @@ def test_a_model_is_exported_without_its_data(workplace: Path, capsys: pytest.Ca
     told = capsys.readouterr()
     assert told.err.startswith("note: going on without test images: ")
     assert "written to again.onnx, checked with 100 images" in told.out
+    main(["export", "--output", "third.pt2", "--data", "MNISTDataModule"])
+    told = capsys.readouterr()
+    assert told.err.startswith("note: going on without test images: the model's labels are ")
+    assert "written to third.pt2, checked with 100 images" in told.out
 
 
 def test_a_model_that_was_never_saved_is_exported(workplace: Path) -> None:
@@ -117,4 +177,5 @@ def test_a_missing_package_is_named(
     with pytest.raises(SystemExit) as caught:
         main(["export", "--ckpt_path", checkpoint, "--output", "model.onnx"])
     assert caught.value.code == 2
-    assert capsys.readouterr().err == "error: export to model.onnx needs more packages: pip install onnxscript\n"
+    told = capsys.readouterr().err
+    assert told.startswith("error: export to model.onnx needs more packages: pip install 'onnxscript<")
