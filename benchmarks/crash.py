@@ -5,9 +5,7 @@ nothing has ended.
 """
 
 import argparse
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -33,7 +31,7 @@ SPAN = 2.0  # seconds of training at most before a kill
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
     """Names the places where the contents of two checkpoints are not the same, bit for bit."""
     if isinstance(one, torch.Tensor):
-        return [] if torch.equal(one, other) else [place]
+        return [] if _bits(one) == _bits(other) else [place]
     if isinstance(one, dict):
         if one.keys() != other.keys():
             return [place]
@@ -44,6 +42,10 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
         pairs = enumerate(zip(one, other, strict=True))
         return [found for i, pair in pairs for found in differences(*pair, f"{place}/{i}")]
     return [] if one == other or (one != one and other != other) else [place]  # NaN is NaN
+
+
+def _bits(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
+    return tensor.dtype, tensor.shape, tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def train(root: Path, *words: str) -> subprocess.Popen[bytes]:
@@ -58,13 +60,19 @@ def load(path: Path) -> dict[str, Any]:
     return {name: content[name] for name in LEARNED}
 
 
-def as_if_never_killed(last: Path, whole: Path) -> str:
-    """Says how the checkpoint that a kill has left compares with the one of the same step."""
+def what_is_wrong(last: Path, whole: Path, step_before: int) -> tuple[int, list[str]]:
+    """Compares the checkpoint that a kill has left with the one of the same step in the whole training.
+
+    Returns:
+        Its step, 0 if there is none yet; and how it differs, or that a later one was there before.
+    """
     if not last.is_file():
-        return "no checkpoint yet"
+        return 0, ["the checkpoint is gone"] if step_before else []
     left = load(last)
-    found = differences(left, load(whole / f"step={left['global_step']}.ckpt"))
-    return f"step {left['global_step']}: {'exact' if not found else ', '.join(found)}"
+    step: int = left["global_step"]
+    if step < step_before:
+        return step, [f"it was at step {step_before} before"]
+    return step, differences(left, load(whole / f"step={step}.ckpt"))
 
 
 def main() -> None:
@@ -83,27 +91,30 @@ def main() -> None:
                 sys.exit("the training has not begun")
             time.sleep(0.05)
         start_up = time.monotonic() - begun
-        training.wait()
-        results = []
+        if training.wait() != 0:
+            sys.exit("the training has failed")
+        step, exact, kills = 0, 0, 0
         for number in range(options.kills):
             training = train(killed.parent)
             time.sleep(moments.uniform(0.8 * start_up, start_up + SPAN))
             if training.poll() is not None:
                 print(f"the training has come to its end before kill {number + 1}")
                 break
-            os.kill(training.pid, signal.SIGKILL)
+            training.kill()
             training.wait()
-            results.append(as_if_never_killed(killed / "last.ckpt", whole))
-            print(f"kill {number + 1}: {results[-1]}", flush=True)
-        train(killed.parent).wait()
+            step, wrong = what_is_wrong(killed / "last.ckpt", whole, step)
+            kills, exact = kills + 1, exact + (not wrong)
+            print(f"kill {number + 1}: step {step}: {', '.join(wrong) or 'exact'}", flush=True)
+        if train(killed.parent).wait() != 0:
+            sys.exit("the training that was killed can't be ended")
         same = {
             "last.ckpt": not differences(load(killed / "last.ckpt"), load(whole / max_step(whole))),
             "best.ckpt": not differences(load(killed / "best.ckpt"), load(whole / "best.ckpt")),
             "metrics.csv": (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes(),
         }
-    exact = sum(not result.startswith("step") or result.endswith("exact") for result in results)
-    print(f"\n{exact} of {len(results)} kills left an exact checkpoint, or none yet ({date.today():%Y-%m-%d})")
+    print(f"\n{exact} of {kills} kills left an exact checkpoint, or none yet ({date.today():%Y-%m-%d})")
     print("the end: " + ", ".join(f"{name} {'the same' if equal else 'DIFFERS'}" for name, equal in same.items()))
+    sys.exit(exact < kills or not all(same.values()))
 
 
 def max_step(run: Path) -> str:

@@ -54,6 +54,8 @@ def main() -> None:
     data = MNISTDataModule()
     data.setup("test")
     assert data.test_set is not None
+    if not 2 <= options.images <= len(data.test_set) - TURN:
+        parser.error(f"--images must be from 2 to {len(data.test_set) - TURN}, got {options.images}")
     images = data.test_set.images[: options.images + TURN]
     print(f"{date.today():%Y-%m-%d}, {torch.get_num_threads()} threads, {options.images} images one by one\n")
     print("| one image | median ms | 95th percentile |\n|---|---|---|")
