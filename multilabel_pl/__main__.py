@@ -6,6 +6,7 @@ import sys
 from multilabel_pl import __version__
 
 UNREAD = 1  # the exit status, as Python's documentation has it
+UNWRITTEN = 2  # that of a mistake
 INTERRUPTED = 130  # that of Ctrl-C: 128, and the number of its signal
 
 
@@ -17,14 +18,23 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # which Python would do in the end, with a traceback
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is yet to be flushed
+        _drop_output()
         sys.exit(UNREAD)
+    except OSError as error:  # such as a full disk
+        _drop_output()
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        sys.exit(UNWRITTEN)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's way to end
             sys.exit(INTERRUPTED)
         raise
+
+
+def _drop_output() -> None:
+    """Leads what is yet to be flushed to nowhere, as Python would try again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> None:

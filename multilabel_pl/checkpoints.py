@@ -28,7 +28,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: If the file is missing, damaged, or not a checkpoint of this package.
     """
     if not path.is_file():
-        raise InputError(f"no checkpoint at {path}: --ckpt_path takes best, last, or a file")
+        raise InputError(f"no checkpoint at {path}: name best, last, or a file")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load doesn't look at the checksums
@@ -36,7 +36,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise InputError(f"{path} is damaged, or holds more than values and tensors, which could run code") from error
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged or not a checkpoint; --ckpt_path takes best, last, or a file") from error
+        raise InputError(f"{path} is damaged or not a checkpoint; name best, last, or a file") from error
     if damaged is not None:
         raise InputError(f"{path} is damaged: its part {damaged} doesn't match its checksum")
     own = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None

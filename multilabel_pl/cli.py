@@ -253,6 +253,12 @@ class CLI(LightningCLI):
         """Finds out whether the results can be written."""
         check_writable(Path(self.config.test.ckpt_path).parent / "test" / "report.md")
 
+    def before_demo(self) -> None:
+        """Finds the checkpoint whose answers are shown beside."""
+        options = self.config_init.demo
+        if options.beside is not None:
+            options.beside = str(self._checkpoint_path(options.beside, Path(options.trainer.default_root_dir or RUNS)))
+
     def after_fit(self) -> None:
         """Says where the checkpoint is and how to test it."""
         if self.trainer.run_folder is None or not self.trainer.checkpoint_callbacks:

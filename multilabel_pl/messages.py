@@ -7,8 +7,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 @rank_zero_only
 def say(text: str) -> None:
-    """Prints what was asked for, on standard output."""
-    print(text)
+    """Prints what was asked for, on standard output; at once, even into a file that is followed."""
+    print(text, flush=True)
 
 
 @rank_zero_only

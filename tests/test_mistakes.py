@@ -56,6 +56,7 @@ def stored(content: Any) -> bytes:
 
 PNG = saved(PICTURE, "PNG")
 JPEG = saved(PICTURE, "JPEG")
+POSTSCRIPT = saved(PICTURE, "EPS")
 
 
 def bomb() -> bytes:
@@ -215,6 +216,7 @@ IMAGE_MISTAKES = {
     "a truncated image": an_image("{}/x.png ", PNG[: len(PNG) // 2]),
     "a truncated photograph": an_image("{}/x.png ", JPEG[:-200]),
     "an empty image": an_image("{}/x.png is not an image, or is damaged", b""),
+    "PostScript": an_image("{}/x.png is not an image, or is damaged", POSTSCRIPT),
     "a text for an image": an_image("{}/x.png is not an image, or is damaged", b"not found"),
     "a bomb": an_image("{}/x.png has more than 178,956,970 pixels", bomb()),
 }
@@ -346,14 +348,14 @@ CONFIG_MISTAKES = {
 }
 
 CHECKPOINT_MISTAKES = {
-    "no checkpoint": Mistake("test --ckpt_path no.ckpt", "no checkpoint at no.ckpt: --ckpt_path takes best, last, or"),
-    "no checkpoint to go on from": Mistake("fit --ckpt_path no.ckpt", "no checkpoint at no.ckpt: --ckpt_path takes"),
-    "a folder for a checkpoint": Mistake("predict --ckpt_path runs", "no checkpoint at runs: --ckpt_path takes best"),
+    "no checkpoint": Mistake("test --ckpt_path no.ckpt", "no checkpoint at no.ckpt: name best, last, or"),
+    "no checkpoint to go on from": Mistake("fit --ckpt_path no.ckpt", "no checkpoint at no.ckpt: name best"),
+    "a folder for a checkpoint": Mistake("predict --ckpt_path runs", "no checkpoint at runs: name best"),
     "no run to go on from": Mistake("fit --ckpt_path best", "no run in runs has a checkpoint yet", {CHECKPOINT: None}),
     "no run to validate": Mistake("validate", "no run in runs has a checkpoint yet: run fit first", {CHECKPOINT: None}),
     "no run to test": Mistake("test", "no run in runs has a checkpoint yet: run fit first", {CHECKPOINT: None}),
     "no run to predict": Mistake("predict", "no run in runs has a checkpoint yet: run fit first", {CHECKPOINT: None}),
-    "an empty checkpoint": a_checkpoint("x.ckpt is damaged or not a checkpoint; --ckpt_path takes best, last", b""),
+    "an empty checkpoint": a_checkpoint("x.ckpt is damaged or not a checkpoint; name best, last", b""),
     "a text for a checkpoint": a_checkpoint("x.ckpt is damaged or not a checkpoint", b"version https://git-lfs.github"),
     "an image for a checkpoint": a_checkpoint("x.ckpt is damaged or not a checkpoint", PNG),
     "a truncated checkpoint": a_checkpoint("x.ckpt is damaged or not a checkpoint", lambda whole: whole[:100_000]),
@@ -382,7 +384,6 @@ OUTPUT_MISTAKES = {
         Mistake("export --output model.txt", "output must end in .onnx or .pt2, got model.txt"),
         Mistake("export --output model.pt2", "model.pt2 is a folder; name another output", {"model.pt2/x": b""}),
         Mistake("export --output a.png/model.pt2", "a.png/model.pt2 can't be written: Not a directory"),
-        Mistake("export --data SceneDataModule", "the model's images are 1x28x28, but the data's are 1x64x64"),
         Mistake(
             "export --data ImageFilesDataModule --data.path a.png",
             "export needs labelled images, which ImageFilesDataModule does not have: name other --data",
@@ -587,6 +588,14 @@ def test_a_closed_pipe_is_no_mistake(words: list[str], earlier: Path) -> None:
     os.close(write)
     assert result.stderr == b""
     assert result.returncode in (0, 1)
+
+
+def test_a_full_disk_of_the_output_is_told() -> None:
+    command = [sys.executable, "-m", "multilabel_pl", "--version"]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert result.stderr == b"error: standard output: No space left on device\n"
+    assert result.returncode == 2
 
 
 def test_a_mistake_is_one_line_in_a_process_of_its_own(earlier: Path) -> None:

@@ -1,6 +1,5 @@
 """The page: a canvas, a place to drop a picture, some examples; and beside them what each model says."""
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -82,7 +81,6 @@ def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
     """
     host = server_name.strip("[]")
     _check_address(host, server_port or 0)
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a browser that is closed is no error
     _, address, _ = page.launch(
         server_name=f"[{host}]" if ":" in host else host,
         server_port=server_port or None,

@@ -15,6 +15,7 @@ from multilabel_pl.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 WHITE = "white"
+POSTSCRIPT = "EPS"  # Pillow's name for it: a program rather than an image, which it would have another program run
 GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's names for it; 16-bit colours come as 8-bit ones
 
 
@@ -55,8 +56,8 @@ def _find(path: Path) -> list[Path]:
 def read_image(path: Path, background: str = WHITE, least_size: int | None = None) -> Tensor:
     """Reads an image as people see it: upright, and with a colour behind what is transparent.
 
-    Any format and mode that Pillow reads will do: grey, colour, palette, transparent, CMYK, 16-bit. Of an animation,
-    it is the first frame.
+    Any format and mode that Pillow itself reads will do: grey, colour, palette, transparent, CMYK, 16-bit. Of an
+    animation, it is the first frame.
 
     Args:
         path: The file.
@@ -73,6 +74,8 @@ def read_image(path: Path, background: str = WHITE, least_size: int | None = Non
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of the error is meant
+            if image.format == POSTSCRIPT:
+                raise UnidentifiedImageError
             if least_size is not None:
                 image.draft(None, (least_size, least_size))
             return pixels_of(image, background)
