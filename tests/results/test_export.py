@@ -159,7 +159,7 @@ def test_a_model_is_exported_without_its_data(workplace: Path, capsys: pytest.Ca
     assert "written to again.onnx, checked with 100 images" in told.out
     main(["export", "--output", "third.pt2", "--data", "MNISTDataModule"])
     told = capsys.readouterr()
-    assert told.err.startswith("note: going on without test images: the model's labels are ")
+    assert told.err.startswith("note: going on without test images: the model's images are ")
     assert "written to third.pt2, checked with 100 images" in told.out
 
 
