@@ -100,6 +100,9 @@ class CLI(LightningCLI):
                 {f"{name}_checkpoint.filename": name, f"{name}_checkpoint.enable_version_counter": False}
             )
         parser.set_defaults({"best_checkpoint.monitor": "val_loss"})
+        for action in parser._actions:
+            if action.dest == "trainer.strategy":  # or all options of all strategies' parts: a script of 170 MB
+                action.complete = {}  # type: ignore[attr-defined] # what shtab looks at
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

@@ -17,13 +17,13 @@ SPLIT_OPTIONS = ("val_size", "split_seed")  # of MNIST: what decides which image
 
 
 def read_sound(path: Path, root: Path) -> dict[str, Any]:
-    """Reads a checkpoint; the message about a damaged one names the newest that is not."""
+    """Reads a checkpoint; the message about a damaged one of the runs in `root` names the newest that is not."""
     try:
         return read_checkpoint(path)
     except InputError as error:
-        others = newest_checkpoints(root) if path.is_file() else []
+        others = newest_checkpoints(root)
         sound = next((other for other in others if _is_sound(other)), None)
-        if sound is None:
+        if sound is None or path.resolve() not in [other.resolve() for other in others]:
             raise
         raise InputError(f"{error}; the one before it is {sound}") from error
 

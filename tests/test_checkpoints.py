@@ -68,6 +68,10 @@ def test_of_a_damaged_checkpoint_the_one_before_is_named(
     told = capsys.readouterr().err
     assert "error: runs/version_0/last.ckpt is damaged or not a checkpoint" in told
     assert told.endswith("; the one before it is runs/version_0/best.ckpt\n")
+    Path("text.ckpt").write_text("of no run")
+    with pytest.raises(SystemExit):
+        main(["test", *QUIET, "--ckpt_path", "text.ckpt"])
+    assert capsys.readouterr().err.endswith("text.ckpt is damaged or not a checkpoint; name best, last, or a file\n")
 
 
 @pytest.mark.parametrize("words", [["--trainer.log_every_n_steps", "2"], ["--trainer.logger", "false"]])

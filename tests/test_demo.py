@@ -92,6 +92,20 @@ def test_a_stroke_is_a_one_to_both_models(page: Page) -> None:
     assert page.locator("h3").all_inner_texts()[0].endswith("best.ckpt: sigmoid")
 
 
+def test_a_cleared_canvas_can_be_drawn_on(page: Page) -> None:
+    draw_a_stroke(page)
+    expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
+    page.get_by_label("Clear canvas").first.click()
+    expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
+    page.wait_for_timeout(1000)  # for a new one
+    draw_a_stroke(page)
+    expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
+    page.get_by_role("tab", name="Picture").click()
+    expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
+    page.get_by_role("tab", name="Draw").click()
+    expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
+
+
 def test_an_example_is_tagged(page: Page) -> None:
     page.get_by_role("tab", name="Examples").click()
     page.locator(".examples img").first.click()
@@ -143,8 +157,8 @@ def test_what_is_missing_is_named(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert told("--server_port", port).startswith(f"error: cannot serve at 127.0.0.1, port {port}: ")
-    assert told("--server_port", "99999").startswith("error: cannot serve at 127.0.0.1, port 99999: ")
-    assert told("--server_name", "no.host").startswith("error: cannot serve at no.host, port 0: ")
+        assert told("--server_port", port).startswith(f"error: no page can be at 127.0.0.1, port {port}: ")
+    assert told("--server_port", "99999").startswith("error: no page can be at 127.0.0.1, port 99999: ")
+    assert told("--server_name", "no.host").startswith("error: no page can be at no.host: ")
     monkeypatch.setitem(sys.modules, "gradio", None)  # what Python takes for not installed
     assert told().startswith("error: the page needs more packages: pip install 'gradio<")

@@ -35,6 +35,7 @@ def test_the_script_is_the_module_and_completes_its_options() -> None:
     script = str(Path(sys.executable).with_name("multilabel-pl"))
     told = subprocess.run([script, "--print_completion", "shtab-bash"], check=True, capture_output=True, text=True)
     assert "--model.head" in told.stdout
+    assert len(told.stdout) < 2_000_000  # as every shell reads it
     assert python("-m", "multilabel_pl", "--help").replace("python -m multilabel_pl", "multilabel-pl").split() == (
         subprocess.run([script, "--help"], check=True, capture_output=True, text=True).stdout.split()
     )

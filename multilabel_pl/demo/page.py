@@ -26,7 +26,7 @@ Panels = Mapping[gr.HTML, MultiLabelClassifier]  # of the page, with the models 
 
 CANVAS = 336  # pixels of its longer side
 FRAME = 60  # pixels, of the tools around it
-STROKE = 2.2  # pixels of the model's images; about MNIST's
+STROKE = 2.2  # pixels of the model's images, from its middle to its edge; a bit more than MNIST's
 PAGE_WIDTH = 28  # of a page with a single digit, in such pixels
 BLACK, WHITE = 0, 255
 UPLOADS_STAY = 600  # seconds
@@ -49,9 +49,10 @@ def build_page(models: Mapping[str, MultiLabelClassifier], examples: Tensor | No
     with gr.Blocks(title="multilabel_pl", analytics_enabled=False, delete_cache=cache, fill_width=True) as page:
         with gr.Row():
             with gr.Column(min_width=CANVAS + FRAME):
-                with gr.Tab("Draw"):
-                    canvas = _canvas(form, _paper(examples))
-                with gr.Tab("Picture"):
+                with gr.Tab("Draw") as drawing:
+                    blank = _blank(form, _paper(examples))
+                    canvas = _canvas(form, blank)
+                with gr.Tab("Picture") as showing:
                     picture = _picture()
                 if examples is not None:
                     with gr.Tab("Examples"):
@@ -66,8 +67,10 @@ def build_page(models: Mapping[str, MultiLabelClassifier], examples: Tensor | No
                         )
             panels = {_panel(f"{name}: {model.hparams['head']}"): model for name, model in models.items()}
         live: dict[str, Any] = {"outputs": list(panels), "show_progress": "hidden", "trigger_mode": "always_last"}
-        canvas.input(partial(_of_canvas, panels), canvas, **live)
-        picture.change(partial(_of_file, panels), picture, **live)
+        canvas.clear(lambda: blank, None, canvas, show_progress="hidden")  # as it leaves nothing to draw on
+        canvas.input(partial(_of_stroke, panels), canvas, **live)
+        drawing.select(partial(_of_canvas, panels), canvas, **live)
+        gr.on([picture.change, showing.select], partial(_of_file, panels), picture, **live)
         if examples is not None:
             gallery.select(_of_example(panels, examples), None, **live)
     return page
@@ -103,8 +106,11 @@ def _check_address(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except (OSError, OverflowError) as error:
-        remedy = "choose others with --server_name and --server_port"
-        raise InputError(f"cannot serve at {host}, port {port}: {error}: {remedy}") from None
+        place = f"{host}, port {port}" if port else host
+        reason = str(error).rstrip(".")
+        raise InputError(
+            f"no page can be at {place}: {reason}: choose another --server_name or --server_port"
+        ) from None
 
 
 def _picture() -> gr.Image:
@@ -114,22 +120,27 @@ def _picture() -> gr.Image:
     return picture
 
 
-def _canvas(form: ImageForm, paper: int) -> gr.ImageEditor:
-    _, height, width = form.shape
-    scale = CANVAS / max(height, width)
-    size = round(width * scale), round(height * scale)
-    stroke = STROKE * max(size) / (PAGE_WIDTH if form.preprocessing == "mnist" else max(height, width))
-    blank = np.full((size[1], size[0], 3), paper, np.uint8)
-    ink = "#ffffff" if paper == BLACK else "#000000"
+def _blank(form: ImageForm, paper: int) -> NDArray[np.uint8]:
+    """Returns what a canvas shows before anything is drawn, in the proportions of the model's images."""
+    _, *size = form.shape
+    height, width = (round(side * CANVAS / max(size)) for side in size)
+    return np.full((height, width, 3), paper, np.uint8)
+
+
+def _canvas(form: ImageForm, blank: NDArray[np.uint8]) -> gr.ImageEditor:
+    _, *size = form.shape
+    stroke = STROKE * CANVAS / (PAGE_WIDTH if form.preprocessing == "mnist" else max(size))
+    height, width, _ = blank.shape
+    ink = "#ffffff" if blank[0, 0, 0] == BLACK else "#000000"
     return gr.ImageEditor(
-        {"background": blank, "layers": [], "composite": None},
+        blank,
         type="numpy",
         sources=(),
         transforms=(),
         layers=False,
         brush=gr.Brush(round(stroke), [ink], color_mode="fixed"),
         eraser=gr.Eraser(round(2 * stroke)),
-        canvas_size=size,
+        canvas_size=(width, height),
         fixed_canvas=True,
         height=CANVAS + FRAME,
         show_label=False,
@@ -171,6 +182,12 @@ def _of_canvas(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str]:
     pixels = drawing["composite"]
     is_blank = pixels is None or (pixels == pixels[0, 0]).all()
     return _answers(panels, None if is_blank else Image.fromarray(pixels))
+
+
+def _of_stroke(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str] | dict[str, Any]:
+    """Answers as `_of_canvas`; not to paper that has just been laid out, as it may be late, and in another tab."""
+    is_untouched = drawing["background"] is not None and not drawing["layers"]
+    return gr.skip() if is_untouched else _of_canvas(panels, drawing)
 
 
 def _of_file(panels: Panels, path: str | None) -> dict[gr.HTML, str]:

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -126,22 +126,23 @@ class _Tagger(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.tag(images)
+        probabilities, tags = self.model.tag(images)
+        return probabilities.detach(), tags
 
 
-def _metadata(model: MultiLabelClassifier) -> dict[str, str]:
+def _metadata(model: MultiLabelClassifier) -> dict[str, Any]:
     form = model.form
     return {
-        "labels": json.dumps(model.labels, ensure_ascii=False),
-        "thresholds": json.dumps(model.thresholds.tolist()),
-        "image_shape": json.dumps(form.shape),
+        "labels": model.labels,
+        "thresholds": model.thresholds.tolist(),
+        "image_shape": form.shape,
         "preprocessing": form.preprocessing,
         "background": form.background,
         "multilabel_pl_version": __version__,
     }
 
 
-def _write_onnx(program: ExportedProgram, metadata: dict[str, str], path: Path) -> None:
+def _write_onnx(program: ExportedProgram, metadata: dict[str, Any], path: Path) -> None:
     if sum(weights.nbytes for weights in program.state_dict.values()) > LARGEST_ONNX:
         raise InputError("the model is too large for an ONNX file: name an output that ends in .pt2")
     written = torch.onnx.export(
@@ -153,7 +154,8 @@ def _write_onnx(program: ExportedProgram, metadata: dict[str, str], path: Path) 
         verbose=False,
     )
     assert written is not None
-    written.model.metadata_props.update(metadata)
+    for name, value in metadata.items():  # all of them texts
+        written.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     written.save(path)
 
 
@@ -169,7 +171,7 @@ def _load_onnx(path: Path) -> Runner:
     return run
 
 
-def _write_pt2(program: ExportedProgram, metadata: dict[str, str], path: Path) -> None:
+def _write_pt2(program: ExportedProgram, metadata: dict[str, Any], path: Path) -> None:
     whole = io.BytesIO()  # a full disk is nothing that torch survives
     torch.export.save(program, whole, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
     path.write_bytes(whole.getbuffer())

@@ -144,7 +144,12 @@ def test_a_pt2_file_is_torchs_alone(checkpoint: str, images: torch.Tensor, workp
     probabilities, tags = program(images)
     assert torch.allclose(probabilities, expected[0], atol=1e-5, rtol=0)
     assert torch.equal(tags, expected[1])
-    assert json.loads(json.loads(extra["metadata.json"])["labels"]) == list(LABELS)
+    assert not probabilities.requires_grad
+    metadata = json.loads(extra["metadata.json"])
+    assert metadata["labels"] == list(LABELS)
+    assert metadata["thresholds"] == pytest.approx(model.thresholds.tolist())
+    assert metadata["image_shape"] == [1, 28, 28]
+    assert metadata["preprocessing"] == "mnist"
 
 
 def test_a_model_is_exported_without_its_data(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
