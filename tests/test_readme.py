@@ -44,10 +44,11 @@ def readers_folder(workplace: Path, run_folder: Path) -> Path:
 
 
 def test_the_python_runs_and_names_tags(readers_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["export", "--ckpt_path", "best", "--output", "model.onnx"])
+    for name in ("model.onnx", "model.pt2"):
+        main(["export", "--ckpt_path", "best", "--output", name])
     exec("\n".join(blocks("python")), {})
     lines = capsys.readouterr().out.splitlines()
-    assert "exported: ['7', '≥5']" in lines
+    assert lines.count("exported: ['7', '≥5']") == 2
     tagged = [line for line in lines if line.startswith("[")]
     assert len(tagged) == 3
     assert sum(line.startswith("7 (") for line in lines) == 2
@@ -79,7 +80,7 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
         "validate": "[ch]*/validate/report.md",
         "test": "**/test/report.md",
         "export": words[words.index("--output") + 1] if "--output" in words else "runs/version_0/best.onnx",
-        "predict": words[words.index("--output") + 1] if "--output" in words else "",
+        "predict": words[words.index("--output") + 1] if "--output" in words else "**/predict/predictions.csv",
     }
     assert list(readers_folder.glob(produced[words[0]]))
 
