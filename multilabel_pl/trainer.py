@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
-from multilabel_pl.checkpoints import read_checkpoint, write_renewed
+from multilabel_pl.checkpoints import write_renewed
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.errors import InputError
@@ -141,7 +141,7 @@ class Trainer(pl.Trainer):
         """Write a checkpoint as a program of its own, in ONNX or in torch.export's format.
 
         Args:
-            model: The model; on the command line, that of the checkpoint.
+            model: The model; that of the checkpoint takes its place, if one is named.
             datamodule: Images to check with what is written.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
             output: The file to write, ending in .onnx or .pt2; beside the checkpoint, with its name and .onnx, if not
@@ -153,7 +153,8 @@ class Trainer(pl.Trainer):
             raise InputError("export needs an output, or a checkpoint to put it beside")
         path = Path(output) if output is not None else Path(str(ckpt_path)).with_suffix(".onnx")
         check_exportable(path)
-        _load_weights(model, ckpt_path)
+        if ckpt_path is not None:
+            model = type(model).load_from_checkpoint(ckpt_path, "cpu")
         images = _test_images(datamodule, model, CHECKED)
         if images is None:
             images = torch.randint(MAX_PIXEL + 1, (CHECKED, *model.form.shape), dtype=torch.uint8)
@@ -172,7 +173,7 @@ class Trainer(pl.Trainer):
         """Serve a page to draw on, which shows what a checkpoint says of the drawing.
 
         Args:
-            model: The model; on the command line, that of the checkpoint.
+            model: The model; that of the checkpoint takes its place, if one is named.
             datamodule: Images to choose from.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
             beside: Another checkpoint, whose answers are shown beside.
@@ -182,7 +183,8 @@ class Trainer(pl.Trainer):
         check_extra("demo", "the page")
         from multilabel_pl.demo.page import build_page, serve
 
-        _load_weights(model, ckpt_path)
+        if ckpt_path is not None:
+            model = type(model).load_from_checkpoint(ckpt_path, "cpu")
         models = {str(ckpt_path or "model"): model}
         if beside is not None:
             models[beside] = MultiLabelClassifier.load_from_checkpoint(beside, "cpu")
@@ -223,16 +225,6 @@ class Trainer(pl.Trainer):
             with replacing(place / names[-1]) as partial:
                 figure.savefig(partial, dpi=120)
         return names
-
-
-def _load_weights(model: MultiLabelClassifier, ckpt_path: str | Path | None) -> None:
-    if ckpt_path is None:
-        return
-    path = Path(ckpt_path)
-    checkpoint = read_checkpoint(path)
-    model.check_checkpoint(checkpoint, path)
-    model.adopt(*(checkpoint["hyper_parameters"][name] for name in ("labels", "image_shape")))
-    model.load_state_dict(checkpoint["state_dict"])
 
 
 def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:
