@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from multilabel_pl.runs import find_checkpoint
+from multilabel_pl.training.runs import find_checkpoint
 
 
 def fit_and_test(config: Path, root: Path, *options: str) -> dict[str, float]:

@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
-from multilabel_pl.data.labelled import LabelledDataModule
+from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HeadName
-from multilabel_pl.runs import BEST, find_checkpoint
-from multilabel_pl.trainer import Trainer
+from multilabel_pl.training.runs import BEST, find_checkpoint
+from multilabel_pl.training.trainer import Trainer
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 FIGURE = Path(__file__).parent.parent / "docs" / "heads.png"

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from turns import GO, READY, Gate
 
 from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, read_digits
-from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.network import ConvPoolDense
 from multilabel_pl.model.optimizer import KERAS_ADAM_EPSILON
+from multilabel_pl.training.allocator import keep_freed_memory
 
 BATCH, EVAL_BATCH = 64, 250
 SHAPE = (1, 28, 28)

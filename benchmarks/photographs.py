@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from multilabel_pl import ImageFilesDataModule, MNISTDataModule, MultiLabelClassifier
-from multilabel_pl.runs import BEST, find_checkpoint
-from multilabel_pl.trainer import Trainer
+from multilabel_pl.training.runs import BEST, find_checkpoint
+from multilabel_pl.training.trainer import Trainer
 from tests.images.photograph import photograph
 
 

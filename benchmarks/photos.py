@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from turns import Gate
 
 from multilabel_pl.data.table import TableDataModule
-from multilabel_pl.images.pictures import load_file
+from multilabel_pl.images.inputs import load_file
 from multilabel_pl.images.preprocessing import ImageForm
 
 PHOTOS = 1000

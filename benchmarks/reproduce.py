@@ -14,7 +14,7 @@ from commands import fit_and_test
 
 from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
-from multilabel_pl.runs import find_checkpoint
+from multilabel_pl.training.runs import find_checkpoint
 
 LOW_CUT = 0.2  # below the 1/2 that softmax can give to each of two tags
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -31,11 +31,11 @@ from peers import (
 from photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
 from turns import Contender, Gate, take_turns
 
-from multilabel_pl.cli import CLI
+from multilabel_pl.cli.main import CLI
 from multilabel_pl.data.mnist import LABELS, MNISTDataModule
-from multilabel_pl.memory import keep_freed_memory
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.trainer import Trainer
+from multilabel_pl.training.allocator import keep_freed_memory
+from multilabel_pl.training.trainer import Trainer
 
 IMAGES = 60_000
 # Floating-point operations of one image, forward and backward, two to a multiply-add. A layer takes as many for the
@@ -163,7 +163,7 @@ def measure_memory() -> None:
     fit = ["fit", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "300"]
     code = {
         "importing lightning and torchvision": "import lightning.pytorch, torchvision",
-        "`fit`": f"from multilabel_pl.cli import main; main({fit})",
+        "`fit`": f"from multilabel_pl.cli.main import main; main({fit})",
     }
     table("peak memory", {name: peak_megabytes(text) for name, text in code.items()}, next(iter(code)), "MB")
 

@@ -41,7 +41,7 @@ def _run() -> None:
     if sys.argv[1:] == ["--version"]:  # before Lightning's imports, which take seconds
         print(f"multilabel_pl {__version__}")
         return
-    from multilabel_pl.cli import main as run
+    from multilabel_pl.cli.main import main as run
 
     run()
 

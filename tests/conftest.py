@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from multilabel_pl.cli import main
+from multilabel_pl.cli.main import main
 from multilabel_pl.model.head import HeadName
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from multilabel_pl.data.annotations import Row, TableFormat, read_annotations, targets_of
+from multilabel_pl.data.annotations.delimited import Row, TableFormat, read_annotations, targets_of
 from multilabel_pl.data.mnist import FILES, LABELS, LARGE_DIGIT, digit_targets, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags

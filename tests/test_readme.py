@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multilabel_pl.cli import main
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from tests.conftest import BRIEF, QUIET
 from tests.data.pictures import write_tagged

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.files import find_images
-from multilabel_pl.images.pictures import load_file
+from multilabel_pl.images.decoding import find_images
+from multilabel_pl.images.inputs import load_file
 from multilabel_pl.images.preprocessing import ImageForm, Preprocessing
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledImages
-from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.split import split_indices
 from multilabel_pl.errors import InputError
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import Batch, LabelledDataset, LabelledImages
-from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.data.split import split_indices
 from multilabel_pl.errors import InputError

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from multilabel_pl.data.annotations import (
+from multilabel_pl.data.annotations.delimited import (
     PARTS,
     Annotations,
     Problem,
@@ -25,14 +25,14 @@ from multilabel_pl.data.annotations import (
     repeated_files,
     targets_of,
 )
-from multilabel_pl.data.augment import Augmentation
+from multilabel_pl.data.augmentation import Augmentation
+from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset, LabelledImages, as_is
 from multilabel_pl.data.image_files import ImageFiles, LabelledFiles
-from multilabel_pl.data.labelled import LabelledDataModule
 from multilabel_pl.data.split import stratified_split
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.files import WHITE
+from multilabel_pl.images.decoding import WHITE
 from multilabel_pl.images.preprocessing import ImageForm
 from multilabel_pl.messages import say, warn
 

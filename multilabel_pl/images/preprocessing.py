@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from multilabel_pl.errors import InputError, check_choice
-from multilabel_pl.images.files import WHITE
-from multilabel_pl.images.mnist_form import mnist_form
+from multilabel_pl.images.decoding import WHITE
+from multilabel_pl.images.mnist_style import mnist_form
 
 Preprocessing = Literal["resize", "mnist"]
 

@@ -12,10 +12,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from multilabel_pl.checkpoints import read_checkpoint
+from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.errors import InputError, check_choice
-from multilabel_pl.images.files import WHITE
-from multilabel_pl.images.pictures import Picture, batches_of
+from multilabel_pl.images.decoding import WHITE
+from multilabel_pl.images.inputs import Picture, batches_of
 from multilabel_pl.images.preprocessing import ImageForm, Preprocessing, check_background
 from multilabel_pl.messages import note
 from multilabel_pl.model.decision import learn_decision

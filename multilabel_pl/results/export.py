@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from multilabel_pl import __version__
+from multilabel_pl.atomic import check_writable, replacing
 from multilabel_pl.errors import InputError
 from multilabel_pl.extras import check_extra
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.writing import check_writable, replacing
 
 Runner: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # images to probabilities and tags
 

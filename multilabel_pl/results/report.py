@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from multilabel_pl.atomic import replacing
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
-from multilabel_pl.writing import replacing
 
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"

@@ -11,12 +11,12 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from multilabel_pl import ImageFilesDataModule, MultiLabelClassifier
-from multilabel_pl.cli import main
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
+from tests.cli.test_main import fail, run_alone
 from tests.conftest import BRIEF, QUIET
 from tests.data.test_mnist import write_set
 from tests.images.photograph import photograph
-from tests.test_cli import fail, run_alone
 
 TEST_IMAGES = read_digits(ARCHIVES, "test").images
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from multilabel_pl import SceneDataModule
-from multilabel_pl.cli import main
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.data.scenes import Scenes
 from multilabel_pl.errors import InputError

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from multilabel_pl import MultiLabelClassifier, TableDataModule
-from multilabel_pl.cli import main
-from multilabel_pl.console import one_line_errors
+from multilabel_pl.cli.console import one_line_errors
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.image_files import LabelledFiles
 from multilabel_pl.data.mnist import LABELS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from multilabel_pl import MultiLabelClassifier
-from multilabel_pl.cli import main
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.model.calibration import fit_temperatures
 from tests.conftest import BRIEF, QUIET, SHORT

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from multilabel_pl import MultiLabelClassifier
-from multilabel_pl.cli import main
+from multilabel_pl.cli.main import main
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.network import build_network
 from multilabel_pl.model.timm_network import TimmNetwork

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 
 import multilabel_pl
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, __version__
-from multilabel_pl.cli import main
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.head import HeadName
 from multilabel_pl.results.export import compare, export
-from multilabel_pl.trainer import Trainer
+from multilabel_pl.training.trainer import Trainer
 from tests.conftest import BRIEF, QUIET
 from tests.data.pictures import write_tagged
 

@@ -1,0 +1,165 @@
+"""The data module that serves labelled images."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from multilabel_pl.data.augmentation import Augmentation
+from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is, undisturbed
+from multilabel_pl.data.sampler import EpochLoader, EpochOrder
+from multilabel_pl.errors import InputError
+from multilabel_pl.images.decoding import WHITE
+from multilabel_pl.images.preprocessing import Preprocessing
+
+
+class LabelledDataModule(LightningDataModule, ABC):
+    """What every data module of this package offers.
+
+    A subclass fills `train_set` and `val_set` in its `setup_training`, and `test_set` in its `setup_test`.
+
+    Args:
+        val_size: Number of validation images; 0 validates on none.
+        batch_size: Images in a training batch.
+        eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
+        max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
+        max_rotation: Training images are rotated by up to so many degrees, either way.
+
+    Attributes:
+        labels: The names of the labels, in the order of the target columns.
+        image_shape: Channels, height and width of every image; known after `setup`.
+        preprocessing: How other pictures are brought to the form of these images.
+        background: The colour that is laid behind their transparent pixels.
+        augmentation: What is done to the training images.
+        seed: Seed of the order of the training images, and of all that is random about a batch of them.
+
+    Raises:
+        InputError: If a batch size is below 1, or another number below 0.
+    """
+
+    labels: list[str]
+    image_shape: tuple[int, int, int]
+    preprocessing: Preprocessing = "resize"
+    background: str = WHITE
+    train_set: LabelledDataset | None = None
+    val_set: LabelledDataset | None = None
+    test_set: LabelledDataset | None = None
+    num_workers: int = 0  # for datasets that are slow
+
+    def __init__(
+        self,
+        val_size: float,
+        batch_size: int = 64,
+        eval_batch_size: int = 250,
+        max_shift: float = 0.0,
+        max_rotation: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on
+        self.hparams["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
+            if size < 1:
+                raise InputError(f"{name} must be at least 1, got {size}")
+        if not 0 <= val_size < math.inf:
+            raise InputError(f"val_size must be at least 0, got {val_size}")
+        self.val_size = val_size
+        self.augmentation = Augmentation(max_shift, max_rotation)
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.seed = torch.initial_seed()
+
+    def setup(self, stage: str) -> None:
+        """Fills the sets that the stage needs, once: `fit` and `validate` never see the test images."""
+        if stage == "validate" and not self.has_validation:
+            raise InputError("there are no images to validate on: val_size is 0; use test, or a larger val_size")
+        if stage in ("fit", "validate"):
+            if self.train_set is None:
+                self.setup_training()
+        elif self.test_set is None:
+            self.setup_test()
+
+    @abstractmethod
+    def setup_training(self) -> None:
+        """Fills the training set, and the validation set if there is to be one."""
+
+    @abstractmethod
+    def setup_test(self) -> None:
+        """Fills the test set."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation images; known before `setup`."""
+        return self.val_size > 0
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Serves the training images in an order of its own for every epoch."""
+        assert self.train_set is not None, "setup comes first"
+        return self._loader(self.train_set, self.batch_size, self._order(len(self.train_set)))
+
+    def _order(self, size: int) -> EpochOrder:
+        if self.trainer is None:
+            return EpochOrder(size, self.seed)
+        trainer = self.trainer
+        return EpochOrder(
+            size,
+            seed=trainer.strategy.broadcast(self.seed),
+            num_replicas=trainer.world_size,
+            rank=trainer.global_rank,
+            done=lambda: (trainer.fit_loop.batch_idx + 1) * self.batch_size,  # after a resume in mid-epoch
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augments a batch of training on the device that it has reached.
+
+        What is random about the batch, in the network as well, is decided by its number: a resumed training repeats it.
+        """
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        number = self.trainer.fit_loop.total_batch_idx + 1
+        [seed] = np.random.SeedSequence((self.seed, number, self.trainer.global_rank)).generate_state(1).tolist()
+        images, targets = batch
+        # torch.manual_seed would do both, but takes a while to note where it was called from.
+        torch.default_generator.manual_seed(seed)
+        if images.device.type != "cpu":
+            torch.get_device_module(images.device).manual_seed(seed)
+        return self.augmentation(images), targets
+
+    def state_dict(self) -> dict[str, Any]:
+        """Says what a resumed training has to know."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the seed of the training that is resumed."""
+        self.seed = state_dict.get("seed", self.seed)  # older checkpoints have none
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Serves the validation images in order; an empty list, Lightning's word for none, if there are none."""
+        return self._loader(self.val_set, self.eval_batch_size) if self.val_set is not None else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Serves the test images in order."""
+        assert self.test_set is not None, "setup comes first"
+        return self._loader(self.test_set, self.eval_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Serves the test images in order."""
+        return self.test_dataloader()
+
+    def _loader(self, images: LabelledDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader[Batch]:
+        workers = self.num_workers if images.is_slow else 0
+        one_is_left = order is not None and len(order) > batch_size and len(order) % batch_size == 1
+        return (EpochLoader if order is not None else DataLoader)(
+            dataset=images,
+            batch_size=batch_size,
+            sampler=order,
+            drop_last=one_is_left,  # in training, as batch normalisation can do nothing with a single image
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=as_is,
+            worker_init_fn=undisturbed,
+            pin_memory=torch.cuda.is_available(),
+        )

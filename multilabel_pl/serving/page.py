@@ -1,0 +1,202 @@
+"""The page: a canvas, a place to drop a picture, some examples; and beside them what each model says."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it is asked for when Gradio is imported
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.images.inputs import Picture
+from multilabel_pl.images.preprocessing import ImageForm
+from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.serving.bars import STYLE, bars, no_bars
+
+Panels = Mapping[gr.HTML, MultiLabelClassifier]  # of the page, with the models that they are for
+
+CANVAS = 336  # pixels of its longer side
+FRAME = 60  # pixels, of the tools around it
+STROKE = 2.2  # pixels of the model's images, from its middle to its edge; a bit more than MNIST's
+PAGE_WIDTH = 28  # of a page with a single digit, in such pixels
+BLACK, WHITE = 0, 255
+UPLOADS_STAY = 600  # seconds
+LARGEST_UPLOAD = "50mb"
+NOTHING_YET = "Draw something, drop a picture, or choose an example."
+THEME = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from outside
+CSS = f"{STYLE} .examples img {{ image-rendering: pixelated; }}"
+
+
+def build_page(models: Mapping[str, MultiLabelClassifier], examples: Tensor | None) -> gr.Blocks:
+    """Builds the page.
+
+    Args:
+        models: By what to call them; they stand side by side.
+        examples: Images to choose from, uint8 (N, C, H, W), if there are any.
+    """
+    form = next(iter(models.values())).form
+    page: gr.Blocks
+    cache = UPLOADS_STAY, UPLOADS_STAY
+    with gr.Blocks(title="multilabel_pl", analytics_enabled=False, delete_cache=cache, fill_width=True) as page:
+        with gr.Row():
+            with gr.Column(min_width=CANVAS + FRAME):
+                with gr.Tab("Draw") as drawing:
+                    blank = _blank(form, _paper(examples))
+                    canvas = _canvas(form, blank)
+                with gr.Tab("Picture") as showing:
+                    picture = _picture()
+                if examples is not None:
+                    with gr.Tab("Examples"):
+                        gallery = gr.Gallery(
+                            _as_arrays(examples),
+                            columns=3,
+                            height="auto",
+                            allow_preview=False,
+                            show_label=False,
+                            elem_classes="examples",
+                            buttons=[],
+                        )
+            panels = {_panel(f"{name}: {model.hparams['head']}"): model for name, model in models.items()}
+        live: dict[str, Any] = {"outputs": list(panels), "show_progress": "hidden", "trigger_mode": "always_last"}
+        canvas.clear(lambda: blank, None, canvas, show_progress="hidden")  # as it leaves nothing to draw on
+        canvas.input(partial(_of_stroke, panels), canvas, **live)
+        drawing.select(partial(_of_canvas, panels), canvas, **live)
+        gr.on([picture.change, showing.select], partial(_of_file, panels), picture, **live)
+        if examples is not None:
+            gallery.select(_of_example(panels, examples), None, **live)
+    return page
+
+
+def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
+    """Serves the page in the background, and returns its address.
+
+    Raises:
+        InputError: If there is no such address, or its port is taken.
+    """
+    host = server_name.strip("[]")
+    _check_address(host, server_port or 0)
+    _, address, _ = page.launch(
+        server_name=f"[{host}]" if ":" in host else host,
+        server_port=server_port or None,
+        share=False,
+        ssr_mode=False,
+        quiet=True,
+        show_error=True,
+        prevent_thread_lock=True,
+        max_file_size=LARGEST_UPLOAD,
+        footer_links=[],
+        theme=THEME,
+        css=CSS,
+    )
+    return address
+
+
+def _check_address(host: str, port: int) -> None:
+    """Listens there for a moment: Gradio would try for long, and tell little."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        place = f"{host}, port {port}" if port else host
+        reason = str(error).rstrip(".")
+        raise InputError(
+            f"no page can be at {place}: {reason}: choose another --server_name or --server_port"
+        ) from None
+
+
+def _picture() -> gr.Image:
+    picture = gr.Image(sources=["upload", "clipboard"], height=CANVAS + FRAME, show_label=False, buttons=[])
+    # Left as it was uploaded, for `predict_images` to read. (Of a subclass, Gradio would write a file of types.)
+    picture.preprocess = lambda payload: payload.path if payload is not None else None  # type: ignore[method-assign]
+    return picture
+
+
+def _blank(form: ImageForm, paper: int) -> NDArray[np.uint8]:
+    """Returns what a canvas shows before anything is drawn, in the proportions of the model's images."""
+    _, *size = form.shape
+    height, width = (round(side * CANVAS / max(size)) for side in size)
+    return np.full((height, width, 3), paper, np.uint8)
+
+
+def _canvas(form: ImageForm, blank: NDArray[np.uint8]) -> gr.ImageEditor:
+    _, *size = form.shape
+    stroke = STROKE * CANVAS / (PAGE_WIDTH if form.preprocessing == "mnist" else max(size))
+    height, width, _ = blank.shape
+    ink = "#ffffff" if blank[0, 0, 0] == BLACK else "#000000"
+    return gr.ImageEditor(
+        blank,
+        type="numpy",
+        sources=(),
+        transforms=(),
+        layers=False,
+        brush=gr.Brush(round(stroke), [ink], color_mode="fixed"),
+        eraser=gr.Eraser(round(2 * stroke)),
+        canvas_size=(width, height),
+        fixed_canvas=True,
+        height=CANVAS + FRAME,
+        show_label=False,
+        buttons=[],
+    )
+
+
+def _panel(name: str) -> gr.HTML:
+    with gr.Column(min_width=280):
+        gr.HTML(f"<h3>{escape(name)}</h3>")
+        return gr.HTML(no_bars(NOTHING_YET))
+
+
+def _paper(examples: Tensor | None) -> int:
+    """Returns the brightness to draw on: that of the examples, as far as they are known."""
+    return BLACK if examples is not None and examples.float().mean() < WHITE / 2 else WHITE
+
+
+def _as_arrays(images: Tensor) -> list[NDArray[np.uint8]]:
+    return [image.expand(3, -1, -1).permute(1, 2, 0).numpy() for image in images]  # (C, H, W) -> (H, W, 3)
+
+
+def _answers(panels: Panels, picture: Picture | None) -> dict[gr.HTML, str]:
+    """Returns what each panel is to show of a picture."""
+    if picture is None:
+        return dict.fromkeys(panels, no_bars(NOTHING_YET))
+    return {panel: _answer(model, picture) for panel, model in panels.items()}
+
+
+def _answer(model: MultiLabelClassifier, picture: Picture) -> str:
+    try:
+        [prediction] = model.predict_images(picture)
+    except InputError as error:
+        return no_bars(str(error))
+    return bars(prediction, model.thresholds.tolist())
+
+
+def _of_canvas(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str]:
+    pixels = drawing["composite"]
+    is_blank = pixels is None or (pixels == pixels[0, 0]).all()
+    return _answers(panels, None if is_blank else Image.fromarray(pixels))
+
+
+def _of_stroke(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str] | dict[str, Any]:
+    """Answers as `_of_canvas`; not to paper that has just been laid out, as it may be late, and in another tab."""
+    is_untouched = drawing["background"] is not None and not drawing["layers"]
+    return gr.skip() if is_untouched else _of_canvas(panels, drawing)
+
+
+def _of_file(panels: Panels, path: str | None) -> dict[gr.HTML, str]:
+    folder = f"{Path(path or '').parent}/"  # Gradio's, which means nothing to people
+    return {panel: answer.replace(folder, "") for panel, answer in _answers(panels, path).items()}
+
+
+def _of_example(panels: Panels, examples: Tensor) -> Callable[[gr.SelectData], dict[gr.HTML, str]]:
+    def answer(chosen: gr.SelectData) -> dict[gr.HTML, str]:
+        return _answers(panels, examples[chosen.index])
+
+    return answer

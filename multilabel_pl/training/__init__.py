@@ -1,0 +1,1 @@
+"""What a Trainer of this package adds to Lightning's."""

@@ -1,0 +1,43 @@
+import torch
+from matplotlib.colors import to_rgba
+
+from multilabel_pl.results.prediction_plots import TAGGED, UNTAGGED, TaggedImage, prediction_figure
+
+
+def test_a_figure_shows_tags_truth_and_thresholds() -> None:
+    item = TaggedImage(
+        image=torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8),
+        name="image 3",
+        true_tags=torch.tensor([True, False, False]),
+        probabilities=torch.tensor([0.9, 0.3, 0.6]),
+    )
+    figure = prediction_figure([item, item], ["cat", "dog", "owl"], thresholds=torch.tensor([0.5, 0.5, 0.7]))
+    assert len(figure.axes) == 4
+    image, bars = figure.axes[:2]
+    assert image.get_title() == "image 3: cat"
+    assert bars.get_title() == "predicted: cat"
+    assert [round(bar.get_height(), 6) for bar in bars.patches] == [0.9, 0.3, 0.6]  # type: ignore[attr-defined]
+    colours = {True: TAGGED, False: UNTAGGED}
+    expected = [colours[tagged] for tagged in (True, False, False)]
+    assert [bar.get_facecolor() for bar in bars.patches] == [to_rgba(colour) for colour in expected]
+    assert [label.get_fontweight() for label in bars.get_xticklabels()] == ["bold", "normal", "normal"]
+    [lines] = bars.collections
+    assert [segment[0][1] for segment in lines.get_segments()] == [0.5, 0.5, 0.699999988079071]  # type: ignore[attr-defined]
+
+
+def test_an_image_without_tags_says_so() -> None:
+    item = TaggedImage(torch.zeros(3, 8, 8, dtype=torch.uint8), "x", torch.tensor([False]), torch.tensor([0.1]))
+    image, bars = prediction_figure([item], ["cat"], torch.tensor([0.5])).axes
+    assert (image.get_title(), bars.get_title()) == ("x: no tag", "predicted: no tag")
+
+
+def test_of_many_labels_the_true_and_the_likely_are_drawn() -> None:
+    labels = [f"label {i}" for i in range(200)]
+    probabilities = torch.linspace(0, 0.4, 200)
+    true = torch.zeros(200, dtype=torch.bool)
+    true[3] = True
+    item = TaggedImage(torch.zeros(3, 20, 30, dtype=torch.uint8), "a.jpg", true, probabilities)
+    figure = prediction_figure([item], labels, torch.full((200,), 0.5))
+    names = [name.get_text() for name in figure.axes[1].get_xticklabels()]
+    assert names == ["label 3", *labels[176:]]
+    assert len(figure.axes[1].patches) == 25

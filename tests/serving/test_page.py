@@ -1,0 +1,164 @@
+"""The page, in a real browser."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from multilabel_pl.cli.main import main
+from multilabel_pl.model.head import HeadName
+from tests.conftest import BRIEF, QUIET
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 20_000  # milliseconds
+PLAIN = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as users have it
+
+
+@contextmanager
+def served(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serves a page, and gives the process and the page's address."""
+    command = [sys.executable, "-m", "multilabel_pl", "demo", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=PLAIN, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = next((line.split()[2] for line in process.stdout if line.startswith("draw at ")), None)
+            if address is None:
+                pytest.fail(f"the page is not served: {process.communicate()[1]}")
+            yield process, address
+        finally:
+            process.kill()
+
+
+@contextmanager
+def opened(address: str) -> Iterator[Page]:
+    """Opens a page in a browser, and finds out at the end that it has asked nothing of others."""
+    if BROWSER is None:
+        pytest.skip("there is no Chromium")
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
+        page.locator("canvas").first.wait_for(timeout=PATIENCE)
+        page.wait_for_timeout(1000)  # for all to take part
+        yield page
+        browser.close()
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+
+
+@pytest.fixture(scope="module")
+def server(runs: dict[HeadName, Path]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The page of both heads' models."""
+    best = {head: str(run / "best.ckpt") for head, run in runs.items()}
+    with served("--ckpt_path", best["sigmoid"], "--beside", best["softmax"]) as process_and_address:
+        yield process_and_address
+
+
+@pytest.fixture
+def page(server: tuple[subprocess.Popen[str], str]) -> Iterator[Page]:
+    with opened(server[1]) as page:
+        yield page
+
+
+def draw_a_stroke(page: Page) -> None:
+    box = page.locator("canvas").first.bounding_box()
+    assert box is not None
+    x, top, bottom = (
+        box["x"] + box["width"] / 2,
+        box["y"] + 0.2 * box["height"],
+        box["y"] + 0.8 * box["height"],
+    )
+    page.mouse.move(x, top)
+    page.mouse.down()
+    page.mouse.move(x, bottom, steps=15)
+    page.mouse.up()
+
+
+def test_a_stroke_is_a_one_to_both_models(page: Page) -> None:
+    draw_a_stroke(page)
+    expect(page.locator(".tags")).to_have_text(["1", "1"], timeout=PATIENCE)
+    assert page.locator(".bars .track").count() == page.locator(".bars .threshold").count() == 2 * 11
+    assert page.locator("h3").all_inner_texts()[0].endswith("best.ckpt: sigmoid")
+
+
+def test_a_cleared_canvas_can_be_drawn_on(page: Page) -> None:
+    draw_a_stroke(page)
+    expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
+    page.get_by_label("Clear canvas").first.click()
+    expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
+    page.wait_for_timeout(1000)  # for a new one
+    draw_a_stroke(page)
+    expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
+    page.get_by_role("tab", name="Picture").click()
+    expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
+    page.get_by_role("tab", name="Draw").click()
+    expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
+
+
+def test_an_example_is_tagged(page: Page) -> None:
+    page.get_by_role("tab", name="Examples").click()
+    page.locator(".examples img").first.click()
+    expect(page.locator(".tags").first).to_have_text("7, ≥5", timeout=PATIENCE)
+
+
+def test_a_bad_upload_gets_a_message_and_the_server_lives_on(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "letter.png").write_text("no image")
+    page.get_by_role("tab", name="Picture").click()
+    page.locator("[role=tabpanel]:visible input[type=file]").set_input_files(tmp_path / "letter.png")
+    message = "letter.png is not an image, or is damaged"
+    expect(page.get_by_text(message, exact=True).first).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("tab", name="Draw").click()
+    draw_a_stroke(page)
+    expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
+
+
+def test_ctrl_c_ends_it_quietly(checkpoint: str) -> None:
+    with served("--ckpt_path", checkpoint) as (process, address):
+        with urlopen(address) as page:
+            assert b"multilabel_pl" in page.read()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+        assert told == ""
+        assert process.returncode == 0
+
+
+def test_a_model_of_scenes_is_shown_alone(workplace: Path) -> None:
+    main(["fit", *QUIET, *BRIEF, "--data", "SceneDataModule", "--data.train_size", "200", "--data.val_size", "50"])
+    with served("--ckpt_path", "best", "--data.test_size", "20") as (_, address), opened(address) as page:
+        draw_a_stroke(page)
+        expect(page.locator(".bars .track")).to_have_count(11, timeout=PATIENCE)
+        page.get_by_role("tab", name="Examples").click()
+        expect(page.locator(".examples img")).to_have_count(12, timeout=PATIENCE)
+
+
+def test_what_is_missing_is_named(
+    checkpoint: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*words: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main(["demo", *QUIET, "--ckpt_path", checkpoint, *words])
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    assert told("--beside", "none.ckpt").startswith("error: no checkpoint at none.ckpt")
+    assert told("--beside", "last").startswith("error: no run in runs has a checkpoint yet")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert told("--server_port", port).startswith(f"error: no page can be at 127.0.0.1, port {port}: ")
+    assert told("--server_port", "99999").startswith("error: no page can be at 127.0.0.1, port 99999: ")
+    assert told("--server_name", "no.host").startswith("error: no page can be at no.host: ")
+    monkeypatch.setitem(sys.modules, "gradio", None)  # what Python takes for not installed
+    assert told().startswith("error: the page needs more packages: pip install 'gradio<")
