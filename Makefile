@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 WHEEL := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-lowest fuzz lint wheel reproduce bench clean
+.PHONY: help install train test test-all coverage test-lowest fuzz lint wheel reproduce bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -20,21 +20,30 @@ $(INSTALLED) $(LOWEST)/installed: pyproject.toml
 $(LOWEST)/installed: .ci/lowest.txt
 $(LOWEST)/installed: export PIP_CONSTRAINT := .ci/lowest.txt
 
-install: $(INSTALLED)  ## make .venv with the package and the tools of its developers
+install: $(INSTALLED)  ## create .venv with the package and its development tools
 
 train: $(INSTALLED)  ## the main job: train with the sigmoid head, test, and predict
 	$(BIN)/python -m multilabel_pl fit --model.head sigmoid
 	$(BIN)/python -m multilabel_pl test
 	$(BIN)/python -m multilabel_pl predict
 
-test: $(INSTALLED)  ## run the tests
-	$(BIN)/pytest
+test: $(INSTALLED)  ## run the tests but the slow ones: four minutes on two cores
+	$(BIN)/pytest -n auto -m 'not slow'
 
-test-lowest: $(LOWEST)/installed  ## run them with the lowest versions that pyproject.toml allows
-	$(LOWEST)/bin/pytest
+test-all: $(INSTALLED)  ## run all tests, those of the page in a browser among them
+	$(BIN)/pytest -n auto
+
+coverage: $(INSTALLED)  ## run all tests and report which lines and branches they reach
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-lowest: $(LOWEST)/installed  ## run the tests but the slow ones with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/pytest -n auto -m 'not slow'
 
 fuzz: $(INSTALLED)  ## try 10,000 damaged files and odd options of each kind
-	$(BIN)/pytest tests/test_fuzz.py --hypothesis-profile thorough --hypothesis-show-statistics
+	$(BIN)/pytest -n auto tests/test_fuzz.py --hypothesis-profile thorough --hypothesis-show-statistics
 
 lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .

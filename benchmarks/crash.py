@@ -1,10 +1,11 @@
-"""Kills one training at random moments, and resumes it each time: `python benchmarks/crash.py`.
+"""Kills one run at random moments, and resumes it each time: `python benchmarks/crash.py`.
 
-Prints how many times the checkpoint that was left, and the end of it all, were bit for bit those of a training that
-nothing has ended.
+Prints how many times the checkpoint that was left, and the final state, were bit for bit those of a run that nothing
+has stopped.
 """
 
 import argparse
+import os
 import random
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
+
+from multilabel_pl.training.checkpointing import LastCheckpoint
 
 OPTIONS = [  # of a training that has much to forget: random shifts, a schedule, running means, temperatures
     *("--data", "SceneDataModule", "--data.train_size", "1280", "--data.val_size", "500", "--data.canvas_size", "56"),
@@ -23,9 +27,17 @@ OPTIONS = [  # of a training that has much to forget: random shifts, a schedule,
     *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "100"),
     *("--trainer.enable_progress_bar", "false", "--ckpt_path", "last", "--trainer.default_root_dir"),
 ]
-EVERY = ["--last_checkpoint.filename", "{step}", "--last_checkpoint.save_top_k", "-1"]  # keeps them all
+EVERY = ["--trainer.callbacks", '{"class_path": "crash.EveryCheckpoint", "init_args": {"every_n_train_steps": 5}}']
 LEARNED = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
 SPAN = 2.0  # seconds of training at most before a kill
+
+
+class EveryCheckpoint(LastCheckpoint):
+    """Keeps every state that last.ckpt has had."""
+
+    def path(self, trainer: Trainer) -> Path:
+        """Names the file by its step."""
+        return super().path(trainer).with_name(f"step={trainer.global_step}.ckpt")
 
 
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
@@ -51,7 +63,8 @@ def _bits(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
 def train(root: Path, *words: str) -> subprocess.Popen[bytes]:
     """Begins the training, or goes on with it."""
     command = [sys.executable, "-m", "multilabel_pl", "fit", *OPTIONS, str(root), *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # of EveryCheckpoint
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -31,8 +31,8 @@ DATA: dict[str, tuple[str, Callable[[], LabelledDataModule]]] = {
     "scenes": ("scenes.yaml", SceneDataModule),
 }
 RATES = (0.002, 0.004, 0.008)
-CUTS = torch.linspace(0, 1, 1001)
-ROUNDS = 3  # of setting each label's threshold anew
+GRID = torch.linspace(0, 1, 1001)
+ROUNDS = 3  # of setting each label's threshold
 
 
 @dataclass(frozen=True)
@@ -66,36 +66,36 @@ def train(data: str, head: HeadName, rate: float, root: Path) -> Trained:
 
 
 def exact_match(evaluation: Evaluation, thresholds: Tensor | float) -> Tensor:
-    """Tells which images (N,) have all their tags right."""
+    """Returns which images (N,) have all their tags right."""
     return ((evaluation.probabilities >= thresholds) == evaluation.targets.bool()).all(dim=1)
 
 
 def curve(evaluation: Evaluation) -> Tensor:
-    """Tells which images have all their tags right at each of the cuts, bool (N, T).
+    """Returns which images have all their tags right at each threshold of the grid, bool (N, T).
 
-    They have if no label that is false reaches the cut, and every one that is true does.
+    They have if no false label reaches it, and every true one does.
     """
     truth = evaluation.targets.bool()
     highest_false = evaluation.probabilities.masked_fill(truth, -1).amax(dim=1, keepdim=True)
     lowest_true = evaluation.probabilities.masked_fill(~truth, 2).amin(dim=1, keepdim=True)
-    return (highest_false < CUTS) & (lowest_true >= CUTS)
+    return (highest_false < GRID) & (lowest_true >= GRID)
 
 
-def best_cut(evaluation: Evaluation) -> float:
+def best_single_threshold(evaluation: Evaluation) -> float:
     """Returns the one threshold for all labels with the highest exact match."""
-    return CUTS[curve(evaluation).float().mean(dim=0).argmax()].item()
+    return GRID[curve(evaluation).float().mean(dim=0).argmax()].item()
 
 
 def best_thresholds(evaluation: Evaluation) -> Tensor:
-    """Returns thresholds (L,) for the highest exact match, one label's after the other's being set anew."""
+    """Returns thresholds (L,) for the highest exact match, setting one label's after the other's."""
     probabilities, truth = evaluation.probabilities, evaluation.targets.bool()
-    thresholds = torch.full((truth.shape[1],), best_cut(evaluation))
+    thresholds = torch.full((truth.shape[1],), best_single_threshold(evaluation))
     for label in [*range(len(thresholds))] * ROUNDS:
         right = (probabilities >= thresholds) == truth
         right[:, label] = True
         open_images = right.all(dim=1)  # those that this label decides
-        tags = probabilities[open_images, label, None] >= CUTS  # (M, T)
-        thresholds[label] = CUTS[(tags == truth[open_images, label, None]).sum(dim=0).argmax()]
+        tags = probabilities[open_images, label, None] >= GRID  # (M, T)
+        thresholds[label] = GRID[(tags == truth[open_images, label, None]).sum(dim=0).argmax()]
     return thresholds
 
 
@@ -110,10 +110,10 @@ def print_tables(data: str, heads: Sequence[Trained]) -> None:
     rows: dict[str, Tensor] = {}
     print(f"\n| {data} | rate | threshold | exact match |\n|---|---|---|---|")
     for trained in heads:
-        cut = best_cut(trained.val)
+        single = best_single_threshold(trained.val)
         ways: dict[str, Tensor | float] = {
             "0.5": 0.5,
-            f"one for all labels: {cut:.3f}": cut,
+            f"one for all labels: {single:.3f}": single,
             "one for each label, by F1": trained.test.thresholds,
             "one for each label, by exact match": best_thresholds(trained.val),
         }
@@ -149,9 +149,9 @@ def draw_curves(axes: Axes, trained: Trained) -> None:
     right = curve(trained.test).float()  # (N, T)
     counts = trained.test.targets.sum(dim=1)
     for number in torch.unique(counts).int().tolist():
-        axes.plot(CUTS, right[counts == number].mean(dim=0), color=f"C{number}", lw=1, label=f"{number}")
-    axes.plot(CUTS, right.mean(dim=0), color="black", lw=2.2, label="any")
-    axes.axvline(best_cut(trained.val), color="grey", lw=1, ls=":")
+        axes.plot(GRID, right[counts == number].mean(dim=0), color=f"C{number}", lw=1, label=f"{number}")
+    axes.plot(GRID, right.mean(dim=0), color="black", lw=2.2, label="any")
+    axes.axvline(best_single_threshold(trained.val), color="grey", lw=1, ls=":")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
 

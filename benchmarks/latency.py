@@ -60,7 +60,7 @@ def main() -> None:
     print(f"{date.today():%Y-%m-%d}, {torch.get_num_threads()} threads, {options.images} images one by one\n")
     print("| one image | median ms | 95th percentile |\n|---|---|---|")
     for network in ("conv_pool_dense", "conv_stack"):
-        model = MultiLabelClassifier(network=network, labels=data.labels, image_shape=images.shape[1:])
+        model = MultiLabelClassifier(network=network, task=data.task)
         for name, values in milliseconds(contenders(model, images), images).items():
             high = statistics.quantiles(values, n=20)[-1]
             print(f"| {network}: {name} | {statistics.median(values):.2f} | {high:.2f} |")

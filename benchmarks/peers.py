@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from turns import GO, READY, Gate
 
 from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, read_digits
+from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.network import ConvPoolDense
 from multilabel_pl.model.optimizer import KERAS_ADAM_EPSILON
@@ -123,10 +124,11 @@ def bare_evaluation(gate: Gate, metrics: bool) -> None:
     keep_freed_memory()
     data = read_digits(ARCHIVES, "test")
     network = ConvPoolDense(SHAPE, len(LABELS))
+    decision = Decision(LABELS, threshold=0.5, calibrate=False)
     while True:
         gate()
         with torch.inference_mode():
             logits = torch.cat([network(images) for images in torch.split(data.images, EVAL_BATCH)])
             loss = F.binary_cross_entropy_with_logits(logits, data.targets)
-            evaluation = Evaluation(LABELS, torch.tensor(0.5), logits, data.targets, loss)
+            evaluation = Evaluation(decision, logits, data.targets, loss)
             _ = evaluation.metrics if metrics else evaluation.tags

@@ -37,7 +37,7 @@ PICTURES: dict[str, Callable[[Tensor, np.random.Generator], bytes]] = {
 
 
 def main() -> None:
-    """Prints a table of the exact match of each kind of pictures."""
+    """Prints a table of the exact match of each kind of photographs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ckpt_path", type=Path, default=None, help="the newest run's best if not given")
     parser.add_argument("--images", type=int, default=10_000, help="how many test images")
@@ -49,7 +49,7 @@ def main() -> None:
     assert data.test_set is not None
     images, targets = (part[: options.images] for part in (data.test_set.images, data.test_set.targets.bool()))
     with torch.inference_mode():
-        tags = torch.cat([model(batch).sigmoid() for batch in torch.split(images, 250)]) >= model.thresholds
+        tags = torch.cat([model(batch).sigmoid() for batch in torch.split(images, 250)]) >= model.decision.thresholds
     print(f"| {path} | exact match | files a second |\n|---|---|---|")
     print(f"| MNIST's own images, not from files | {exact_match(tags, targets):.4f} | |")
     for name, make in PICTURES.items():
@@ -60,7 +60,7 @@ def main() -> None:
 def predict(
     model: MultiLabelClassifier, make: Callable[[Tensor, np.random.Generator], bytes], images: Tensor
 ) -> tuple[Tensor, float]:
-    """Writes a picture of each image, and returns the tags predicted from the files and the seconds that it took."""
+    """Photographs each image, and returns the tags predicted from the files and the seconds that it took."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for index, digit in enumerate(images):

@@ -13,7 +13,7 @@ from turns import Gate
 
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.images.inputs import load_file
-from multilabel_pl.images.preprocessing import ImageForm
+from multilabel_pl.task import Task
 
 PHOTOS = 1000
 WIDTH, HEIGHT = 640, 480  # of a photo
@@ -59,7 +59,7 @@ def bare_decoding(gate: Gate) -> None:
 
 def _decode(paths: list[Path]) -> None:
     for path in paths:
-        load_file(path, ImageForm((3, SIZE, SIZE)))
+        load_file(path, Task((), (3, SIZE, SIZE)))
 
 
 class TextbookFiles(Dataset[Tensor]):

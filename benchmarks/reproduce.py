@@ -16,7 +16,7 @@ from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.training.runs import find_checkpoint
 
-LOW_CUT = 0.2  # below the 1/2 that softmax can give to each of two tags
+LOW_THRESHOLD = 0.2  # below the 1/2 that softmax can give to each of two tags
 CONFIGS = Path(__file__).parent.parent / "configs"
 PUBLISHED = {"keras_softmax": (0.0715, 0.9517), "keras_sigmoid": (0.0135, 0.9955)}
 NAMES = {
@@ -28,9 +28,12 @@ NAMES = {
 
 
 def measure(config: str, root: Path) -> dict[str, float]:
-    """Trains and tests a configuration; returns the metrics of `test`, and the exact match at LOW_CUT."""
+    """Trains and tests a configuration; returns the metrics of `test`, and the exact match at LOW_THRESHOLD."""
     metrics = fit_and_test(CONFIGS / f"{config}.yaml", root / config)
-    return {**metrics, "exact_match_at_low_cut": exact_match(find_checkpoint(root / config, "best"), LOW_CUT)}
+    return {
+        **metrics,
+        "exact_match_at_low_threshold": exact_match(find_checkpoint(root / config, "best"), LOW_THRESHOLD),
+    }
 
 
 def exact_match(checkpoint: Path, threshold: float) -> float:
@@ -46,7 +49,7 @@ def row(config: str, metrics: dict[str, float]) -> str:
     """Lays out one configuration as a row of the table."""
     loss, accuracy = PUBLISHED.get(config, (None, None))
     published = [f"{value:.4f}" if value is not None else "–" for value in (loss, accuracy)]
-    names = ("test_loss", "test_label_accuracy_at_half", "test_exact_match_at_half", "exact_match_at_low_cut")
+    names = ("test_loss", "test_label_accuracy_at_half", "test_exact_match_at_half", "exact_match_at_low_threshold")
     measured = [f"{metrics[name]:.4f}" for name in names]
     return " | ".join(["", NAMES[config], *published, *measured, ""]).strip()
 
@@ -59,7 +62,7 @@ def main() -> None:
     results = {config: measure(config, root) for config in NAMES}
     print(f"\nMeasured on {date.today():%Y-%m-%d} on {os.cpu_count()} CPU cores, seed 0:\n")
     columns = ["published loss", "published accuracy", "loss", "label accuracy", "exact match"]
-    print(" | ".join(["| head and network", *columns, f"exact match at a cut of {LOW_CUT} |"]))
+    print(" | ".join(["| head and network", *columns, f"exact match at {LOW_THRESHOLD} |"]))
     print("|---|---|---|---|---|---|---|")
     for config, metrics in results.items():
         print(row(config, metrics))

@@ -37,6 +37,8 @@ from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.training.allocator import keep_freed_memory
 from multilabel_pl.training.trainer import Trainer
 
+ROOT = Path(__file__).parents[1]
+SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "100"]  # of a run to test
 IMAGES = 60_000
 # Floating-point operations of one image, forward and backward, two to a multiply-add. A layer takes as many for the
 # gradient of its weights as for its output, and again for the gradient of its input, which the convolution has no use
@@ -90,10 +92,11 @@ def peak_megabytes(code: str) -> float:
     return int(result.stderr.splitlines()[-1]) / 1024
 
 
-def start_seconds(words: list[str]) -> float:
-    """Measures how long a command takes to answer."""
+def start_seconds(words: list[str], folder: Path, package: Path) -> float:
+    """Measures how long a command takes, in a folder, with the package in another one."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, *words], capture_output=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, check=False)
     return time.perf_counter() - start
 
 
@@ -168,23 +171,33 @@ def measure_memory() -> None:
     table("peak memory", {name: peak_megabytes(text) for name, text in code.items()}, next(iter(code)), "MB")
 
 
-def measure_start(rounds: int) -> None:
-    """Prints how fast the program answers."""
+def measure_start(rounds: int, beside: Path | None) -> None:
+    """Prints how long commands take that do little work; beside those of another checkout, in turns, if it is given."""
     bare = "from lightning.pytorch.cli import LightningCLI; from lightning.pytorch.demos.boring_classes import *; "
+    program = ["-m", "multilabel_pl"]
     commands = {
-        "`--version`": ["-m", "multilabel_pl", "--version"],
-        "`fit --help`": ["-m", "multilabel_pl", "fit", "--help"],
-        "a bare LightningCLI's `fit --help`": [
-            "-c",
-            f"{bare}LightningCLI(BoringModel, args=['fit', '--help'])",
-        ],
+        "importing lightning and torchvision": ["-c", "import lightning.pytorch, torchvision"],
+        "a bare LightningCLI's `fit --help`": ["-c", f"{bare}LightningCLI(BoringModel, args=['fit', '--help'])"],
+        "`--version`": [*program, "--version"],
+        "`fit --help`": [*program, "fit", "--help"],
+        "a bad option, `fit --model.lr fast`": [*program, "fit", "--model.lr", "fast"],
+        "`test --figures false`": [*program, "test", "--figures", "false"],
+        "`test`": [*program, "test"],
+        "`predict`": [*program, "predict"],
     }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(rounds):
-        for name, words in commands.items():
-            seconds[name].append(start_seconds(words))
+    packages = {"": ROOT, **({" (beside)": beside.absolute()} if beside is not None else {})}
+    seconds: dict[str, list[float]] = {f"{name}{suffix}": [] for name in commands for suffix in packages}
+    with TemporaryDirectory() as folder:
+        for suffix, package in packages.items():
+            (place := Path(folder, suffix or "here")).mkdir()
+            start_seconds([*program, "fit", *SHORT], place, package)
+        for _ in range(rounds):
+            for name, words in commands.items():
+                for suffix, package in packages.items():
+                    taken = start_seconds(words, Path(folder, suffix or "here"), package)
+                    seconds[f"{name}{suffix}"].append(taken)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    table("start", medians, base="a bare LightningCLI's `fit --help`")
+    table("start", medians, base="importing lightning and torchvision")
 
 
 def main() -> None:
@@ -194,6 +207,7 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=["training", "growth", "evaluation", "files", "memory", "start"], help="one part alone"
     )
+    parser.add_argument("--beside", type=Path, help="another checkout, timed as well by --only start")
     parser.add_argument("--keras-python", type=Path, help="a Python that has Keras, to measure it as well")
     options = parser.parse_args()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "torchmetrics"))
@@ -206,7 +220,7 @@ def main() -> None:
         "evaluation": lambda: measure_evaluation(2 * options.rounds + 1),
         "files": lambda: measure_files(options.rounds),
         "memory": measure_memory,
-        "start": lambda: measure_start(options.rounds),
+        "start": lambda: measure_start(options.rounds, options.beside),
     }
     for name, measure in parts.items():
         if options.only in (None, name):

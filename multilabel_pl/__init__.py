@@ -9,16 +9,20 @@ if TYPE_CHECKING:
     from multilabel_pl.data.scenes import SceneDataModule as SceneDataModule
     from multilabel_pl.data.table import TableDataModule as TableDataModule
     from multilabel_pl.model.classifier import MultiLabelClassifier as MultiLabelClassifier
+    from multilabel_pl.task import Task as Task
+    from multilabel_pl.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 
-# Imported when asked for: Lightning takes seconds, and `--version` should not.
+# Imported when first used: Lightning takes seconds, and `--version` should not.
 _HOMES = {
     "ImageFilesDataModule": "multilabel_pl.data.image_files",
     "MNISTDataModule": "multilabel_pl.data.mnist",
     "MultiLabelClassifier": "multilabel_pl.model.classifier",
     "SceneDataModule": "multilabel_pl.data.scenes",
     "TableDataModule": "multilabel_pl.data.table",
+    "Task": "multilabel_pl.task",
+    "Trainer": "multilabel_pl.training.trainer",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -1,39 +1,37 @@
-"""The door: `python -m multilabel_pl`."""
+"""The entry point of `python -m multilabel_pl` and of the script multilabel-pl."""
 
 import os
+import signal
 import sys
 
 from multilabel_pl import __version__
-
-UNREAD = 1  # the exit status, as Python's documentation has it
-UNWRITTEN = 2  # that of a mistake
-INTERRUPTED = 130  # that of Ctrl-C: 128, and the number of its signal
+from multilabel_pl.errors import INCOMPLETE, MISTAKE, SIGNALLED
 
 
 def main() -> None:
-    """Runs the command line of this process, which ends quietly on Ctrl-C, or if its output is read no further."""
+    """Runs the command line of this process, which ends quietly on Ctrl-C, or if its output is no longer read."""
     try:
         try:
             _run()
         finally:
-            sys.stdout.flush()  # which Python would do in the end, with a traceback
+            sys.stdout.flush()  # which Python would do at exit, with a traceback
     except BrokenPipeError:
         _drop_output()
-        sys.exit(UNREAD)
+        sys.exit(INCOMPLETE)
     except OSError as error:  # such as a full disk
         _drop_output()
         print(f"error: standard output: {error.strerror}", file=sys.stderr)
-        sys.exit(UNWRITTEN)
+        sys.exit(MISTAKE)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(SIGNALLED + signal.SIGINT)
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's way to end
-            sys.exit(INTERRUPTED)
+            sys.exit(SIGNALLED + signal.SIGINT)
         raise
 
 
 def _drop_output() -> None:
-    """Leads what is yet to be flushed to nowhere, as Python would try again."""
+    """Redirects what is still to be flushed to nowhere, as Python would try again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

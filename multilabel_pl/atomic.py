@@ -1,4 +1,4 @@
-"""Writing a file as a whole or not at all."""
+"""Files written as a whole or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from multilabel_pl.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, which takes the place of `path` once the block has ended without an error.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path that replaces `path` when the block ends without an error.
 
-    An earlier file at `path` stays untouched until then, or if nothing was written. Missing folders are made.
+    Until then, or if nothing was written, an earlier file at `path` stays untouched. Missing folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{path.name}")  # the same folder, hence the same disk; the same suffix
@@ -29,13 +29,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Finds out whether a file can be written, before any work is done for it; it leaves nothing behind.
+    """Checks that a file can be written, before any work is done for it; leaves nothing behind.
 
     Raises:
-        InputError: If the file's folder can't be written into, or can't be made.
+        InputError: If the file's folder is not writable, or can't be created.
     """
     try:
         with TemporaryFile(dir=next(folder for folder in path.absolute().parents if folder.exists())):
             pass
     except OSError as error:
-        raise InputError(f"{path} can't be written: {error.strerror}; name another place") from error
+        raise InputError(f"{path} can't be written: {error.strerror}; choose another place") from error

@@ -1,6 +1,12 @@
-"""What a user's mistake raises, and a check of what is one of a few."""
+"""Errors that users cause, and the exit statuses of the command line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+
+INCOMPLETE = 1  # exit status of a prediction that had to leave out files, and of output that is no longer read
+MISTAKE = 2  # exit status after an InputError
+SIGNALLED = 128  # exit status after a signal, plus the signal's number
 
 
 class InputError(ValueError):
@@ -11,7 +17,7 @@ class InputError(ValueError):
 
 
 class MultipleInputError(InputError):
-    """Several mistakes, which the command line prints in a line each.
+    """Several mistakes, printed by the command line on a line each.
 
     Args:
         mistakes: At least one.
@@ -23,10 +29,56 @@ class MultipleInputError(InputError):
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Refuses a value that is none of the choices.
+    """Checks that a value is one of the choices.
 
     Raises:
-        InputError: If it is none of them.
+        InputError: If it is not.
     """
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}, got {value}")
+
+
+def check_at_least(minimum: float, **values: float) -> None:
+    """Checks that numbers are finite and not below a minimum.
+
+    Args:
+        minimum: The least value allowed.
+        **values: The numbers by the names of their options.
+
+    Raises:
+        InputError: If a number is below the minimum, infinite or NaN.
+    """
+    for name, value in values.items():
+        if not minimum <= value < float("inf"):
+            raise InputError(f"{name} must be at least {minimum:g}, got {value}")
+
+
+def check_extra(extra: str, task: str) -> None:
+    """Checks that the packages of an extra in pyproject.toml are installed.
+
+    Args:
+        extra: Its name.
+        task: What needs it, for the message.
+
+    Raises:
+        InputError: If a package is missing, or is of an unsupported version.
+    """
+    from packaging.requirements import Requirement  # not at the top: `--version` must be instant
+
+    packages = [
+        package
+        for package in map(Requirement, requires("multilabel_pl") or [])
+        if package.marker is not None and package.marker.evaluate({"extra": extra})
+    ]
+    missing = [f"'{p.name}{p.specifier}'" for p in packages if not _is_installed(p.name, p.specifier.contains)]
+    if missing:
+        raise InputError(f"{task} needs more packages: pip install {' '.join(missing)}")
+
+
+def _is_installed(name: str, supports: Callable[..., bool]) -> bool:
+    if find_spec(name) is None:
+        return False
+    try:
+        return supports(version(name), prereleases=True)
+    except PackageNotFoundError:
+        return True  # installed under another name, such as onnxruntime-gpu

@@ -1,4 +1,4 @@
-"""What a user is told: once, however many processes there are."""
+"""User messages, printed on rank 0 only."""
 
 import sys
 
@@ -7,17 +7,17 @@ from lightning.pytorch.utilities import rank_zero_only
 
 @rank_zero_only
 def say(text: str) -> None:
-    """Prints what was asked for, on standard output; at once, even into a file that is followed."""
+    """Prints a result on standard output, flushed for readers that follow a file."""
     print(text, flush=True)
 
 
 @rank_zero_only
 def note(text: str) -> None:
-    """Prints what may not be expected, on standard error."""
+    """Prints something unexpected but harmless on standard error."""
     print(f"note: {text}", file=sys.stderr)
 
 
 @rank_zero_only
 def warn(text: str) -> None:
-    """Prints what is wrong but stops nothing, on standard error."""
+    """Prints a problem that stops nothing on standard error."""
     print(f"warning: {text}", file=sys.stderr)

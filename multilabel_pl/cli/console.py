@@ -1,4 +1,4 @@
-"""What a user sees of Lightning on the console, and of mistakes: one line each."""
+"""One-line errors, and a filter for Lightning's log."""
 
 import logging
 import re
@@ -12,9 +12,8 @@ from typing import NoReturn
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from multilabel_pl.errors import InputError, MultipleInputError
+from multilabel_pl.errors import MISTAKE, InputError, MultipleInputError
 
-MISTAKE = 2  # the exit status
 TOO_LARGE = re.compile(
     "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
 )
@@ -28,7 +27,7 @@ NOISE = (
     r"sync_dist=True\)` when logging on epoch level",  # each process has the metrics of all images
     "torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of torch
     "callbacks used to create the checkpoint",  # an evaluation saves no checkpoints
-    "your dataloader is not resumable",  # its order is told where to begin
+    "your dataloader is not resumable",  # its order knows the progress within the epoch
     r"Glyph \d+ .* missing from font",  # a picture of a file whose name matplotlib can't write
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     "No complete tensor found in the group",  # of an export; the check of what was written has the say

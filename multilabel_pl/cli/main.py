@@ -7,58 +7,61 @@ from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace, set_parsing_settings
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import Strategy
+from torch import nn
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
-from multilabel_pl.checkpoint import WholeFiles
-from multilabel_pl.cli.arguments import are_words, check_groups, check_numbers, without_data
-from multilabel_pl.cli.console import one_line_errors, quiet_lightning
-from multilabel_pl.cli.recall import (
+from multilabel_pl.checkpoint import AtomicCheckpointIO
+from multilabel_pl.cli.arguments import (
+    Request,
+    check_values,
     class_name,
-    known_data,
-    notice_ignored,
-    notice_other_data,
-    notice_other_split,
+    note_ignored,
+    note_other_data,
     read_sound,
+    recorded_data,
 )
+from multilabel_pl.cli.console import one_line_errors, quiet_lightning
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule  # noqa: F401, known by its name to --data
 from multilabel_pl.data.table import TableDataModule  # noqa: F401, known by its name to --data
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import INCOMPLETE, InputError
 from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.loading import build_model
 from multilabel_pl.training.allocator import keep_freed_memory
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
-from multilabel_pl.training.csv_logger import Curves
-from multilabel_pl.training.graceful_shutdown import Interruption
-from multilabel_pl.training.runs import (
-    BEST,
-    LAST,
-    Run,
-    checkpoint_of,
-    find_checkpoint,
-    make_run,
-    newest_run,
-    run_of,
-)
+from multilabel_pl.training.csv_logger import ResumableCSVLogger
+from multilabel_pl.training.graceful_shutdown import GracefulShutdown
+from multilabel_pl.training.runs import BEST, LAST, Run, checkpoint_of, find_checkpoint, make_run, newest_run, run_of
 from multilabel_pl.training.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
 RUNS = "runs"
 SCRIPT = "multilabel-pl"
-EPOCHS = 10
 SEED = 0
-INCOMPLETE = 1  # the exit status of a prediction that had to leave out files
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
-CHECKPOINTS: dict[str, type[ModelCheckpoint]] = {BEST: BestCheckpoint, LAST: LastCheckpoint}
-GROUPS = ("trainer", "model", *(f"{name}_checkpoint" for name in CHECKPOINTS))  # of options
+TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
+BEST_DEFAULTS = {"filename": BEST, "monitor": "val_loss", "enable_version_counter": False}
+GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
+EVALUATION = {"model", "dataloaders", "datamodule"}
+# The methods of Trainer that are subcommands, each with the parameters that are not options.
+SUBCOMMANDS = {
+    "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+    "validate": EVALUATION,
+    "test": EVALUATION,
+    "predict": {*EVALUATION, "return_predictions"},
+    "tune": {"model", "datamodule"},
+    "export": {"model", "datamodule"},
+    "demo": {"model", "datamodule"},
+}
 
 
 class CLI(LightningCLI):
@@ -69,18 +72,19 @@ class CLI(LightningCLI):
     """
 
     trainer: Trainer
-    renewed: dict[str, Any]  # the options of the model that `validate` writes into its output
-    run: Run | None  # that `fit` goes on with
-    step: int  # that the checkpoint is at
-    recalled: dict[str, Any] | None  # the options of the data that it was trained on
+    run: Run | None = None  # that `fit` resumes
+    path: Path | None = None  # of the checkpoint to use
+    content: dict[str, Any]  # of that checkpoint
+    recorded_data: dict[str, Any] | None = None  # options of the data that it was trained on
+    loaded: MultiLabelClassifier | None = None  # built from that checkpoint, still without its weights
 
     def __init__(self, args: ArgsType = None) -> None:
+        self.request = Request.read(args, SUBCOMMANDS)
         super().__init__(
             MultiLabelClassifier,
             LightningDataModule,
             subclass_mode_data=True,
             trainer_class=Trainer,
-            trainer_defaults={"default_root_dir": RUNS, "max_epochs": EPOCHS, "num_sanity_val_steps": 0},
             seed_everything_default=SEED,
             parser_kwargs={"prog": _program(), "version": __version__, "exit_on_error": False},
             save_config_callback=RunConfig,
@@ -90,122 +94,106 @@ class CLI(LightningCLI):
             args=args,
         )
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Sets the default data and adds the two checkpoints of a run."""
-        parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
-        for name, checkpoint in CHECKPOINTS.items():
-            # Not as add_lightning_class_args would: `fit` alone has them, and --trainer.enable_checkpointing decides.
-            parser.add_class_arguments(checkpoint, f"{name}_checkpoint")
-            parser.set_defaults(
-                {f"{name}_checkpoint.filename": name, f"{name}_checkpoint.enable_version_counter": False}
-            )
-        parser.set_defaults({"best_checkpoint.monitor": "val_loss"})
-        for action in parser._actions:
-            if action.dest == "trainer.strategy":  # or all options of all strategies' parts: a script of 170 MB
-                action.complete = {}  # type: ignore[attr-defined] # what shtab looks at
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # not static: it depends on the words
+        """Returns the subcommand that was asked for, so that its parser alone is built, or all of them."""
+        asked = self.request.subcommand
+        return {asked: SUBCOMMANDS[asked]} if asked else SUBCOMMANDS
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Names the methods of Trainer that are subcommands, each with the parameters that are no options."""
-        skipped = LightningCLI.subcommands()
-        return {
-            **skipped,
-            "predict": {*skipped["predict"], "return_predictions"},
-            "export": {"model", "datamodule"},
-            "demo": {"model", "datamodule"},
-        }
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the options of trainer, model and data; the model's task comes from the data or the checkpoint."""
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.add_class_arguments(MultiLabelClassifier, "model", skip={"task"}, fail_untyped=False, sub_configs=True)
+        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        # A class that is named gets no default beside it, as jsonargparse would give it that one's values of options
+        # with the same names (https://github.com/mauvilsa/jsonargparse/issues/460).
+        if self._data_asked_for() is None:
+            parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the options of the two checkpoints of a run.
+
+        Not by `add_lightning_class_args`, since `fit` alone has these callbacks, and
+        --trainer.enable_checkpointing decides.
+        """
+        parser.add_class_arguments(BestCheckpoint, "best_checkpoint")
+        parser.add_class_arguments(LastCheckpoint, "last_checkpoint")
+        parser.set_defaults({f"best_checkpoint.{name}": value for name, value in BEST_DEFAULTS.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
-        self.renewed, self.run, self.step, self.recalled = {}, None, 0, None
+        subcommand = self.request.subcommand
+        if subcommand == "validate" and "output" in self.request.options:
+            raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
+        if subcommand is not None and not self.request.asks_for_help:
+            self._find_checkpoint(Path(self.request.get("trainer.default_root_dir") or RUNS))
+        if self.path is not None:
+            self._set_defaults(parser, self.path)
         try:
-            self.config = self._parse_without_data(parser, args)
-        except UnicodeDecodeError as error:
-            raise InputError(f"--config takes a file of YAML in UTF-8, which this is not: {error}") from error
-        subcommand = self.config.subcommand
-        options = self.config[subcommand]
-        check_groups(options, GROUPS)
-        root = Path(options.trainer.default_root_dir or RUNS)
-        path = self._checkpoint_path(options.ckpt_path, root)
-        if path is None:
-            self._parse(parser, args, DEFAULT_DATA)
-            self.config[subcommand].ckpt_path = None
-            return
-        checkpoint = read_sound(path, root)
-        say(f"using {path}")
-        own, self.step = checkpoint["hyper_parameters"], checkpoint.get("global_step", 0)
-        MultiLabelClassifier.check_checkpoint(checkpoint, path)
-        parser.set_defaults({f"{subcommand}.model.{name}": value for name, value in own.items()})
-        if data := known_data(checkpoint, path):
-            init_args = {name: value for name, value in data.items() if name != "class_path"}
-            parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
-        self._parse(parser, args, data["class_path"] if data else DEFAULT_DATA)
-        self.config[subcommand].ckpt_path = str(path)
-        if options.get("output") and subcommand == "validate":
-            self.renewed = {name: self.config.validate.model[name] for name in ("calibrate", "threshold")}
-            own = {**own, **self.renewed}
-        notice_ignored(self.config[subcommand].model, own, path)
-        if subcommand == "validate" and data:
-            notice_other_split(self.config.validate.data, data, path)
-        self.recalled = data
-
-    def _parse_without_data(self, parser: LightningArgumentParser, args: ArgsType) -> Namespace:
-        """Parses the rest alone, as what the options of the data may be is not known before the checkpoint is."""
-        parsed: Namespace = (
-            parser.parse_args(without_data(args, DEFAULT_DATA, self.subcommands()))
-            if are_words(args)
-            else parser.parse_object(args)
-        )
-        return parsed
-
-    def _parse(self, parser: LightningArgumentParser, args: ArgsType, default_data: str) -> None:
-        """Parses the command line; a data class that it names keeps its own defaults.
-
-        jsonargparse gives it those of the default class, where both have an option of the same name
-        (https://github.com/mauvilsa/jsonargparse/issues/460); as the default itself, it has its own.
-        """
-        super().parse_arguments(parser, args)
-        subcommand = self.config.subcommand
-        chosen = self.config[subcommand].data.class_path
-        if class_name(chosen) != class_name(default_data):
-            parser.set_defaults({f"{subcommand}.data": {"class_path": chosen}})
             super().parse_arguments(parser, args)
-        check_numbers(self.config[subcommand])
+        except UnicodeDecodeError as error:
+            raise InputError(f"--config takes a YAML file in UTF-8, which this is not: {error}") from error
+        options = self.config[self.config.subcommand]
+        check_values(options, GROUPS)
+        options.ckpt_path = None  # Lightning would read the checkpoint once more
+        if self.path is not None:
+            own = self.content["hyper_parameters"]
+            note_ignored(options.model, own, self.path)
+            for name in own.keys() & options.model.keys():
+                options.model[name] = own[name]
 
-    def before_instantiate_classes(self) -> None:
-        """Keeps what was asked for anew from giving way to the checkpoint's."""
-        for name, value in self.renewed.items():
-            self.config.validate.model[name] = value
+    def _find_checkpoint(self, root: Path) -> None:
+        """Finds the checkpoint that --ckpt_path means; commands that evaluate use the best one if it isn't given."""
+        asked, fitting = self.request.get("ckpt_path"), self.request.subcommand == "fit"
+        if fitting and asked is None:
+            return
+        if fitting and asked == LAST:
+            self.run = newest_run(root)
+            self.path = self._last_of(self.run, root)
+            return
+        name = str(asked or BEST)
+        self.path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
+        self.run = run_of(root, self.path)
 
-    def _checkpoint_path(self, ckpt_path: str | Path | None, root: Path) -> Path | None:
-        """Finds the file that --ckpt_path means; commands that evaluate take the best one if it isn't given."""
-        fitting = self.config.subcommand == "fit"
-        if fitting and ckpt_path is None:
-            return None
-        if fitting and ckpt_path == LAST:
-            return self._last_of_newest(root)
-        name = str(ckpt_path or BEST)
-        path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
-        self.run = run_of(root, path)
-        return path
-
-    def _last_of_newest(self, root: Path) -> Path | None:
-        """Finds what the newest run goes on from; one that was ended before its first checkpoint begins anew."""
-        self.run = newest_run(root)
-        if self.run is not None and self.run.last.is_file():
-            return self.run.last
-        if self.run is not None and any(self.run.folder.glob("*.ckpt")):
-            raise InputError(f"{self.run.last} is not there: name another checkpoint with --ckpt_path")
-        note(f"{self.run.folder if self.run else root} has no checkpoint yet: beginning anew")
+    @staticmethod
+    def _last_of(run: Run | None, root: Path) -> Path | None:
+        """Returns the checkpoint from which a run is resumed; none if it was ended before its first."""
+        if run is not None and run.last.is_file():
+            return run.last
+        if run is not None and any(run.folder.glob("*.ckpt")):
+            raise InputError(f"{run.last} does not exist: give another checkpoint to --ckpt_path")
+        note(f"no checkpoint yet in {run.folder if run else root}: starting from scratch")
         return None
 
+    def _set_defaults(self, parser: LightningArgumentParser, path: Path) -> None:
+        """Reads the checkpoint and makes its options the defaults."""
+        subcommand = self.request.subcommand
+        self.content = read_sound(path, Path(self.request.get("trainer.default_root_dir") or RUNS))
+        say(f"using {path}")
+        own = self.content["hyper_parameters"]
+        self.loaded = build_model(MultiLabelClassifier, own, path)
+        parser.set_defaults({f"{subcommand}.model.{name}": own[name] for name in own if name != "task"})
+        self.recorded_data = recorded_data(self.content, path)
+        asked = self._data_asked_for()
+        if (data := self.recorded_data) and (asked is None or class_name(asked) == class_name(data["class_path"])):
+            init_args = {name: value for name, value in data.items() if name != "class_path"}
+            parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
+
+    def _data_asked_for(self) -> str | None:
+        """Returns the data class that the command line names."""
+        return self.request.get("data.class_path") or self.request.get("data")
+
+    def before_instantiate_classes(self) -> None:
+        """Sets the path of the checkpoint again, which Lightning's own reading is over by now."""
+        self.config[self.config.subcommand].ckpt_path = str(self.path) if self.path is not None else None
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Makes the trainer; only `fit` saves checkpoints and logs, in a folder that is made when all is well."""
+        """Builds the trainer; only `fit` saves checkpoints and logs, in a folder created when all is well."""
         _check_data(self.datamodule, str(self.subcommand))
         options = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         own = options.callbacks or []
-        callbacks = [Interruption(), *([own] if isinstance(own, Callback) else own)]
+        callbacks = [GracefulShutdown(), *([own] if isinstance(own, Callback) else own)]
         if not options.barebones:
             if options.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
                 # Not Rich's, which Lightning prefers where it is installed: it is lost in redirected output.
@@ -216,57 +204,71 @@ class CLI(LightningCLI):
             self.save_config_callback = None
         logger = None if options.barebones else False if options.logger in (None, True) else options.logger
         try:
-            trainer = super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
-        except (TypeError, ValueError) as error:  # what Lightning says of a value, such as an unknown accelerator
+            return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        except (TypeError, ValueError) as error:  # Lightning's messages about values, such as an unknown accelerator
             raise InputError(str(error)) from error
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
-            trainer.strategy.checkpoint_io = WholeFiles()
-        return trainer
 
-    def _checkpoints(self, options: Namespace) -> list[ModelCheckpoint]:
+    def _checkpoints(self, options: Namespace) -> list[Checkpoint]:
         validates = self.datamodule.has_validation and options.limit_val_batches != 0
-        return [self.config_init.fit[f"{name}_checkpoint"] for name in ([BEST, LAST] if validates else [LAST])]
+        best, last = (self.config_init.fit[f"{name}_checkpoint"] for name in (BEST, LAST))
+        return [best, last] if validates else [last]
+
+    def after_instantiate_classes(self) -> None:
+        """Replaces the model by the one built from the checkpoint, and hands out what has been read."""
+        if self.loaded is not None:
+            self.model = self.loaded
+            if isinstance(io := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+                io.opened[str(self.path)] = self.content
 
     def before_fit(self) -> None:
-        """Finds mistakes in the data, and in how the model fits it; then makes the folder of the run."""
+        """Finds mistakes in the data, and in how the model fits them; then creates the folder of the run."""
         self.datamodule.setup("fit")
-        self.model.adopt_data(self.datamodule)
-        if self.recalled is not None:
-            notice_other_data(self.config.fit.data, self.recalled, self.config.fit.ckpt_path)
+        self.model.bind(self.datamodule.task)
+        if self.recorded_data is not None:
+            note_other_data(self.config.fit.data, self.recorded_data, self.config.fit.ckpt_path)
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
         root = Path(self.trainer.default_root_dir)
-        step = self.step if self.run is not None else 0
+        step = self._step if self.run is not None else 0
         self.trainer.run_folder, version = self.run or make_run(root)
         for checkpoint in self.trainer.checkpoint_callbacks:
-            if isinstance(checkpoint, BestCheckpoint):
+            if isinstance(checkpoint, BestCheckpoint | LastCheckpoint):
                 checkpoint.dirpath = checkpoint.dirpath or str(self.trainer.run_folder)
         if self.config.fit.trainer.logger in (None, True):
             events = TensorBoardLogger(root, "", version, default_hp_metric=False, purge_step=step or None)
-            self.trainer.loggers = [events, Curves(self.trainer.run_folder / "metrics.csv", step)]
+            self.trainer.loggers = [events, ResumableCSVLogger(self.trainer.run_folder / "metrics.csv", step)]
+
+    @property
+    def _step(self) -> int:
+        """The step of the checkpoint."""
+        step: int = self.content.get("global_step", 0) if self.path is not None else 0
+        return step
 
     def before_validate(self) -> None:
-        """Finds out whether the results can be written."""
-        output = self.config.validate.output
-        if output is not None:
-            check_writable(Path(output))
-        check_writable(Path(output or self.config.validate.ckpt_path).parent / "validate" / "report.md")
+        """Checks that the results can be written."""
+        check_writable(Path(self.config.validate.ckpt_path).parent / "validate" / "report.md")
 
     def before_test(self) -> None:
-        """Finds out whether the results can be written."""
+        """Checks that the results can be written."""
         check_writable(Path(self.config.test.ckpt_path).parent / "test" / "report.md")
 
+    def before_tune(self) -> None:
+        """Checks that the results can be written."""
+        if (output := self.config.tune.output) is not None:
+            check_writable(Path(output))
+            check_writable(Path(output).parent / "tune" / "report.md")
+
     def before_demo(self) -> None:
-        """Finds the checkpoint whose answers are shown beside."""
+        """Finds the checkpoint whose predictions are shown beside."""
         options = self.config_init.demo
-        if options.beside is not None:
-            options.beside = str(self._checkpoint_path(options.beside, Path(options.trainer.default_root_dir or RUNS)))
+        if options.beside in (BEST, LAST):
+            options.beside = str(find_checkpoint(Path(options.trainer.default_root_dir or RUNS), options.beside))
 
     def after_fit(self) -> None:
-        """Says where the checkpoint is and how to test it."""
+        """Reports where the checkpoint is and how to test it."""
         if self.trainer.run_folder is None or not self.trainer.checkpoint_callbacks:
             return
-        if self.trainer.global_step == self.step:
+        if self.trainer.global_step == self._step:
             say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
             return
         path = checkpoint_of(self.trainer.run_folder, BEST)
@@ -274,7 +276,7 @@ class CLI(LightningCLI):
         say(f"test it: {shlex.join(['python', '-m', 'multilabel_pl', 'test', '--ckpt_path', str(path)])}")
 
     def after_predict(self) -> None:
-        """Lets the exit status say that some files could not be read."""
+        """Sets the exit status if some files could not be read."""
         if self.trainer.num_unreadable > 0:
             sys.exit(INCOMPLETE)
 
@@ -293,20 +295,20 @@ class RunConfig(SaveConfigCallback):
 
 
 def _check_data(data: LightningDataModule, subcommand: str) -> None:
-    """Refuses data that a subcommand has no use for.
+    """Checks that a subcommand can use the data.
 
     Raises:
-        InputError: If the data are no labelled images, nor files to predict.
+        InputError: If they are neither labelled images nor files to predict.
     """
     kinds = (LabelledDataModule, ImageFilesDataModule) if subcommand == "predict" else (LabelledDataModule,)
     if not isinstance(data, kinds):
         raise InputError(
-            f"{subcommand} needs labelled images, which {type(data).__name__} does not have: name other --data"
+            f"{subcommand} needs labelled images, which {type(data).__name__} does not have: choose other --data"
         )
 
 
 def _program() -> str:
-    """Returns what the program is called by: its script, which has completions, or its module."""
+    """Returns the program's name: its script, which has completions, or its module."""
     return SCRIPT if Path(sys.argv[0]).name == SCRIPT else "python -m multilabel_pl"
 
 
@@ -317,10 +319,14 @@ def main(args: ArgsType = None) -> None:
         args: The words after the program's name; those of this process if not given.
 
     Raises:
-        SystemExit: With status 2 after a user's mistake, which is told in one line on standard error.
+        SystemExit: With status 2 after a user's mistake, which is reported in one line on standard error.
     """
     keep_freed_memory()
     quiet_lightning()
-    set_parsing_settings(add_print_completion_argument=True)
+    # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
+    completes = isinstance(args, list) and any(word.startswith("--print_completion") for word in args)
+    set_parsing_settings(
+        add_print_completion_argument=True, subclasses_disabled=[nn.Module, *([Strategy] if completes else [])]
+    )
     with one_line_errors():
         CLI(args)

@@ -7,17 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_at_least
+from multilabel_pl.images.pixels import MAX_PIXEL, luma
 
 MAX_ASPECT = 4 / 3  # of a crop's sides, as in torchvision's RandomResizedCrop
-GREY = (0.299, 0.587, 0.114)  # what red, green and blue weigh in a grey (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to every training image, by an amount of its own.
+    """Random changes to training images, each by an amount of its own.
 
-    Called with images uint8 (B, C, H, W), it returns as many of the same form, and works on their device. All amounts
+    Called with images uint8 (B, C, H, W), it returns as many of the same shape, and works on their device. All amounts
     are drawn uniformly from the default generator of that device.
 
     Attributes:
@@ -38,9 +38,7 @@ class Augmentation:
     color_jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("max_shift", "max_rotation"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_at_least(0, max_shift=self.max_shift, max_rotation=self.max_rotation)
         if not 0 < self.min_crop <= 1:
             raise InputError(f"min_crop must be in (0, 1], got {self.min_crop}")
         if not 0 <= self.color_jitter <= 1:
@@ -67,7 +65,7 @@ class Augmentation:
         count, _, height, width = images.shape
         angle = _between(-1, 1, count, images) * math.radians(self.max_rotation)
         cos, sin = angle.cos(), angle.sin()
-        # affine_grid measures in halves of the picture, so a rotation must know how much longer one half is.
+        # affine_grid measures in halves of the image, so a rotation must know how much longer one half is.
         across = _between(-1, 1, count, images) * 2 * self.max_shift / width
         down = _between(-1, 1, count, images) * 2 * self.max_shift / height
         rows = [cos, -sin * height / width, across, sin * width / height, cos, down]
@@ -93,20 +91,12 @@ class Augmentation:
         count, channels, *_ = images.shape
         low, high = 1 - self.color_jitter, 1 + self.color_jitter
         brightness, contrast, saturation = (_between(low, high, count, images).view(-1, 1, 1, 1) for _ in range(3))
-        images = (images * brightness).clamp(0, 255)
-        mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
-        images = torch.lerp(mean, images, contrast).clamp(0, 255)
-        return images if channels == 1 else torch.lerp(_grey(images), images, saturation).clamp(0, 255)
+        images = (images * brightness).clamp(0, MAX_PIXEL)
+        mean = luma(images).mean(dim=(1, 2, 3), keepdim=True)
+        images = torch.lerp(mean, images, contrast).clamp(0, MAX_PIXEL)
+        return images if channels == 1 else torch.lerp(luma(images), images, saturation).clamp(0, MAX_PIXEL)
 
 
 def _between(low: float, high: float, count: int, images: Tensor) -> Tensor:
     """Draws an amount (B,) in [low, high) for each image, on their device."""
     return torch.rand(count, device=images.device) * (high - low) + low
-
-
-def _grey(images: Tensor) -> Tensor:
-    """Returns images (B, C, H, W) without their colours, (B, 1, H, W)."""
-    if images.shape[1] == 1:
-        return images
-    weights = torch.tensor(GREY, device=images.device).view(1, -1, 1, 1)
-    return (images * weights).sum(dim=1, keepdim=True)

@@ -1,7 +1,7 @@
-"""The data module that serves labelled images."""
+"""The base class of data modules that serve labelled images."""
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,17 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from multilabel_pl.data.augmentation import Augmentation
-from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is, undisturbed
+from multilabel_pl.data.datasets import Batch, LabelledDataset, defer_signals, identity_collate
 from multilabel_pl.data.sampler import EpochLoader, EpochOrder
-from multilabel_pl.errors import InputError
-from multilabel_pl.images.decoding import WHITE
-from multilabel_pl.images.preprocessing import Preprocessing
+from multilabel_pl.errors import InputError, check_at_least
+from multilabel_pl.messages import warn
+from multilabel_pl.task import WHITE, Preprocessing, Task
 
 
 class LabelledDataModule(LightningDataModule, ABC):
     """What every data module of this package offers.
 
-    A subclass fills `train_set` and `val_set` in its `setup_training`, and `test_set` in its `setup_test`.
+    A subclass sets `train_set` and `val_set` in its `setup_training`, and `test_set` in its `setup_test`.
 
     Args:
         val_size: Number of validation images; 0 validates on none.
@@ -30,18 +30,18 @@ class LabelledDataModule(LightningDataModule, ABC):
         max_rotation: Training images are rotated by up to so many degrees, either way.
 
     Attributes:
-        labels: The names of the labels, in the order of the target columns.
-        image_shape: Channels, height and width of every image; known after `setup`.
-        preprocessing: How other pictures are brought to the form of these images.
-        background: The colour that is laid behind their transparent pixels.
-        augmentation: What is done to the training images.
+        labels: Names of the labels, in the order of the target columns; known after `setup`.
+        image_shape: Channels, height and width of every image; like the labels.
+        preprocessing: How other images are brought to this shape.
+        background: Colour laid behind their transparent pixels.
+        augmentation: Random changes to training images.
         seed: Seed of the order of the training images, and of all that is random about a batch of them.
 
     Raises:
         InputError: If a batch size is below 1, or another number below 0.
     """
 
-    labels: list[str]
+    labels: Sequence[str] = ()
     image_shape: tuple[int, int, int]
     preprocessing: Preprocessing = "resize"
     background: str = WHITE
@@ -61,19 +61,26 @@ class LabelledDataModule(LightningDataModule, ABC):
         super().__init__()
         self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on
         self.hparams["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            if size < 1:
-                raise InputError(f"{name} must be at least 1, got {size}")
-        if not 0 <= val_size < math.inf:
-            raise InputError(f"val_size must be at least 0, got {val_size}")
+        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_at_least(0, val_size=val_size)
         self.val_size = val_size
         self.augmentation = Augmentation(max_shift, max_rotation)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = torch.initial_seed()
 
+    @property
+    def task(self) -> Task:
+        """The task that these images are for; known after `setup`."""
+        return Task(self.labels, self.image_shape, self.preprocessing, self.background)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation images; known before `setup`."""
+        return self.val_size > 0
+
     def setup(self, stage: str) -> None:
-        """Fills the sets that the stage needs, once: `fit` and `validate` never see the test images."""
+        """Opens the sets that the stage needs, once: `fit` and `validate` never see the test images."""
         if stage == "validate" and not self.has_validation:
             raise InputError("there are no images to validate on: val_size is 0; use test, or a larger val_size")
         if stage in ("fit", "validate"):
@@ -84,38 +91,35 @@ class LabelledDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def setup_training(self) -> None:
-        """Fills the training set, and the validation set if there is to be one."""
+        """Sets the training set, and the validation set if there is to be one."""
 
     @abstractmethod
     def setup_test(self) -> None:
-        """Fills the test set."""
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether there are validation images; known before `setup`."""
-        return self.val_size > 0
+        """Sets the test set."""
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Serves the training images in an order of its own for every epoch."""
+        """Serves the training images, shuffled in every epoch."""
         assert self.train_set is not None, "setup comes first"
         return self._loader(self.train_set, self.batch_size, self._order(len(self.train_set)))
 
-    def _order(self, size: int) -> EpochOrder:
-        if self.trainer is None:
-            return EpochOrder(size, self.seed)
-        trainer = self.trainer
-        return EpochOrder(
-            size,
-            seed=trainer.strategy.broadcast(self.seed),
-            num_replicas=trainer.world_size,
-            rank=trainer.global_rank,
-            done=lambda: (trainer.fit_loop.batch_idx + 1) * self.batch_size,  # after a resume in mid-epoch
-        )
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Serves the validation images in order; an empty list, as Lightning expects, if there are none."""
+        return self._loader(self.val_set, self.eval_batch_size) if self.val_set is not None else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Serves the test images in order."""
+        assert self.test_set is not None, "setup comes first"
+        return self._loader(self.test_set, self.eval_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Serves the test images in order."""
+        return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augments a batch of training on the device that it has reached.
+        """Augments a training batch on its device.
 
-        What is random about the batch, in the network as well, is decided by its number: a resumed training repeats it.
+        What is random about the batch, in the network as well, depends on the seed and its number alone, so a resumed
+        run repeats it.
         """
         if self.trainer is None or not self.trainer.training:
             return batch
@@ -129,25 +133,24 @@ class LabelledDataModule(LightningDataModule, ABC):
         return self.augmentation(images), targets
 
     def state_dict(self) -> dict[str, Any]:
-        """Says what a resumed training has to know."""
+        """Returns what a resumed run has to know."""
         return {"seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over the seed of the training that is resumed."""
+        """Restores the seed of the run that is resumed."""
         self.seed = state_dict.get("seed", self.seed)  # older checkpoints have none
 
-    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        """Serves the validation images in order; an empty list, Lightning's word for none, if there are none."""
-        return self._loader(self.val_set, self.eval_batch_size) if self.val_set is not None else []
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Serves the test images in order."""
-        assert self.test_set is not None, "setup comes first"
-        return self._loader(self.test_set, self.eval_batch_size)
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Serves the test images in order."""
-        return self.test_dataloader()
+    def _order(self, size: int) -> EpochOrder:
+        if self.trainer is None:
+            return EpochOrder(size, self.seed)
+        trainer = self.trainer
+        return EpochOrder(
+            size,
+            seed=trainer.strategy.broadcast(self.seed),
+            num_replicas=trainer.world_size,
+            rank=trainer.global_rank,
+            done=lambda: (trainer.fit_loop.batch_idx + 1) * self.batch_size,  # after a resume within the epoch
+        )
 
     def _loader(self, images: LabelledDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader[Batch]:
         workers = self.num_workers if images.is_slow else 0
@@ -159,7 +162,22 @@ class LabelledDataModule(LightningDataModule, ABC):
             drop_last=one_is_left,  # in training, as batch normalisation can do nothing with a single image
             num_workers=workers,
             persistent_workers=workers > 0,
-            collate_fn=as_is,
-            worker_init_fn=undisturbed,
+            collate_fn=identity_collate,
+            worker_init_fn=defer_signals,
             pin_memory=torch.cuda.is_available(),
+        )
+
+
+def warn_of_seen(common: int, total: int, splits: str, use: str) -> None:
+    """Warns if images that are evaluated were used to train or validate a checkpoint.
+
+    Args:
+        common: How many.
+        total: Of how many.
+        splits: What they are now, such as `test`.
+        use: What they were used to do, such as `train`.
+    """
+    if common > 0:
+        warn(
+            f"{common} of {total} {splits} images were used to {use} this checkpoint: the data or the split has changed"
         )

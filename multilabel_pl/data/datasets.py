@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
-GRACE = 10  # seconds
+GRACE = 10  # seconds that a worker may outlive SIGTERM
 
 
 class LabelledDataset(Dataset[Batch], ABC):
@@ -21,8 +21,8 @@ class LabelledDataset(Dataset[Batch], ABC):
 
     Attributes:
         targets: float32 (N, L), 1 where the image carries the label, else 0.
-        paths: The files of the images, if they have any.
-        is_slow: Whether fetching takes so long that worker processes should do it.
+        paths: Files of the images, if they have any.
+        is_slow: Whether worker processes should fetch.
     """
 
     targets: Tensor
@@ -48,7 +48,7 @@ class LabelledImages(LabelledDataset):
     Args:
         images: Pixels, uint8 (N, C, H, W) in 0..255.
         targets: float32 (N, L), 1 where the image carries the label, else 0.
-        paths: The files of the images, if they have any.
+        paths: Files of the images, if they have any.
     """
 
     def __init__(self, images: Tensor, targets: Tensor, paths: list[Path] | None = None) -> None:
@@ -68,15 +68,15 @@ class LabelledImages(LabelledDataset):
         return LabelledImages(self.images[rows], self.targets[rows])
 
 
-def undisturbed(worker: int) -> None:
-    """Lets a worker process outlive Ctrl-C and SIGTERM for a while: the last batch before a training stops needs it.
+def defer_signals(worker: int) -> None:
+    """Lets a worker process outlive Ctrl-C and SIGTERM for a while: the last batch before a run stops needs it.
 
-    Not for longer, as SIGTERM is also what ends a worker that doesn't end by itself.
+    Not for longer, as SIGTERM is also what ends a worker that hangs.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
-def as_is(batch: Any) -> Any:
-    """The collate function of batches that are ready; at module level so that worker processes can import it."""
+def identity_collate(batch: Any) -> Any:
+    """Returns a ready batch as it is; at module level so that worker processes can import it."""
     return batch

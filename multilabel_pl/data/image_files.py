@@ -4,38 +4,38 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from multilabel_pl.data.datasets import Batch, LabelledDataset, as_is
-from multilabel_pl.errors import InputError
+from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
+from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import find_images
 from multilabel_pl.images.inputs import load_file
-from multilabel_pl.images.preprocessing import ImageForm, Preprocessing
+from multilabel_pl.task import Preprocessing, Task
 
 
 class FileBatch(NamedTuple):
-    """Images of files, uint8 (B, C, H, W), and what is wrong with each file; those that can't be used are black."""
+    """Images of files, uint8 (B, C, H, W), and the problem of each file, if any; those with one are black."""
 
     images: Tensor
     problems: list[str | None]
 
 
 class ImageFiles(Dataset[FileBatch]):
-    """Image files, read and brought to the form of a model's images when they are asked for.
+    """Image files, decoded and brought to the shape of a task's images when they are asked for.
 
     Args:
         paths: The files.
-        form: That of the model's images.
+        task: The task.
     """
 
-    def __init__(self, paths: list[Path], form: ImageForm) -> None:
+    def __init__(self, paths: list[Path], task: Task) -> None:
         self.paths = paths
-        self.form = form
+        self.task = task
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -47,9 +47,9 @@ class ImageFiles(Dataset[FileBatch]):
 
     def _read(self, path: Path) -> tuple[Tensor, str | None]:
         try:
-            return load_file(path, self.form), None
+            return load_file(path, self.task), None
         except InputError as error:
-            return torch.zeros(self.form.shape, dtype=torch.uint8), str(error)
+            return torch.zeros(self.task.image_shape, dtype=torch.uint8), str(error)
 
 
 class LabelledFiles(LabelledDataset):
@@ -79,25 +79,20 @@ class LabelledFiles(LabelledDataset):
 
 
 class ImageFilesDataModule(LightningDataModule):
-    """Image files of any size and kind, for `predict`; the labels are those of the model.
+    """Image files of any size and format, for `predict`; the labels are the model's.
 
     Args:
         path: An image, a folder of images, a pattern such as `scans/**/*.png`, or a list of these.
-        preprocessing: How the pictures are brought to the form of the model's images. `mnist` finds the digit on a
-            page; `resize` takes the whole picture. That of the model's training images if not given.
+        preprocessing: How the images are brought to the shape of the model's: `mnist` finds the digit on a page,
+            `resize` takes the whole image. As for the model's training images if not given.
         batch_size: Images in a batch; it changes the speed, not the results.
-        num_workers: Processes that read the files; one for each core if not given and there are several batches.
-
-    Attributes:
-        labels: The names of the model's labels.
-        image_shape: Channels, height and width of the model's images.
+        num_workers: Processes that decode the files; one for each core if not given and there are several batches.
 
     Raises:
         InputError: If a number is out of range or (in `setup`) if no image is found, or for anything but `predict`.
     """
 
-    labels: list[str]
-    image_shape: tuple[int, int, int]
+    task: Task  # the model's, from `setup` on
 
     def __init__(
         self,
@@ -107,24 +102,22 @@ class ImageFilesDataModule(LightningDataModule):
         num_workers: int | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        if num_workers is not None and num_workers < 0:
-            raise InputError(f"num_workers must be at least 0, got {num_workers}")
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, num_workers=num_workers or 0)
         self.path = path
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.num_workers = num_workers
 
     def setup(self, stage: str) -> None:
-        """Finds the files, and takes from the trainer's model what they are to be brought to."""
+        """Finds the files, and takes the task from the trainer's model."""
         if stage != "predict":
             raise InputError(f"ImageFilesDataModule has no labels for {stage}: it is for predict")
-        model: Any = self.trainer.lightning_module  # type: ignore[union-attr] # the trainer calls this
-        form: ImageForm = model.form
-        form = replace(form, preprocessing=self.preprocessing or form.preprocessing)
-        self.labels, self.image_shape = model.labels, form.shape
-        self.files = ImageFiles(find_images(self.path), form)
+        task = getattr(self.trainer.lightning_module, "task", None)  # type: ignore[union-attr] # the trainer calls this
+        if not isinstance(task, Task):
+            raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
+        self.task = replace(task, preprocessing=self.preprocessing or task.preprocessing)
+        self.files = ImageFiles(find_images(self.path), self.task)
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
         """Serves the files in order.
@@ -142,6 +135,6 @@ class ImageFilesDataModule(LightningDataModule):
             dataset=self.files,
             batch_size=self.batch_size,
             num_workers=workers,
-            collate_fn=as_is,
+            collate_fn=identity_collate,
             pin_memory=torch.cuda.is_available(),
         )

@@ -1,23 +1,26 @@
 """MNIST with an eleventh label: the ten digits, and `≥5`."""
 
 import gzip
-import shutil
+import math
 import zlib
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multilabel_pl.data.datamodule import LabelledDataModule
+from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.split import split_indices
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_at_least
+from multilabel_pl.task import Preprocessing
 
 NUM_DIGITS = 10
 LARGE_DIGIT = 5  # the smallest digit that is tagged `≥5`
-LABELS = [*map(str, range(NUM_DIGITS)), f"≥{LARGE_DIGIT}"]
+LABELS = (*map(str, range(NUM_DIGITS)), f"≥{LARGE_DIGIT}")
+UINT8 = 8  # the type of bytes in IDX format
 
 ARCHIVES = Path(__file__).parent / "archives"
 FILES = {
@@ -27,17 +30,16 @@ FILES = {
 
 
 class MNISTDataModule(LabelledDataModule):
-    """MNIST, tagged with its digit and with `≥5`; the images come with the package.
+    """MNIST, tagged with its digit and with `≥5`; the images are part of the package.
 
     Args:
         data_dir: Folder of another set in MNIST's format, laid out as torchvision does (Fashion-MNIST, KMNIST, your
             own); MNIST itself, shipped with the package, if not given.
+        preprocessing: How other images are brought to the shape of these: `mnist` finds the digit on a page, `resize`
+            takes the whole image. `mnist` for MNIST itself, `resize` for another set, if not given.
         val_size: Number of training images set aside for validation; 0 trains on all of them and validates on none.
         split_seed: Seed of the split into training and validation images, and of nothing else.
-        batch_size: Images in a training batch.
-        eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
-        max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
-        max_rotation: Training images are rotated by up to so many degrees, either way.
+        **kwargs: Options of every data module.
 
     Raises:
         InputError: If a size or the seed is out of range, or (in `setup`) if the data can't be read.
@@ -51,24 +53,21 @@ class MNISTDataModule(LabelledDataModule):
     def __init__(
         self,
         data_dir: str | None = None,
+        preprocessing: Preprocessing | None = None,
         val_size: int = 5000,
         split_seed: int = 0,
-        batch_size: int = 64,
-        eval_batch_size: int = 250,
-        max_shift: float = 0.0,
-        max_rotation: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(val_size, batch_size, eval_batch_size, max_shift, max_rotation)
-        if split_seed < 0:
-            raise InputError(f"split_seed must be at least 0, got {split_seed}")
+        super().__init__(val_size, **kwargs)
+        check_at_least(0, split_seed=split_seed)
         self.folder = Path(data_dir) if data_dir is not None else ARCHIVES
-        self.preprocessing = "mnist" if data_dir is None else "resize"  # another set's images may be no digits
+        self.preprocessing = preprocessing or ("mnist" if data_dir is None else "resize")
         if data_dir is not None:
             self.hparams["data_dir"] = str(self.folder.resolve())  # a checkpoint may be used from another folder
         self.split_seed = split_seed
 
     def setup_training(self) -> None:
-        """Reads the training images, and sets some of them aside."""
+        """Reads the training images, and sets some aside for validation."""
         everything = read_digits(self.folder, "train")
         train, val = split_indices(len(everything), int(self.val_size), self.split_seed)
         self.image_shape = _shape(everything)
@@ -79,6 +78,20 @@ class MNISTDataModule(LabelledDataModule):
         """Reads the test images."""
         self.test_set = read_digits(self.folder, "test")
         self.image_shape = _shape(self.test_set)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also returns what decides the split."""
+        return super().state_dict() | {"val_size": int(self.val_size), "split_seed": self.split_seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Also warns of validation images that trained the checkpoint's model."""
+        super().load_state_dict(state_dict)
+        if self.train_set is None or self.val_set is None or "val_size" not in state_dict:
+            return
+        size = len(self.train_set) + len(self.val_set)
+        _, own = split_indices(size, int(self.val_size), self.split_seed)
+        trained, _ = split_indices(size, state_dict["val_size"], state_dict["split_seed"])
+        warn_of_seen(int(torch.isin(own, trained).sum()), len(own), "val", "train")
 
 
 def read_digits(folder: Path, part: str) -> LabelledImages:
@@ -145,30 +158,23 @@ def _files(place: Path, names: tuple[str, str]) -> list[Path]:
 
 
 def _read_idx(path: Path, dimensions: int) -> Tensor:
-    """Reads a uint8 tensor from a file in IDX format, plain or gzipped, with torchvision's reader.
+    """Reads a uint8 tensor from a file in IDX format (http://yann.lecun.com/exdb/mnist/), plain or gzipped.
 
-    That reader takes plain files only, so an archive is unpacked into a temporary folder first.
+    The header is 0, 0, the type (8 for uint8), the number of dimensions, and each dimension as a big-endian int32.
     """
-    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
-
-    values: Tensor
     try:
-        if path.suffix == ".gz":
-            with TemporaryDirectory() as folder, gzip.open(path) as archive:
-                plain = Path(folder) / path.stem
-                with plain.open("wb") as file:
-                    shutil.copyfileobj(archive, file)
-                values = read_sn3_pascalvincent_tensor(str(plain))
-        else:
-            values = read_sn3_pascalvincent_tensor(str(path))
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(f"{path} is truncated or not a gzip archive; copy it again") from None
     except OSError as error:
-        raise InputError(f"{path} can't be read, or unpacked into {gettempdir()}: {error.strerror}") from error
-    except (AssertionError, KeyError, RuntimeError, ValueError):  # all that torchvision's reader raises
-        raise InputError(f"{path} is truncated or not in IDX format; copy it again") from None
-    if values.dtype != torch.uint8 or values.ndim != dimensions:
-        raise InputError(
-            f"{path} holds {values.ndim} dimensions of {values.dtype}; it must hold {dimensions} of torch.uint8"
-        )
-    return values
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    start = 4 * (1 + dimensions)
+    if content[:2] != b"\0\0" or len(content) < start:
+        raise InputError(f"{path} is truncated or not in IDX format; copy it again")
+    if content[2] != UINT8 or content[3] != dimensions:
+        kind = f"type 0x{content[2]:02x} and {content[3]} dimensions"
+        raise InputError(f"{path} holds {kind}; it must hold bytes (type 0x08) of {dimensions} dimensions")
+    shape = np.frombuffer(content, ">u4", count=dimensions, offset=4).tolist()
+    if 0 in shape or len(content) != start + math.prod(shape):
+        raise InputError(f"{path} is truncated or not in IDX format; copy it again")
+    return torch.from_numpy(np.frombuffer(bytearray(content), np.uint8, offset=start).reshape(shape))

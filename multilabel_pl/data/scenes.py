@@ -1,5 +1,7 @@
 """Scenes: several MNIST digits in one image, so that an image carries any number of tags."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,16 +9,16 @@ from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import Batch, LabelledDataset, LabelledImages
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.data.split import split_indices
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_at_least
 
 VAL_DIGITS = 5000  # training digits of which the validation scenes are made, and they alone
 GAP = 1  # pixels between two digits, at least
-TRIES = 50  # places tried for a digit before its scene is begun anew
-BEGINNINGS = 50  # of a scene, before the canvas is called too small
+TRIES = 50  # places tried for a digit before its scene starts over
+ATTEMPTS = 50  # at a scene, before the canvas is called too small
 
 
 class SceneDataModule(LabelledDataModule):
-    """Scenes of up to so many MNIST digits at random places, tagged as MNIST is: with their digits, and `≥5` if any is.
+    """Scenes: up to `max_digits` MNIST digits at random places, tagged as MNIST is: each digit, and `≥5` if any is.
 
     The digits of training, validation and test scenes are different ones; those of test scenes are MNIST's test digits.
 
@@ -27,10 +29,7 @@ class SceneDataModule(LabelledDataModule):
         val_size: Number of validation scenes; 0 validates on none.
         test_size: Number of test scenes.
         scene_seed: Seed of the scenes, and of nothing else.
-        batch_size: Images in a training batch.
-        eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
-        max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
-        max_rotation: Training images are rotated by up to so many degrees, either way.
+        **kwargs: Options of every data module.
 
     Raises:
         InputError: If a number is out of range or (in `setup`) if so many digits don't fit.
@@ -46,16 +45,12 @@ class SceneDataModule(LabelledDataModule):
         val_size: int = 5000,
         test_size: int = 10_000,
         scene_seed: int = 0,
-        batch_size: int = 64,
-        eval_batch_size: int = 250,
-        max_shift: float = 0.0,
-        max_rotation: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(val_size, batch_size, eval_batch_size, max_shift, max_rotation)
-        least = {"max_digits": 1, "canvas_size": 28, "train_size": 1, "test_size": 1, "scene_seed": 0}
-        for name, minimum in least.items():
-            if self.hparams[name] < minimum:
-                raise InputError(f"{name} must be at least {minimum}, got {self.hparams[name]}")
+        super().__init__(val_size, **kwargs)
+        check_at_least(0, scene_seed=scene_seed)
+        check_at_least(1, max_digits=max_digits, train_size=train_size, test_size=test_size)
+        check_at_least(28, canvas_size=canvas_size)
         self.max_digits = max_digits
         self.canvas_size = canvas_size
         self.train_size = train_size
@@ -67,15 +62,15 @@ class SceneDataModule(LabelledDataModule):
         """Makes the training and the validation scenes."""
         digits = read_digits(ARCHIVES, "train")
         train, val = split_indices(len(digits), VAL_DIGITS, seed=0)
-        self.train_set = self._scenes(digits.subset(train), self.train_size, part=0)
-        self.val_set = self._scenes(digits.subset(val), int(self.val_size), part=1) if self.has_validation else None
+        self.train_set = self._scenes(digits.subset(train), self.train_size, split=0)
+        self.val_set = self._scenes(digits.subset(val), int(self.val_size), split=1) if self.has_validation else None
 
     def setup_test(self) -> None:
         """Makes the test scenes."""
-        self.test_set = self._scenes(read_digits(ARCHIVES, "test"), self.test_size, part=2)
+        self.test_set = self._scenes(read_digits(ARCHIVES, "test"), self.test_size, split=2)
 
-    def _scenes(self, digits: LabelledImages, size: int, part: int) -> "Scenes":
-        generator = torch.Generator().manual_seed(3 * self.scene_seed + part)  # a seed of its own for each part
+    def _scenes(self, digits: LabelledImages, size: int, split: int) -> "Scenes":
+        generator = torch.Generator().manual_seed(3 * self.scene_seed + split)  # a seed of its own for each split
         return Scenes(digits, size, self.max_digits, self.canvas_size, generator)
 
 
@@ -156,7 +151,7 @@ def _place(sizes: Tensor, counts: Tensor, canvas_size: int, generator: torch.Gen
     """
     places = torch.zeros_like(sizes)
     pending = torch.arange(len(sizes))  # scenes that are not done
-    for _ in range(BEGINNINGS):
+    for _ in range(ATTEMPTS):
         stuck = torch.zeros(len(pending), dtype=torch.bool)
         for i in range(sizes.shape[1]):
             waiting = pending[(counts[pending] > i) & ~stuck]

@@ -10,7 +10,7 @@ MAX_PAIRS = 5
 
 
 def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
-    """Says how many images there are, what labels they carry, and which labels go together most often.
+    """Summarises how many images there are, which labels they carry, and which labels go together most often.
 
     Args:
         labels: The names of the labels.

@@ -14,68 +14,63 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from multilabel_pl.data.annotations.delimited import (
-    PARTS,
+from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
+from multilabel_pl.data.annotations.records import (
+    SPLITS,
+    AnnotationError,
     Annotations,
     Problem,
     Row,
-    TableError,
-    TableFormat,
-    read_annotations,
-    repeated_files,
+    find_repeated,
     targets_of,
 )
 from multilabel_pl.data.augmentation import Augmentation
-from multilabel_pl.data.datamodule import LabelledDataModule
-from multilabel_pl.data.datasets import LabelledDataset, LabelledImages, as_is
+from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
+from multilabel_pl.data.datasets import LabelledDataset, LabelledImages, identity_collate
 from multilabel_pl.data.image_files import ImageFiles, LabelledFiles
 from multilabel_pl.data.split import stratified_split
 from multilabel_pl.data.summary import summary
-from multilabel_pl.errors import InputError
-from multilabel_pl.images.decoding import WHITE
-from multilabel_pl.images.preprocessing import ImageForm
-from multilabel_pl.messages import say, warn
+from multilabel_pl.errors import InputError, check_at_least
+from multilabel_pl.messages import say
+from multilabel_pl.task import WHITE, Task
 
-READ_BATCH_SIZE = 32
+DECODING_BATCH_SIZE = 32
 BYTES_A_GIGABYTE = 1e9
 
 
 class TableDataModule(LabelledDataModule):
-    """Your own images, of any size and kind, and a table that says which tags each of them has.
+    """Your own images, of any size and format, and a table of their tags.
 
     The table is a CSV file with a header: a column of paths, and either one of tags (`cat|outdoor`; empty for none) or
     a column of 0 and 1 for each label. A column `split` may say `train`, `val` or `test`. Without it, and without
     tables of their own, validation and test images are set aside from the table, so that each label keeps its share
-    (iterative stratification). The table is checked, and every image decoded once, before anything is done.
+    (iterative stratification). Every line is checked, and every image decoded once, before anything is done.
 
     Args:
         table: The table: of all images, or of those for training.
-        images: The folder that the paths in the tables start from; that of the table if not given.
+        images: Folder that the paths in the tables are relative to; that of the table if not given.
         val_table: A table of the validation images.
         test_table: A table of the test images.
-        labels: The names of the labels. If not given: the tags of `table`, sorted, or its columns of 0 and 1.
+        labels: Names of the labels. If not given: the tags of `table`, sorted, or its columns of 0 and 1.
         allow_outside: Whether paths in the tables may lead out of that folder.
         path_column: The column of the paths.
         tags_column: The column of the tags; a table without it has columns of 0 and 1.
-        tag_delimiter: What stands between two tags.
-        split_column: The column that says `train`, `val` or `test`, if there is one.
+        tag_delimiter: Separates two tags.
+        split_column: The column of `train`, `val` or `test`, if there is one.
         image_size: To what images are resized, in pixels: a number for squares, or a height and a width.
         channels: 3 for colour, 1 for grey.
-        background: The colour that is laid behind transparent pixels, by a name or as `#rrggbb`.
+        background: Colour laid behind transparent pixels, by name or as `#rrggbb`.
         val_size: If no image is marked for validation: how many to set aside, as a number, or, below 1, as a share; 0
             validates on none.
-        test_size: The same for the test, which has nothing to do with training or validation.
+        test_size: The same for the test images, which take no part in training or validation.
         split_seed: Seed of what is set aside, and of nothing else.
-        batch_size: Images in a training batch.
-        eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
-        max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
-        max_rotation: Training images are rotated by up to so many degrees, either way.
         flip: Whether to mirror every other training image, left to right.
         min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
         color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
-        max_memory: Images that take no more gigabytes than this, once decoded, are kept in memory; others are decoded
-            in every epoch anew.
+        max_memory: Images that take no more gigabytes than this, once decoded, stay in memory; others are decoded again
+            in every epoch.
         num_workers: Processes that decode images; one for each core if not given.
+        **kwargs: Options of every data module.
 
     Raises:
         InputError: If a value is out of range; (in `setup`) if a table can't be used, or an image can't be read.
@@ -99,22 +94,16 @@ class TableDataModule(LabelledDataModule):
         val_size: float = 0.1,
         test_size: float = 0.1,
         split_seed: int = 0,
-        batch_size: int = 64,
-        eval_batch_size: int = 250,
-        max_shift: float = 0.0,
-        max_rotation: float = 0.0,
         flip: bool = False,
         min_crop: float = 1.0,
         color_jitter: float = 0.0,
         max_memory: float = 1.0,
         num_workers: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(val_size, batch_size, eval_batch_size, max_shift, max_rotation)
-        for name in ("test_size", "split_seed", "max_memory"):
-            if not 0 <= self.hparams[name] < math.inf:
-                raise InputError(f"{name} must be at least 0, got {self.hparams[name]}")
-        if num_workers is not None and num_workers < 0:
-            raise InputError(f"num_workers must be at least 0, got {num_workers}")
+        super().__init__(val_size, **kwargs)
+        check_at_least(0, test_size=test_size, split_seed=split_seed, max_memory=max_memory)
+        check_at_least(0, num_workers=num_workers or 0)
         if channels not in (1, 3):
             raise InputError(f"channels must be 1 or 3, got {channels}")
         if labels is not None and not labels:
@@ -128,9 +117,10 @@ class TableDataModule(LabelledDataModule):
         self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside)
-        self.form = ImageForm((channels, *_height_and_width(image_size)), "resize", background)
-        self.image_shape, self.background = self.form.shape, background
-        self.augmentation = Augmentation(max_shift, max_rotation, flip, min_crop, color_jitter)
+        self.image_shape, self.background = (channels, *_height_and_width(image_size)), background
+        self.decoding = Task((), self.image_shape, "resize", background)
+        moves = self.augmentation
+        self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
         self.test_size = test_size
         self.split_seed = split_seed
         self.max_memory = max_memory
@@ -138,28 +128,28 @@ class TableDataModule(LabelledDataModule):
 
     @cached_property
     def annotations(self) -> Annotations:
-        """What the tables say."""
-        main = read_annotations(self.tables["table"], self.folder, self.columns, self.hparams["labels"])
+        """The content of all tables."""
+        main = read_csv_table(self.tables["table"], self.folder, self.columns, self.hparams["labels"])
         rows, problems = main.rows, main.problems
-        for part in ("val", "test"):
-            if table := self.tables.get(f"{part}_table"):
-                own = read_annotations(table, self.folder, self.columns, main.labels)
-                rows = rows + [row._replace(part=part) for row in own.rows]
+        for split in ("val", "test"):
+            if table := self.tables.get(f"{split}_table"):
+                own = read_csv_table(table, self.folder, self.columns, main.labels)
+                rows = rows + [row._replace(split=split) for row in own.rows]
                 problems = problems + own.problems
-        return replace(main, rows=rows, problems=problems + repeated_files(rows))
+        return replace(main, rows=rows, problems=problems + find_repeated(rows))
 
     @cached_property
-    def parts(self) -> dict[str, list[Row]]:
+    def splits(self) -> dict[str, list[Row]]:
         """The images for training, validation and test."""
         rows = self.annotations.rows
-        parts = {part: [row for row in rows if row.part == part] for part in PARTS}
-        rest = [row for row in rows if row.part in (None, "train")]
+        splits = {split: [row for row in rows if row.split == split] for split in SPLITS}
+        rest = [row for row in rows if row.split in (None, "train")]
         whole = len(rest)
-        for part, size in (("test", self.test_size), ("val", self.val_size)):
-            if not parts[part]:
+        for split, size in (("test", self.test_size), ("val", self.val_size)):
+            if not splits[split]:
                 number = round(size * whole) if size < 1 else int(size)
-                rest, parts[part] = self._set_aside(rest, number, f"{part}_size {size:g}")
-        return {**parts, "train": rest}
+                rest, splits[split] = self._set_aside(rest, number, f"{split}_size {size:g}")
+        return {**splits, "train": rest}
 
     def _set_aside(self, rows: list[Row], number: int, option: str) -> tuple[list[Row], list[Row]]:
         if number == 0:
@@ -174,72 +164,72 @@ class TableDataModule(LabelledDataModule):
     @property
     def has_validation(self) -> bool:
         """Whether there are validation images; known before `setup`."""
-        return len(self.parts["val"]) > 0
+        return len(self.splits["val"]) > 0
 
     def setup(self, stage: str) -> None:
-        """Reads the tables, says what is in them, and opens the images that the stage needs."""
-        if not hasattr(self, "labels"):
+        """Reads the tables, prints a summary, and opens the images that the stage needs."""
+        if not self.labels:
             if not self.folder.is_dir():
                 raise InputError(f"there is no folder {self.folder}: name that of the images with --data.images")
             if self.annotations.problems:
-                raise TableError(self.annotations.problems + self._decode(self.annotations.rows))
+                raise AnnotationError(self.annotations.problems + self._decode(self.annotations.rows))
             self.labels = self.annotations.labels
             self.hparams["labels"] = self.labels  # which a checkpoint keeps, whatever becomes of the table
-            say(summary(self.labels, {name: targets_of(rows, self.labels) for name, rows in self.parts.items()}))
+            say(summary(self.labels, {name: targets_of(rows, self.labels) for name, rows in self.splits.items()}))
         super().setup(stage)
 
     def setup_training(self) -> None:
         """Opens the training and the validation images."""
-        if not self.parts["train"]:
+        if not self.splits["train"]:
             raise InputError(f"{self.tables['table']} has no image for training")
         self.train_set, val = self._open(["train", "val"], to_check=["test"])
         self.val_set = val if len(val) > 0 else None
 
     def setup_test(self) -> None:
         """Opens the test images."""
-        if not self.parts["test"]:
+        if not self.splits["test"]:
             raise InputError(
-                f"{self.tables['table']} has no image for the test: raise --data.test_size, mark some in a column "
+                f"{self.tables['table']} has no test image: raise --data.test_size, mark some in a column "
                 f"{self.columns.split_column}, or name a table of them with --data.test_table"
             )
         [self.test_set] = self._open(["test"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Says, besides, which images the model of a checkpoint was trained and validated on."""
-        return super().state_dict() | {part: self._fingerprints(part) for part in ("train", "val")}
+        """Also returns which images a checkpoint's model was trained and validated on."""
+        return super().state_dict() | {split: self._fingerprints(split) for split in ("train", "val")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Warns, besides, of images that are used otherwise than when the model of a checkpoint was trained."""
+        """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
         super().load_state_dict(state_dict)
-        evaluates = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
-        parts, known = (["test"], ["train", "val"]) if evaluates else (["val", "test"], ["train"])
-        own = torch.cat([self._fingerprints(part) for part in parts])
-        common = int(torch.isin(own, torch.cat([state_dict[part] for part in known])).sum())
-        if common > 0:
-            of = f"{common} of the {len(own)} images for {' and '.join(parts)}"
-            warn(f"the model knows {of} from its training: the table, or its split, is not what it was")
+        tests = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
+        splits, seen, use = (
+            (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")
+        )
+        own = torch.cat([self._fingerprints(split) for split in splits])
+        common = int(torch.isin(own, torch.cat([state_dict[split] for split in seen])).sum())
+        warn_of_seen(common, len(own), " and ".join(splits), use)
 
-    def _fingerprints(self, part: str) -> Tensor:
-        """Returns a number for each image (N,), by its path in the folder, wherever that is."""
-        paths = (os.path.relpath(row.file, self.folder) for row in self.parts[part])
+    def _fingerprints(self, split: str) -> Tensor:
+        """Returns a hash of each image's path in the folder, wherever that is, int64 (N,)."""
+        paths = (os.path.relpath(row.file, self.folder) for row in self.splits[split])
         numbers = [int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), signed=True) for path in paths]
         return torch.tensor(numbers, dtype=torch.int64)
 
     def _open(self, names: Sequence[str], to_check: Sequence[str] = ()) -> list[LabelledDataset]:
-        """Decodes the images of some parts once, and keeps them if those of the whole table fit into memory.
+        """Decodes the images of some splits once, and keeps them if those of the whole table fit into memory.
 
         Args:
-            names: The parts.
-            to_check: Parts whose images are not needed yet, but should be readable when they are.
+            names: The splits.
+            to_check: Splits whose images are not needed yet, but should be readable when they are.
 
         Raises:
-            TableError: If there is an image that can't be read.
+            AnnotationError: If there is an image that can't be read.
         """
         fits = len(self.annotations.rows) * math.prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
         sets: list[LabelledDataset] = []
-        problems = [problem for name in to_check for problem in self._decode(self.parts[name])]
+        problems = [problem for name in to_check for problem in self._decode(self.splits[name])]
         for name in names:
-            rows = self.parts[name]
+            rows = self.splits[name]
             images = torch.empty(len(rows), *self.image_shape, dtype=torch.uint8) if fits else None
             problems += self._decode(rows, images)
             files, targets = self._files(rows), targets_of(rows, self.labels)
@@ -247,20 +237,20 @@ class TableDataModule(LabelledDataModule):
                 LabelledFiles(files, targets) if images is None else LabelledImages(images, targets, files.paths)
             )
         if problems:
-            raise TableError(problems)
+            raise AnnotationError(problems)
         return sets
 
     def _decode(self, rows: list[Row], images: Tensor | None = None) -> list[Problem]:
         """Decodes the images of rows in worker processes, into `images` if given, and finds those that can't be read.
 
-        There is a bar where there is a terminal.
+        In a terminal, a bar shows the progress.
         """
-        workers = self.num_workers if len(rows) > READ_BATCH_SIZE else 0
+        workers = self.num_workers if len(rows) > DECODING_BATCH_SIZE else 0
         loader = DataLoader(
-            dataset=self._files(rows), batch_size=READ_BATCH_SIZE, num_workers=workers, collate_fn=as_is
+            dataset=self._files(rows), batch_size=DECODING_BATCH_SIZE, num_workers=workers, collate_fn=identity_collate
         )
         problems, start = [], 0
-        for batch in tqdm(loader, desc="reading images", leave=False, disable=None):
+        for batch in tqdm(loader, desc="decoding images", leave=False, disable=None):
             read = rows[start : start + len(batch.problems)]
             if images is not None:
                 images[start : start + len(read)] = batch.images
@@ -270,7 +260,7 @@ class TableDataModule(LabelledDataModule):
         return problems
 
     def _files(self, rows: list[Row]) -> ImageFiles:
-        return ImageFiles([row.file for row in rows], self.form)
+        return ImageFiles([row.file for row in rows], self.decoding)
 
 
 def _absolute(path: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Image files, and how pictures of any size are brought to the form that a model was trained on."""
+"""Images of any kind, brought to the shape of a task's images."""

@@ -1,4 +1,4 @@
-"""Image files: which there are, and their pixels."""
+"""Image files: finding and decoding them."""
 
 import glob
 import warnings
@@ -12,29 +12,30 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.task import WHITE
 
+NAME_IMAGES = "name an image, a folder of images, or a pattern such as '*.png'"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-WHITE = "white"
-POSTSCRIPT = "EPS"  # Pillow's name for it: a program rather than an image, which it would have another program run
-GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's names for it; 16-bit colours come as 8-bit ones
+POSTSCRIPT = "EPS"  # Pillow's name for a format that is a program, which it would have Ghostscript run
+GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's modes; it reads 16-bit colours as 8-bit ones
 
 
 def find_images(path: str | Path | Sequence[str | Path]) -> list[Path]:
     """Finds image files.
 
     Args:
-        path: A file; a folder, of which the files that end like images are taken, but not its subfolders; a pattern,
-            such as `scans/**/*.png`; or several of these.
+        path: A file; a folder, whose files with the suffix of an image are taken, without subfolders; a pattern such as
+            `scans/**/*.png`; or several of these.
 
     Returns:
-        The files: those of each folder or pattern in the order of their names.
+        The files, those of each folder or pattern sorted by name.
 
     Raises:
-        InputError: If there is nothing at a path, or no image.
+        InputError: If there is no image at a path.
     """
     paths = [path] if isinstance(path, str | Path) else path
     if not paths:
-        raise InputError("no path to find images at: name an image, a folder of images, or a pattern such as '*.png'")
+        raise InputError(f"no path given: {NAME_IMAGES}")
     return [found for each in paths for found in _find(Path(each))]
 
 
@@ -47,37 +48,37 @@ def _find(path: Path) -> list[Path]:
     else:
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
         found = [file for match in matches if (file := Path(match)).is_file()]
-        remedy = "name an image, a folder of images, or a pattern such as '*.png'"
+        remedy = NAME_IMAGES
     if not found:
         raise InputError(f"there is no image at {path}: {remedy}")
     return sorted(found)
 
 
-def read_image(path: Path, background: str = WHITE, least_size: int | None = None) -> Tensor:
-    """Reads an image as people see it: upright, and with a colour behind what is transparent.
+def read_image(path: Path, background: str = WHITE, sufficient_size: int | None = None) -> Tensor:
+    """Reads an image as people see it: upright, with a colour behind transparent pixels.
 
-    Any format and mode that Pillow itself reads will do: grey, colour, palette, transparent, CMYK, 16-bit. Of an
-    animation, it is the first frame.
+    Any format and mode that Pillow decodes itself is accepted: grey, colour, palette, transparent, CMYK, 16-bit. An
+    animation yields its first frame.
 
     Args:
         path: The file.
-        background: That colour, as Pillow knows it.
-        least_size: Height and width in pixels that will do. A larger JPEG may be shrunk to a half, a quarter or an
-            eighth as it is decoded, which takes a fraction of the time.
+        background: The colour behind transparent pixels, as Pillow names it.
+        sufficient_size: Height and width in pixels that suffice. A larger JPEG may be decoded at a half, a quarter or
+            an eighth of its size, in a fraction of the time.
 
     Returns:
         uint8 (C, H, W), C of 1 for a grey image, else 3.
 
     Raises:
-        InputError: If the file can't be read, or is no image, or a damaged one, or one of too many pixels.
+        InputError: If the file can't be read, is not an image, is damaged, or has too many pixels.
     """
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of the error is meant
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only the error's limit matters
             if image.format == POSTSCRIPT:
                 raise UnidentifiedImageError
-            if least_size is not None:
-                image.draft(None, (least_size, least_size))
+            if sufficient_size is not None:
+                image.draft(None, (sufficient_size, sufficient_size))
             return pixels_of(image, background)
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image, or is damaged") from None
@@ -85,19 +86,25 @@ def read_image(path: Path, background: str = WHITE, least_size: int | None = Non
         raise InputError(f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from None
-    except (EOFError, IndexError, SyntaxError, TypeError, ValueError) as error:  # what Pillow says of damage
+    except (
+        EOFError,
+        IndexError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:  # all that Pillow raises for damaged files
         raise InputError(f"{path} is damaged: {error}") from None
 
 
 def pixels_of(image: Image.Image, background: str) -> Tensor:
-    """Returns the pixels of Pillow's image as `read_image` does, uint8 (C, H, W)."""
+    """Returns the pixels of a Pillow image as `read_image` does, uint8 (C, H, W)."""
     pixels = _grey_or_colour(ImageOps.exif_transpose(image), background)
     channels_last = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1))  # (H, W) or (H, W, C) -> (H, W, C)
     return channels_last.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
 
 
 def _grey_or_colour(image: Image.Image, background: str) -> NDArray[np.uint8]:
-    """Returns the pixels, (H, W) of a grey image and (H, W, 3) of another."""
+    """Returns pixels (H, W) of a grey image, (H, W, 3) of a coloured one."""
     if image.mode in GREY_16_BIT:
         return (np.array(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8)
     if image.has_transparency_data:

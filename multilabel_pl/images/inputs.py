@@ -1,4 +1,4 @@
-"""Pictures as users have them, files or arrays, as batches for a model."""
+"""Images as users have them, files or arrays, turned into batches for a model."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,80 +12,82 @@ from torch import Tensor
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.decoding import pixels_of, read_image
-from multilabel_pl.images.preprocessing import ImageForm
+from multilabel_pl.images.preprocessing import prepare, sufficient_size
+from multilabel_pl.task import Task
 
-Picture: TypeAlias = str | Path | Image.Image | Tensor | NDArray[np.uint8]
+ImageInput: TypeAlias = str | Path | Image.Image | Tensor | NDArray[np.uint8]
 
 CHANNELS = (1, 3)
+BATCH_SIZE = 250
 
 
-def batches_of(pictures: Picture | Iterable[Picture], form: ImageForm, batch_size: int) -> Iterator[Tensor]:
-    """Brings pictures to the form of a model's images, a batch at a time.
+def batches_of(images: ImageInput | Iterable[ImageInput], task: Task, batch_size: int = BATCH_SIZE) -> Iterator[Tensor]:
+    """Brings images to the shape of a task's images, a batch at a time.
 
     Args:
-        pictures: One or several: the paths of image files; Pillow's images; tensors uint8 (H, W) or (C, H, W) or arrays
-            uint8 (H, W) or (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first
-            dimension. Those that have the shape of the model's images are taken as they are.
-        form: That of the model's images.
-        batch_size: Images in a batch, the last excepted.
+        images: One or several: paths of image files; Pillow images; uint8 tensors (H, W) or (C, H, W) or arrays (H, W)
+            or (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first dimension. Those
+            that have the task's shape are taken as they are.
+        task: The task.
+        batch_size: Images in a batch.
 
     Yields:
         uint8 (B, C, H, W).
 
     Raises:
-        InputError: If a file can't be read, an array is not a picture, or a picture shows nothing to predict.
+        InputError: If a file can't be read, an array is not an image, or there is no digit to be found.
     """
-    if isinstance(pictures, Tensor | np.ndarray) and tuple(pictures.shape[1:]) == form.shape:
-        yield from torch.split(_pixels(pictures), batch_size)
+    if isinstance(images, Tensor | np.ndarray) and tuple(images.shape[1:]) == task.image_shape:
+        yield from torch.split(_pixels(images), batch_size)
         return
-    several = _several(pictures)
+    several = _several(images)
     for start in range(0, len(several), batch_size):
-        yield torch.stack([_load(one, form) for one in several[start : start + batch_size]])
+        yield torch.stack([_load(one, task) for one in several[start : start + batch_size]])
 
 
-def load_file(path: Path, form: ImageForm) -> Tensor:
-    """Reads an image file and brings it to the form of a model's images, uint8 (C, H, W).
+def load_file(path: Path, task: Task) -> Tensor:
+    """Reads an image file and brings it to the shape of a task's images, uint8 (C, H, W).
 
     Raises:
-        InputError: If the file can't be read or shows nothing to predict; it names the file.
+        InputError: If the file can't be read or there is no digit to be found; it names the file.
     """
-    image = read_image(path, form.background, form.least_size)
+    image = read_image(path, task.background, sufficient_size(task))
     try:
-        return form.prepare(image)
+        return prepare(image, task)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _several(pictures: Picture | Iterable[Picture]) -> list[Picture]:
-    if isinstance(pictures, str | Path | Image.Image):
-        return [pictures]
-    if isinstance(pictures, Tensor | np.ndarray):
-        return [pictures] if pictures.ndim < 4 else list(pictures)
-    return list(pictures)
+def _several(images: ImageInput | Iterable[ImageInput]) -> list[ImageInput]:
+    if isinstance(images, str | Path | Image.Image):
+        return [images]
+    if isinstance(images, Tensor | np.ndarray):
+        return [images] if images.ndim < 4 else list(images)
+    return list(images)
 
 
-def _load(picture: Picture, form: ImageForm) -> Tensor:
-    if isinstance(picture, str | Path):
-        return load_file(Path(picture), form)
-    if isinstance(picture, Image.Image):
-        return form.prepare(pixels_of(picture, form.background))
-    pixels = _pixels(picture)
-    if tuple(pixels.shape) == form.shape:
+def _load(image: ImageInput, task: Task) -> Tensor:
+    if isinstance(image, str | Path):
+        return load_file(Path(image), task)
+    if isinstance(image, Image.Image):
+        return prepare(pixels_of(image, task.background), task)
+    pixels = _pixels(image)
+    if tuple(pixels.shape) == task.image_shape:
         return pixels
-    if isinstance(picture, np.ndarray) and pixels.ndim == 3:
+    if isinstance(image, np.ndarray) and pixels.ndim == 3:
         pixels = pixels.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
     if pixels.ndim == 2:
         pixels = pixels.unsqueeze(0)
     if pixels.ndim != 3 or len(pixels) not in CHANNELS or pixels.numel() == 0:
         raise InputError(
-            f"a picture must be a tensor (H, W) or (C, H, W) or an array (H, W) or (H, W, C), with C of 1 or 3, "
-            f"got {tuple(picture.shape)}"
+            "an image must be a tensor (H, W) or (C, H, W) or an array (H, W) or (H, W, C), with C of 1 or 3, "
+            f"got {tuple(image.shape)}"
         )
-    return form.prepare(pixels)
+    return prepare(pixels, task)
 
 
-def _pixels(picture: Tensor | NDArray[np.uint8]) -> Tensor:
-    pixels = picture if isinstance(picture, Tensor) else torch.from_numpy(picture.copy())  # it may be read-only
+def _pixels(image: Tensor | NDArray[np.uint8]) -> Tensor:
+    pixels = image if isinstance(image, Tensor) else torch.from_numpy(image.copy())  # it may be read-only
     if pixels.dtype != torch.uint8:
-        raise InputError(f"pictures must be torch.uint8, in 0 to 255, got {pixels.dtype}")
+        raise InputError(f"images must be torch.uint8, in 0 to 255, got {pixels.dtype}")
     return pixels

@@ -1,4 +1,4 @@
-"""A digit as it was drawn or photographed, brought to the form of MNIST's images.
+"""Turns a drawn or photographed digit into an image like MNIST's.
 
 MNIST's authors scaled each digit to fit 20 x 20 pixels, keeping its proportions, and laid its centre of mass on the
 centre of 28 x 28 (http://yann.lecun.com/exdb/mnist/); its images are light on dark.
@@ -25,7 +25,7 @@ FULL_INK = 0.98  # quantile of a digit's pixels that becomes white
 LEFT_OUT = 0.1  # share of full ink that becomes black
 
 
-def mnist_form(image: Tensor, height: int = 28, width: int = 28) -> Tensor:
+def mnist_style(image: Tensor, height: int = 28, width: int = 28) -> Tensor:
     """Finds the digit on a page and brings it to the form of MNIST's images.
 
     The ink may be darker or lighter than the page, anywhere on it and of any size and colour; the page may be noisy,

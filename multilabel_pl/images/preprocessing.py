@@ -1,82 +1,38 @@
-"""Bringing a picture of any size to the form that a model was trained on."""
+"""Bringing an image of any size to the shape that a model was trained on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from PIL import ImageColor
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from multilabel_pl.errors import InputError, check_choice
-from multilabel_pl.images.decoding import WHITE
-from multilabel_pl.images.mnist_style import mnist_form
-
-Preprocessing = Literal["resize", "mnist"]
-
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
+from multilabel_pl.images.mnist_style import mnist_style
+from multilabel_pl.images.pixels import luma
+from multilabel_pl.task import Preprocessing, Task
 
 
-@dataclass(frozen=True)
-class ImageForm:
-    """The form of a model's images, and how other pictures are brought to it.
+def prepare(image: Tensor, task: Task) -> Tensor:
+    """Brings an image to the shape of a task's images.
 
-    Attributes:
-        shape: Channels (1 or 3), height and width of the model's images.
-        preprocessing: `resize`: the whole picture, stretched or shrunk; `mnist`: the digit in it, see `mnist_form`.
-        background: The colour that is laid behind transparent pixels, by a name or as `#rrggbb`.
+    Args:
+        image: uint8 (C, H, W) of any size, C of 1 or 3.
+        task: The task.
+
+    Returns:
+        uint8 of the task's shape, contiguous.
 
     Raises:
-        InputError: If the preprocessing or the colour is unknown.
+        InputError: If the preprocessing is `mnist` and there is no digit to be found.
     """
-
-    shape: tuple[int, int, int]
-    preprocessing: Preprocessing = "resize"
-    background: str = WHITE
-
-    def __post_init__(self) -> None:
-        check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
-        check_background(self.background)
-
-    @property
-    def least_size(self) -> int | None:
-        """To what height and width a picture may be shrunk while it is read, as nothing would be seen of more."""
-        return 2 * max(self.shape[1:]) if self.preprocessing == "resize" else None
-
-    def prepare(self, image: Tensor) -> Tensor:
-        """Brings a picture, uint8 (C, H, W) of any size with C of 1 or 3, to this form.
-
-        Returns:
-            uint8 of this shape, contiguous.
-
-        Raises:
-            InputError: If there is no digit to be found.
-        """
-        channels, height, width = self.shape
-        if channels == 1 or self.preprocessing == "mnist":
-            image = _grey(image)
-        return PREPROCESSINGS[self.preprocessing](image, height, width).expand(channels, -1, -1).contiguous()
+    channels, height, width = task.image_shape
+    if len(image) > 1 and (channels == 1 or task.preprocessing == "mnist"):
+        image = luma(image.float()).round().to(torch.uint8)
+    return PREPROCESSINGS[task.preprocessing](image, height, width).expand(channels, -1, -1).contiguous()
 
 
-def check_background(color: str) -> None:
-    """Refuses what is no colour.
-
-    Raises:
-        InputError: If it is none.
-    """
-    try:
-        ImageColor.getrgb(color)
-    except ValueError:
-        raise InputError(f"background must be a colour such as white or #ffffff, got {color}") from None
-
-
-def _grey(image: Tensor) -> Tensor:
-    """Returns the luma (ITU-R BT.601) of colours, rounded; torchvision's is cut off, which makes white 254."""
-    if len(image) == 1:
-        return image
-    luma: Tensor = torch.tensordot(torch.tensor([LUMA]), image.float(), dims=1)  # (1, 3) x (3, H, W) -> (1, H, W)
-    return luma.round().to(torch.uint8)
+def sufficient_size(task: Task) -> int | None:
+    """Returns the height and width to which an image may be shrunk while it is decoded; None if not at all."""
+    return 2 * max(task.image_shape[1:]) if task.preprocessing == "resize" else None
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
@@ -84,4 +40,4 @@ def _resize(image: Tensor, height: int, width: int) -> Tensor:
     return resized
 
 
-PREPROCESSINGS: dict[Preprocessing, Callable[[Tensor, int, int], Tensor]] = {"resize": _resize, "mnist": mnist_form}
+PREPROCESSINGS: dict[Preprocessing, Callable[[Tensor, int, int], Tensor]] = {"resize": _resize, "mnist": mnist_style}

@@ -1,58 +1,84 @@
-"""How logits become tags: a temperature and a threshold for each label, learned on validation data."""
+"""From logits to tags: the calibration and the threshold of each label, learned on validation images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from multilabel_pl.model.calibration import fit_temperatures
+from multilabel_pl.model.calibration import fit_slopes
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.model.thresholds import Rule, fixed_thresholds, learn_thresholds
+from multilabel_pl.model.thresholds import FALLBACK, Rule, Threshold, fixed_thresholds, learn_thresholds
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A label is a tag where sigmoid(logit / temperature) >= threshold.
+class Decision(nn.Module):
+    """Decides which labels are tags: those with sigmoid(slope * logit + offset) >= threshold.
 
-    Attributes:
-        temperatures: float32 (L,).
-        thresholds: float32 (L,).
-        notes: Which labels could not have what was asked for, and what they have instead; a line each.
-    """
-
-    temperatures: Tensor
-    thresholds: Tensor
-    notes: list[str]
-
-
-def learn_decision(
-    logits: Tensor, targets: Tensor, labels: Sequence[str], threshold: float | list[float] | str, calibrate: bool
-) -> Decision:
-    """Sets the temperatures and then, on calibrated probabilities, the thresholds.
+    Slopes, offsets and thresholds are buffers, so a checkpoint has them among its weights.
 
     Args:
-        logits: float32 (N, L).
-        targets: (N, L) of 0 and 1.
         labels: Names of the labels.
-        threshold: A number, one for each label, or a rule.
-        calibrate: Whether to fit temperatures; else they are 1.
+        threshold: A number, one for each label, or a rule by which `fit` learns them; until then they are 0.5.
+        calibrate: Whether `fit` fits the calibration; else slopes are 1 and offsets 0.
+
+    Attributes:
+        notes: On labels for which something could not be learned, and what they have instead; a line each.
+
+    Raises:
+        InputError: If a threshold is not in [0, 1], the rule is unknown, or there are not as many as labels.
     """
-    temperatures, notes = torch.ones_like(logits[0]), []
-    if calibrate:
-        temperatures, fitted = fit_temperatures(logits, targets)
-        notes += _missing(labels, fitted, "no temperature fits {}: 1 stays")
-    if isinstance(threshold, str):
-        probabilities = (logits / temperatures).sigmoid()
-        thresholds, learned = learn_thresholds(probabilities, targets, Rule.parse(threshold))
-        notes += _missing(labels, learned, f"{threshold} sets no threshold for {{}}: 0.5 stays")
-    else:
-        thresholds = fixed_thresholds(threshold, len(labels)).to(logits.device)
-    return Decision(temperatures, thresholds, notes)
 
+    def __init__(self, labels: Sequence[str], threshold: Threshold, calibrate: bool) -> None:
+        super().__init__()
+        self.labels = labels
+        self.slopes: Tensor
+        self.offsets: Tensor
+        self.thresholds: Tensor
+        self.register_buffer("slopes", torch.ones(len(labels)))
+        self.register_buffer("offsets", torch.zeros(len(labels)))
+        self.register_buffer("thresholds", torch.full((len(labels),), FALLBACK))
+        self.configure(threshold, calibrate)
 
-def _missing(labels: Sequence[str], found: Tensor, note: str) -> list[str]:
-    if found.all():
-        return []
-    [names] = name_tags(~found[None], labels)
-    return [note.format(", ".join(names))]
+    def configure(self, threshold: Threshold | None = None, calibrate: bool | None = None) -> None:
+        """Changes what was given at construction, where it is not None; `fit` must follow unless numbers were given."""
+        if threshold is not None:
+            self.threshold = threshold
+            self.rule, self.notes = None, []
+            if isinstance(threshold, str):
+                self.rule = Rule.parse(threshold)
+                self.notes = [f"no threshold learned by {threshold} without validation images: all stay as they are"]
+            else:
+                self.thresholds.copy_(fixed_thresholds(threshold, len(self.labels)))
+        if calibrate is not None:
+            self.calibrate = calibrate
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Calibrates logits (..., L)."""
+        return logits * self.slopes + self.offsets
+
+    def tags(self, probabilities: Tensor) -> Tensor:
+        """Returns bool (..., L): which calibrated probabilities (..., L) reach their thresholds."""
+        return probabilities >= self.thresholds
+
+    @torch.no_grad()
+    def fit(self, logits: Tensor, targets: Tensor) -> None:
+        """Fits the calibration and then, on calibrated probabilities, the thresholds.
+
+        Args:
+            logits: Uncalibrated, float32 (N, L) with N at least 1.
+            targets: (N, L) of 0 and 1.
+        """
+        self.notes = []
+        self.slopes.fill_(1)
+        if self.calibrate:
+            slopes, fitted = fit_slopes(logits, targets)
+            self.slopes.copy_(slopes)
+            self._note_missing(fitted, "no calibration fitted for labels {}: using none")
+        if self.rule is not None:
+            thresholds, learned = learn_thresholds(self(logits).sigmoid(), targets, self.rule)
+            self.thresholds.copy_(thresholds)
+            self._note_missing(learned, f"no threshold learned by {self.threshold} for labels {{}}: using 0.5")
+
+    def _note_missing(self, found: Tensor, text: str) -> None:
+        [names] = name_tags(~found[None], self.labels)
+        if names:
+            self.notes.append(text.format(", ".join(names)))

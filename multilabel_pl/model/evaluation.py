@@ -1,49 +1,61 @@
-"""What a model said of images, beside the truth, and all that follows from it."""
+"""Predictions on a labelled set and their metrics."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
 
-from multilabel_pl.model.metrics import (
-    HALF,
-    calibration_error,
-    decision_metrics,
-    label_rankings,
-    ranking_metrics,
-)
+from multilabel_pl.model.decision import Decision
+from multilabel_pl.model.metrics import HALF, calibration_error, decision_metrics, label_rankings, ranking_metrics
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of a model.
+    """Predictions on a labelled set.
 
     Attributes:
-        labels: The names of the labels.
-        thresholds: float32 (L,).
-        logits: float32 (N, L); their sigmoid is the probabilities.
+        decision: What makes tags of logits. It is copied, so that later learning does not change the evaluation.
+        uncalibrated: Logits before calibration, float32 (N, L).
         targets: (N, L) of 0 and 1.
         loss: What training minimises, over all decisions, ().
-        uncalibrated: The logits (N, L) before calibration, if the model is calibrated.
     """
 
-    labels: Sequence[str]
-    thresholds: Tensor
-    logits: Tensor
+    decision: Decision
+    uncalibrated: Tensor
     targets: Tensor
     loss: Tensor
-    uncalibrated: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decision", copy.deepcopy(self.decision))
 
     def cpu(self) -> "Evaluation":
-        """Returns the evaluation on the processor, for drawing."""
-        if self.logits.device.type == "cpu":
+        """Returns the evaluation on the CPU, for drawing."""
+        if self.targets.device.type == "cpu":
             return self
-        uncalibrated = self.uncalibrated.cpu() if self.uncalibrated is not None else None
-        thresholds, logits, targets, loss = (
-            part.cpu() for part in (self.thresholds, self.logits, self.targets, self.loss)
-        )
-        return Evaluation(self.labels, thresholds, logits, targets, loss, uncalibrated)
+        parts = {name: getattr(self, name).cpu() for name in ("uncalibrated", "targets", "loss")}
+        moved = replace(self, **parts)
+        moved.decision.cpu()
+        return moved
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Names of the labels."""
+        return self.decision.labels
+
+    @property
+    def thresholds(self) -> Tensor:
+        """float32 (L,)."""
+        return self.decision.thresholds
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """float32 (N, L), calibrated."""
+        return self.decision(self.uncalibrated)  # type: ignore[no-any-return] # torch's modules return Any
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -53,7 +65,7 @@ class Evaluation:
     @cached_property
     def tags(self) -> Tensor:
         """Bool (N, L): the labels whose probability reaches their threshold."""
-        return self.probabilities >= self.thresholds
+        return self.decision.tags(self.probabilities)
 
     @property
     def wrong(self) -> Tensor:
@@ -67,12 +79,11 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> dict[str, Tensor]:
-        """Everything that is said of a model in one number.
+        """All metrics by name.
 
-        The loss; the `decision_metrics` at the thresholds; the same at 0.5, with `_at_half`
-        after their names; the `ranking_metrics`; the `calibration_error` and, of a calibrated model, what it was
-        before, `calibration_error_uncalibrated`; label_accuracy_of_no_tags: what predicting no tag at all would score,
-        the floor of label_accuracy.
+        The loss; the `decision_metrics` at the thresholds, and at 0.5 with `_at_half` after their names; the
+        `ranking_metrics`; the `calibration_error` and, of a calibrated model, `calibration_error_uncalibrated`;
+        label_accuracy_of_no_tags, what predicting no tag at all would score, the floor of label_accuracy.
         """
         at_half = decision_metrics(self.probabilities >= HALF, self.targets)
         metrics = {
@@ -82,7 +93,27 @@ class Evaluation:
             **ranking_metrics(self.probabilities, self.targets, *self.label_rankings),
             "calibration_error": calibration_error(self.probabilities, self.targets),
         }
-        if self.uncalibrated is not None:
+        if self.decision.calibrate:
             before = calibration_error(self.uncalibrated.sigmoid(), self.targets)
             metrics["calibration_error_uncalibrated"] = before
         return {**metrics, "label_accuracy_of_no_tags": 1 - self.targets.float().mean()}
+
+
+def gather(outputs: Sequence[tuple[Tensor, Tensor]], trainer: Trainer, loader: Any) -> tuple[Tensor, Tensor]:
+    """Joins the outputs of all batches and all processes, in the order of the images.
+
+    Args:
+        outputs: Logits (B, L) and targets (B, L) of this process's batches.
+        trainer: Whose processes they are.
+        loader: Where the batches came from.
+
+    Returns:
+        Logits (N, L) and targets (N, L), the same on every process.
+    """
+    logits, targets = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+    if trainer.world_size == 1:
+        return logits, targets
+    gathered = map(trainer.strategy.all_gather, (logits, targets))  # (W, M, L) of W processes
+    # Each has every W-th image, and some an early one besides, so that all have as many.
+    logits, targets = (parts.transpose(0, 1).flatten(0, 1)[: len(loader.dataset)] for parts in gathered)
+    return logits, targets

@@ -1,4 +1,4 @@
-"""From scores to logits, such that the sigmoid of a logit is its label's probability, whatever the head.
+"""Heads: from scores to logits whose sigmoid is the label's probability.
 
 One loss, binary cross-entropy on logits, then serves every head.
 """
@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from multilabel_pl.errors import InputError, check_choice
 
 HeadName = Literal["sigmoid", "softmax"]
 
@@ -49,3 +51,24 @@ def softmax_head(scores: Tensor) -> Tensor:
 
 
 HEADS: dict[HeadName, Callable[[Tensor], Tensor]] = {"sigmoid": sigmoid_head, "softmax": softmax_head}
+
+
+def check_head(head: HeadName, num_labels: int) -> None:
+    """Checks that a head has enough labels.
+
+    Raises:
+        InputError: If not.
+    """
+    least = 2 if head == "softmax" else 1
+    if num_labels < least:
+        raise InputError(f"the {head} head needs at least {least} label{'s' * (least > 1)}, got {num_labels}")
+
+
+def get_head(name: HeadName) -> Callable[[Tensor], Tensor]:
+    """Returns the head of a name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    check_choice("head", name, HEADS)
+    return HEADS[name]

@@ -1,56 +1,103 @@
-"""What training minimises, and what helps where positives are rare or labels wrong.
+"""Losses, and what helps where positives are rare or labels are wrong.
 
 Every loss is on logits whose sigmoid is the label's probability p, and is the mean over all decisions.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from multilabel_pl.errors import InputError, check_choice
+from multilabel_pl.errors import InputError, check_at_least, check_choice
 
 LossName = Literal["bce", "asymmetric"]
 
-LEAST_ERROR = 1e-20  # as good as 0, where a fractional power would have an infinite slope
+LEAST_ERROR = 1e-20  # instead of 0, where a fractional power has an infinite derivative
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A loss and its options.
+class Loss(nn.Module):
+    """A loss on logits (B, L) and targets (B, L): the mean over all decisions.
 
-    Attributes:
+    Args:
         name: `bce` or `asymmetric`.
-        gamma_pos: Of the asymmetric loss, as the next two; see `asymmetric_loss`.
+        pos_weight: What the loss of positives is multiplied by: a number for each label, or `auto`, see `balance`.
+        gamma_pos: For the asymmetric loss, like the next two; see `asymmetric_loss`.
         gamma_neg: At least 0.
         clip: 0 <= clip < 1.
+        label_smoothing: See `smooth`; in training mode alone.
+
+    Attributes:
+        pos_weight: The weights (L,), a buffer, if there are any; known after `bind`.
 
     Raises:
         InputError: If a value is out of range.
     """
 
-    name: LossName
-    gamma_pos: float
-    gamma_neg: float
-    clip: float
+    def __init__(
+        self,
+        name: LossName = "bce",
+        pos_weight: list[float] | Literal["auto"] | None = None,
+        gamma_pos: float = 0.0,
+        gamma_neg: float = 4.0,
+        clip: float = 0.05,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_choice("loss", name, get_args(LossName))
+        if isinstance(pos_weight, str):
+            check_choice("pos_weight", pos_weight, ("auto", "a list of numbers"))
+        check_at_least(0, gamma_pos=gamma_pos, gamma_neg=gamma_neg)
+        for option, value in {"clip": clip, "label_smoothing": label_smoothing}.items():
+            if not 0 <= value < 1:
+                raise InputError(f"{option} must be in [0, 1), got {value}")
+        self.name = name
+        self.requested_pos_weight = pos_weight
+        self.gamma_pos, self.gamma_neg, self.clip = gamma_pos, gamma_neg, clip
+        self.label_smoothing = label_smoothing
+        self.pos_weight: Tensor | None
+        self.register_buffer("pos_weight", None)
 
-    def __post_init__(self) -> None:
-        check_choice("loss", self.name, get_args(LossName))
-        for name in ("gamma_pos", "gamma_neg"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.clip < 1:
-            raise InputError(f"clip must be in [0, 1), got {self.clip}")
+    def bind(self, num_labels: int) -> None:
+        """Sets the weights of positives for a number of labels.
 
-    def __call__(self, logits: Tensor, targets: Tensor, pos_weight: Tensor | None) -> Tensor:
-        """Returns the mean over all decisions of logits (B, L) and targets (B, L) in [0, 1]."""
+        Raises:
+            InputError: If weights were given that are not positive, or not as many.
+        """
+        weights = self.requested_pos_weight
+        if weights is None:
+            return
+        if isinstance(weights, str):
+            weights = [1.0] * num_labels  # until the training images are known
+        if len(weights) != num_labels or not all(0 < weight < math.inf for weight in weights):
+            raise InputError(f"pos_weight must be auto, or {num_labels} positive numbers, got {weights}")
+        self.pos_weight = torch.tensor(weights, dtype=torch.float32)
+
+    def balance(self, train_dataloader: Any) -> None:
+        """Sets weights that were asked for with `auto`, from the targets of the training images.
+
+        Args:
+            train_dataloader: Its dataset has `targets` (N, L).
+
+        Raises:
+            InputError: If it has none.
+        """
+        if self.requested_pos_weight != "auto" or self.pos_weight is None:
+            return
+        targets = getattr(getattr(train_dataloader, "dataset", None), "targets", None)
+        if not isinstance(targets, Tensor):
+            raise InputError("pos_weight auto needs a training set with targets (N, L): give a list of weights")
+        self.pos_weight.copy_(balancing_weights(targets.sum(dim=0), len(targets)))
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the mean over all decisions, ()."""
         targets = targets.to(logits.dtype)  # where training in a low precision has lowered theirs
+        if self.training and self.label_smoothing > 0:
+            targets = smooth(targets, self.label_smoothing)
         if self.name == "bce":
-            return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight)
-        return asymmetric_loss(logits, targets, self.gamma_pos, self.gamma_neg, self.clip, pos_weight)
+            return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.pos_weight)
+        return asymmetric_loss(logits, targets, self.gamma_pos, self.gamma_neg, self.clip, self.pos_weight)
 
 
 def asymmetric_loss(
@@ -61,12 +108,12 @@ def asymmetric_loss(
     clip: float = 0.05,
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross-entropy that cares less for easy decisions, and may do so for negatives more than for positives.
+    """Binary cross-entropy that weighs easy decisions less, negatives more so than positives.
 
     A positive costs -(1 - p)^gamma_pos log(p), a negative -p_m^gamma_neg log(1 - p_m) with p_m = max(p - clip, 0),
     after Ridnik et al., Asymmetric Loss for Multi-Label Classification (https://arxiv.org/abs/2009.14119), whose
     defaults these are. Equal gammas without clip make it the focal loss, zeros the binary cross-entropy. The gradient
-    is that of the formula; the authors' code can also take the powers for constants, and sums where this averages.
+    is that of the formula; the authors' code can also treat the powers as constants, and sums where this averages.
 
     Args:
         logits: float (B, L).
@@ -74,7 +121,7 @@ def asymmetric_loss(
         gamma_pos: At least 0.
         gamma_neg: At least 0.
         clip: 0 <= clip < 1. Negatives with a probability up to it cost nothing.
-        pos_weight: What to multiply the cost of positives by, (L,).
+        pos_weight: What the loss of positives is multiplied by, (L,).
 
     Returns:
         The mean over all B * L decisions, ().
@@ -96,9 +143,9 @@ def _focus(log_likelihood: Tensor, gamma: float) -> Tensor:
 
 
 def balancing_weights(positives: Tensor, total: int) -> Tensor:
-    """Weighs positives such that each label's weigh as much as its negatives.
+    """Weighs each label's positives as much as its negatives.
 
-    The choice that PyTorch's documentation of BCEWithLogitsLoss suggests for pos_weight.
+    As PyTorch's documentation of BCEWithLogitsLoss suggests for pos_weight.
 
     Args:
         positives: Number of each label's positives, (L,).
@@ -112,7 +159,7 @@ def balancing_weights(positives: Tensor, total: int) -> Tensor:
 
 
 def smooth(targets: Tensor, amount: float) -> Tensor:
-    """Moves targets towards 1/2, which keeps a network from certainty.
+    """Moves targets towards 1/2, which keeps a network from being certain.
 
     Label smoothing, after Szegedy et al., Rethinking the Inception Architecture (https://arxiv.org/abs/1512.00567),
     for the two classes of each decision: y becomes y (1 - amount) + amount / 2.

@@ -58,7 +58,7 @@ def precision_recall_f1(tags: Tensor, truth: Tensor, dim: int | tuple[int, ...])
 def ranking_metrics(
     probabilities: Tensor, targets: Tensor, average_precision: Tensor, auroc: Tensor
 ) -> dict[str, Tensor]:
-    """Computes how well the labels are told apart, whatever the thresholds.
+    """Computes metrics that don't depend on thresholds.
 
     Args:
         probabilities: float32 (N, L), not at all rounded: torchmetrics takes what lies outside [0, 1] for logits.

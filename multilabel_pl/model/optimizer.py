@@ -3,26 +3,19 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from multilabel_pl.errors import InputError, check_choice
+from multilabel_pl.errors import InputError, check_at_least, check_choice
 
 LRSchedule = Literal["constant", "one_cycle"]
 
 KERAS_ADAM_EPSILON = 1e-7
-
-
-class OneCycle(OneCycleLR):
-    """OneCycleLR that a resumed training may make longer, as it keeps its own number of steps."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over how many steps have been made."""
-        own = {"total_steps": self.total_steps, "_schedule_phases": self._schedule_phases}
-        super().load_state_dict({**state_dict, **own})
 
 
 @dataclass(frozen=True)
@@ -31,7 +24,7 @@ class Optimization:
 
     Attributes:
         lr: The learning rate; with `one_cycle`, the highest.
-        schedule: `constant`, or `one_cycle`: up for the first third of the training, then down to nothing.
+        schedule: `constant`, or `one_cycle`: up for the first 30 % of the steps, then down to nearly 0.
         weight_decay: As in AdamW.
 
     Raises:
@@ -46,19 +39,19 @@ class Optimization:
         check_choice("lr_schedule", self.schedule, get_args(LRSchedule))
         if not 0 < self.lr < math.inf:
             raise InputError(f"lr must be a positive number, got {self.lr}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        check_at_least(0, weight_decay=self.weight_decay)
 
-    def optimizer(self, parameters: Iterable[Tensor]) -> AdamW:
-        """Makes the optimizer; without weight decay, AdamW is Adam."""
-        return AdamW(parameters, lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True)
-
-    def scheduler(self, optimizer: AdamW, steps: float) -> OneCycleLR:
-        """Makes the `one_cycle` schedule, over so many steps.
+    def configure(self, parameters: Iterable[Tensor], trainer: Trainer) -> OptimizerLRScheduler:
+        """Builds the optimizer and the schedule; without weight decay, AdamW is Adam.
 
         Raises:
-            InputError: If there is no end to the steps.
+            InputError: If the schedule needs a last step and the trainer has none.
         """
+        optimizer = AdamW(parameters, lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True)
+        if self.schedule == "constant":
+            return optimizer
+        steps = trainer.estimated_stepping_batches
         if math.isinf(steps):
-            raise InputError("one_cycle needs an end of the training: set --trainer.max_epochs or --trainer.max_steps")
-        return OneCycle(optimizer, max_lr=self.lr, total_steps=int(steps))
+            raise InputError("one_cycle needs a last step: set --trainer.max_epochs or --trainer.max_steps")
+        scheduler = OneCycleLR(optimizer, max_lr=self.lr, total_steps=int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

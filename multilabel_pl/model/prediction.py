@@ -1,14 +1,29 @@
-"""What a model says of an image, by the names of its labels."""
+"""Predictions by the names of the labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 
+class PredictedBatch(NamedTuple):
+    """The output of `predict_step`.
+
+    Attributes:
+        probabilities: float32 (B, L).
+        tags: bool (B, L).
+        metadata: What came with the images: targets (B, L) of labelled images, or the problem of each file.
+    """
+
+    probabilities: Tensor
+    tags: Tensor
+    metadata: Any
+
+
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """What the model says of one image.
+    """The prediction for one image.
 
     Attributes:
         tags: The names of the labels whose probability reaches their threshold, in the order of the labels.
@@ -19,11 +34,11 @@ class Prediction:
     probabilities: dict[str, float]
 
     def __str__(self) -> str:
-        """Says the tags, each with its probability."""
+        """Lists the tags, each with its probability."""
         return ", ".join(f"{tag} ({self.probabilities[tag]:.3f})" for tag in self.tags) or "no tag"
 
     def __repr__(self) -> str:
-        """Shows the probabilities in three places, since the eleven of an image should fit on a line."""
+        """Shows probabilities with three decimals, so that eleven labels fit on a line."""
         probabilities = ", ".join(f"{label!r}: {value:.3f}" for label, value in self.probabilities.items())
         return f"Prediction(tags={self.tags}, probabilities={{{probabilities}}})"
 
@@ -31,7 +46,7 @@ class Prediction:
 def name_tags(tags: Tensor, labels: Sequence[str]) -> list[list[str]]:
     """Names the tags of every row of a bool (N, L)."""
     named: list[list[str]] = [[] for _ in range(len(tags))]
-    rows, columns = tags.nonzero(as_tuple=True)  # as pairs, they would be so many objects that garbage is collected
+    rows, columns = tags.nonzero(as_tuple=True)  # not as pairs: so many objects would wake the garbage collector
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         named[row].append(labels[column])
     return named

@@ -1,4 +1,4 @@
-"""A cut-off for each label, learned on validation data."""
+"""Thresholds: one for each label, learned on validation images."""
 
 import re
 from dataclasses import dataclass
@@ -9,13 +9,15 @@ from torch import Tensor
 
 from multilabel_pl.errors import InputError
 
-FALLBACK = 0.5  # the threshold of a label until one is learned, or if its rule can't be met
+FALLBACK = 0.5  # the threshold of a label until one is learned, and of a label that can't meet its rule
 EXCLUDED = -1.0  # less than any precision, recall or F1
+
+Threshold = float | list[float] | str  # one number for all labels, one for each, or the text of a rule
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a label's threshold is chosen for.
+    """What a threshold is chosen for.
 
     Attributes:
         metric: `f1`: the highest F1; `precision`: the highest recall with at least the minimum of precision; `recall`:
@@ -43,8 +45,20 @@ class Rule:
         return cls("precision" if parts[1] == "precision" else "recall", float(parts[2]))
 
 
+def check_threshold(threshold: Threshold) -> None:
+    """Checks a threshold as far as that is possible without labels.
+
+    Raises:
+        InputError: If a number is not in [0, 1], or the rule is unknown.
+    """
+    if isinstance(threshold, str):
+        Rule.parse(threshold)
+    else:
+        fixed_thresholds(threshold, len(threshold) if isinstance(threshold, list) else 1)
+
+
 def fixed_thresholds(threshold: float | list[float], num_labels: int) -> Tensor:
-    """Returns the thresholds (L,) that one number, or a list with one for each label, says.
+    """Returns thresholds (L,) from one number, or from a list with one for each label.
 
     Raises:
         InputError: If a threshold is not in [0, 1], or there are not as many as labels.
@@ -58,11 +72,11 @@ def fixed_thresholds(threshold: float | list[float], num_labels: int) -> Tensor:
 
 
 def learn_thresholds(probabilities: Tensor, targets: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
-    """Finds the best threshold of every label, among all that tell its items apart.
+    """Finds the best threshold of every label.
 
-    The search is exact: a label's items are sorted by their probability, and precision and recall are counted at every
-    cut between two that differ. A threshold lies midway between the neighbours of its cut. Among equals, the cut with
-    the highest F1 is taken, and then the one with the fewest tags.
+    The search is exact: a label's images are sorted by probability, and precision and recall are counted at every
+    threshold between two that differ, midway between them. Among equals, the one with the highest F1 is taken, then the
+    one with the fewest tags.
 
     Args:
         probabilities: float (N, L), with N at least 1.
@@ -74,12 +88,12 @@ def learn_thresholds(probabilities: Tensor, targets: Tensor, rule: Rule) -> tupl
         whose probabilities can't meet the rule, are 0.5.
     """
     scores, order = probabilities.float().T.sort(dim=1, descending=True)  # (L, N)
-    hits = targets.T.gather(1, order).double().cumsum(dim=1)  # (L, N): true positives, if the first so many are tagged
+    hits = targets.T.gather(1, order).double().cumsum(dim=1)  # (L, N): true positives among the first so many
     tagged = torch.arange(1, len(targets) + 1, device=hits.device)  # (N,)
     positives = hits[:, -1:]  # (L, 1)
-    below = torch.cat([scores[:, 1:], torch.zeros_like(scores[:, :1])], dim=1)  # (L, N): the neighbour under the cut
-    is_cut = scores > below
-    is_cut[:, -1] = True
+    below = torch.cat([scores[:, 1:], torch.zeros_like(scores[:, :1])], dim=1)  # (L, N): the next lower score
+    separates = scores > below
+    separates[:, -1] = True
 
     precision, recall, f1 = hits / tagged, hits / positives, 2 * hits / (tagged + positives)
     if rule.metric == "f1":
@@ -88,7 +102,7 @@ def learn_thresholds(probabilities: Tensor, targets: Tensor, rule: Rule) -> tupl
         worth = recall.where(precision >= rule.minimum, EXCLUDED)
     else:
         worth = precision.where(recall >= rule.minimum, EXCLUDED)
-    worth = worth.where(is_cut, EXCLUDED)
+    worth = worth.where(separates, EXCLUDED)
     most = worth.amax(dim=1, keepdim=True)  # (L, 1)
     best = f1.where(worth == most, EXCLUDED).argmax(dim=1, keepdim=True)  # (L, 1), the first of equals
 

@@ -1,39 +1,33 @@
-"""Networks of the timm library, by their names."""
+"""Networks of the timm library, by name."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from multilabel_pl.errors import InputError
-from multilabel_pl.extras import check_extra
-from multilabel_pl.model.pixels import unit_pixels
+from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.images.pixels import unit_pixels
 
-CONV_POOL_DENSE, CONV_STACK = OWN_NETWORKS = "conv_pool_dense", "conv_stack"  # of this package
-TIMMS_ERRORS = (AssertionError, OSError, RuntimeError, TypeError, ValueError)  # sizes, weights, names, downloads
+TIMM_ERRORS = (AssertionError, OSError, RuntimeError, TypeError, ValueError)  # sizes, weights, names, downloads
 
 
 class TimmNetwork(nn.Module):
-    """A network of timm (https://huggingface.co/docs/timm), which scores the labels of images.
-
-    The normalisation with the network's own mean and standard deviation is part of it.
+    """A timm model (https://huggingface.co/docs/timm) behind its own normalisation of pixels.
 
     Args:
-        name: What timm calls it.
+        name: The model's name in timm.
         image_shape: Channels, height and width.
         num_labels: Number of labels, L.
-        pretrained: Whether to begin with the weights that timm's authors offer, which are downloaded.
+        pretrained: Whether to start from the weights that timm offers, which are downloaded.
 
     Raises:
-        InputError: If timm is not installed, has no such network, or can't get its weights; or if the network can't
-            take images of this size.
+        InputError: If timm is not installed or can't get the weights, or if the model can't take images of this size.
     """
 
     def __init__(self, name: str, image_shape: tuple[int, int, int], num_labels: int, pretrained: bool = False) -> None:
         super().__init__()
-        timm = _import_timm(name)
+        timm = import_timm(f"the network {name}")
         channels, height, width = image_shape
         try:
             config = timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
@@ -41,7 +35,7 @@ class TimmNetwork(nn.Module):
             self.model = timm.create_model(
                 name, pretrained=pretrained, num_classes=num_labels, in_chans=channels, **size
             ).to(memory_format=torch.channels_last)
-        except TIMMS_ERRORS as error:
+        except TIMM_ERRORS as error:
             shape = "x".join(map(str, image_shape))
             reason = " ".join(str(error).split())
             raise InputError(f"the network {name} can't be made for images of {shape}: {reason}") from error
@@ -69,37 +63,36 @@ class TimmNetwork(nn.Module):
 
     @torch.no_grad()
     def _check(self, name: str, image_shape: tuple[int, int, int], num_labels: int) -> None:
-        """Scores one black image, as only that tells whether a network takes images of a size, and scores labels."""
+        """Scores one black image: the only way to know that a model takes images of a size, and scores labels."""
         self.eval()
         shape = "x".join(map(str, image_shape))
         try:
             scores = self(torch.zeros(1, *image_shape, dtype=torch.uint8, device=self.mean.device))
-        except TIMMS_ERRORS as error:
+        except TIMM_ERRORS as error:
             raise InputError(f"the network {name} can't take images of {shape}: {error}; try larger ones") from error
         if scores.shape != (1, num_labels):
-            raise InputError(f"the network {name} is not one for classification: name another --model.network")
+            raise InputError(f"the network {name} is not for classification: choose another --model.network")
         self.train()
 
 
 def _per_channel(values: Sequence[float], channels: int) -> Tensor:
-    """Returns a statistic of pixels, (1, C, 1, 1); its mean, where it isn't known of so many channels."""
+    """Returns a statistic of pixels, (1, C, 1, 1); its mean if it is known for another number of channels."""
     statistic = torch.tensor(values)
     if channels != len(statistic):
         statistic = statistic.mean().expand(channels)
     return statistic.view(1, -1, 1, 1)
 
 
-def _import_timm(name: str) -> Any:
-    """Imports timm, if it is there and has such a network.
+def import_timm(purpose: str) -> Any:
+    """Imports timm.
+
+    Args:
+        purpose: What needs it, for the message.
 
     Raises:
-        InputError: If not.
+        InputError: If it is not installed.
     """
-    check_extra("timm", f"the network {name}")
+    check_extra("timm", purpose)
     import timm
 
-    if timm.is_model(name):
-        return timm
-    near = difflib.get_close_matches(name, [*OWN_NETWORKS, *timm.list_models()], n=3)
-    hint = f": did you mean {' or '.join(near)}?" if near else ""
-    raise InputError(f"network must be {', '.join(OWN_NETWORKS)} or one that timm has, got {name}{hint}")
+    return timm

@@ -1,1 +1,1 @@
-"""What a trained model leaves behind: tables, JSON, pictures."""
+"""Reports, tables, figures and exports of a trained model."""

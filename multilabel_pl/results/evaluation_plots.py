@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: where the model is right, where it is wrong, and how sure it is."""
+"""Figures of an evaluation: where the model is right, where it is wrong, and how sure it is."""
 
 import csv
 import math
@@ -31,12 +31,12 @@ CURVES = {"loss": {"train_loss": REFERENCE, "val_loss": MODEL}, "exact match": {
 def draw_evaluation(
     evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor]] | None, run: Path
 ) -> Iterator[tuple[str, Figure]]:
-    """Draws all pictures of an evaluation that there is something to draw of, each with its name.
+    """Draws all figures of an evaluation for which there is something to draw, each with its name.
 
     Args:
         evaluation: What to draw.
         images: The images evaluated, in the order of the evaluation; without them, or mistakes, none are shown.
-        run: Folder of the run, with the metrics.csv of its training; without that, no curves are shown.
+        run: Folder of the run, with its metrics.csv; without that, no curves are shown.
     """
     yield "precision_recall", precision_recall_figure(evaluation)
     yield "confusion", confusion_figure(evaluation)
@@ -48,7 +48,7 @@ def draw_evaluation(
 
 
 def precision_recall_figure(evaluation: Evaluation) -> Figure:
-    """Draws a precision-recall curve for each label, with the chosen cut on it."""
+    """Draws a precision-recall curve for each label, with the threshold on it."""
     truth = evaluation.targets.int()
     chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
 
@@ -57,7 +57,7 @@ def precision_recall_figure(evaluation: Evaluation) -> Figure:
             precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
         axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
         axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
-        axes.set_title(f"{evaluation.labels[label]}, cut at {evaluation.thresholds[label]:.2f}")
+        axes.set_title(f"{evaluation.labels[label]}, threshold {evaluation.thresholds[label]:.2f}")
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
 
     figure = _panels(evaluation, draw)
@@ -93,7 +93,7 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     figure = Figure(figsize=(5, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=REFERENCE, zorder=0)
-    if evaluation.uncalibrated is not None:
+    if evaluation.decision.calibrate:
         probability, share, _ = _reliability(evaluation.uncalibrated.sigmoid(), evaluation.targets)
         upper.plot(probability, share, "o-", color=BEFORE, label="before calibration")
     probability, share, count = _reliability(evaluation.probabilities, evaluation.targets)
@@ -101,7 +101,7 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     upper.legend(frameon=False)
     upper.set(ylabel="share of positives", ylim=(-0.02, 1.02))
     title = f"expected calibration error {evaluation.metrics['calibration_error']:.4f}"
-    if evaluation.uncalibrated is not None:
+    if evaluation.decision.calibrate:
         title += f" ({evaluation.metrics['calibration_error_uncalibrated']:.4f} before)"
     upper.set_title(title)
     edges = [i / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
@@ -152,14 +152,14 @@ def mistakes_figure(evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor
 
 
 def training_figure(metrics_csv: Path) -> Figure:
-    """Draws the curves of a training from the table that Lightning's CSVLogger wrote."""
+    """Draws the curves of a run from its metrics.csv."""
     with metrics_csv.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     figure = Figure(figsize=(8, 3), layout="constrained")
     for axes, (title, curves) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         for name, color in curves.items():
             steps, values = _curve(rows, name)
-            if steps:  # a short training logs no loss of its own
+            if steps:  # a short run logs no training loss
                 axes.plot(steps, values, ".-", label=name, color=color)
         axes.set(xlabel="step", ylabel=title)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))

@@ -1,19 +1,18 @@
-"""Models as files that other programs can run: ONNX, and torch.export's own."""
+"""Models as files that other programs can run: ONNX, and torch.export's own format."""
 
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from multilabel_pl import __version__
-from multilabel_pl.atomic import check_writable, replacing
-from multilabel_pl.errors import InputError
-from multilabel_pl.extras import check_extra
+from multilabel_pl.atomic import atomic_path, check_writable
+from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.model.classifier import MultiLabelClassifier
 
 Runner: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # images to probabilities and tags
@@ -24,102 +23,83 @@ METADATA = "metadata.json"  # within a .pt2
 LARGEST_ONNX = 1536 * 2**20  # bytes of weights; torch would write more into a second file, as ONNX ends at 2 GiB
 
 
-class Differences(NamedTuple):
-    """How an exported model's answers differ from the model's own.
-
-    Attributes:
-        largest: Of the probabilities.
-        tags: How many there are.
-        wrong_tags: How many of these are not due to a probability that is at its threshold, but for rounding.
-    """
-
-    largest: float
-    tags: int
-    wrong_tags: int
-
-    @property
-    def are_tolerable(self) -> bool:
-        """Whether they are due to rounding alone."""
-        return self.largest <= TOLERANCE and self.wrong_tags == 0  # not if they are NaN
-
-    def __str__(self) -> str:
-        """Says both."""
-        return f"probabilities differ by {self.largest:.1e} at most, {self.tags or 'no'} tags differ"
-
-
 def check_exportable(output: Path) -> None:
-    """Finds out whether a file can be made, before any work is done.
+    """Checks that a file can be written, before any work is done.
 
     Raises:
-        InputError: If its ending is unknown, a package is missing, or it can't be written.
+        InputError: If its suffix is unknown, a package is missing, or its folder is not writable.
     """
     if output.suffix not in FORMATS:
         raise InputError(f"output must end in {' or '.join(FORMATS)}, got {output}")
     if output.is_dir():
-        raise InputError(f"{output} is a folder; name another output")
+        raise InputError(f"{output} is a folder; choose another output")
     if output.suffix == ".onnx":
         check_extra("export", f"export to {output}")
     check_writable(output)
 
 
-def export(model: MultiLabelClassifier, images: Tensor, output: Path) -> Differences:
-    """Writes a model, with its head, temperatures and thresholds, as a program of its own, and checks what was written.
+def export(model: MultiLabelClassifier, images: Tensor, output: Path) -> float:
+    """Writes a model, with its head, calibration and thresholds, as a program of its own, and checks the result.
 
     Its input `images` is uint8 (B, C, H, W) for any B; its outputs are `probabilities`, float32 (B, L), and `tags`,
-    bool (B, L). The labels' names, thresholds, the form of the images and the package's version are in its metadata.
+    bool (B, L). Its metadata are the task, the thresholds and the package's version.
 
     Args:
-        model: On the processor; it is left in evaluation mode.
+        model: On the CPU; it is left in evaluation mode.
         images: To check with, uint8 (N, C, H, W), N of at least 1.
         output: The file to write, ending in .onnx or .pt2.
 
     Returns:
-        How its answers to the images differ from the model's.
+        The largest difference from the model's probabilities.
 
     Raises:
-        InputError: If the file can't be written, the model is too large for its format, or what was written would
-            answer otherwise than the model.
+        InputError: If the file can't be written, the model is too large for its format, or the result differs from the
+            model by more than rounding.
     """
     check_exportable(output)
     write, load = FORMATS[output.suffix]
     tagger = _Tagger(model.eval())
-    example = torch.zeros(2, *model.form.shape, dtype=torch.uint8)  # a single image would fix the batch's size
+    example = torch.zeros(2, *images.shape[1:], dtype=torch.uint8)  # a single image would fix the batch's size
     with torch.no_grad():
         program = torch.export.export(tagger, (example,), dynamic_shapes=({0: Dim(BATCH)},), strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths on this machine, which would be written
-    with replacing(output) as partial:
+    with atomic_path(output) as partial:
         write(program, _metadata(model), partial)
-        differences = compare(model, load(partial), images)
-        if not differences.are_tolerable:
-            raise InputError(f"{output} is not written, as it would not do as the model does: {differences}")
-    return differences
+        runner = load(partial)
+        try:
+            return max(check_equal(model, runner, batch) for batch in (images[:1], images))
+        except AssertionError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{output} is not written, as its predictions differ from the model's: {reason}") from None
 
 
 @torch.inference_mode()
-def compare(model: MultiLabelClassifier, exported: Runner, images: Tensor) -> Differences:
-    """Compares a model's answers with those of an exported one: to an image alone, and to all in a batch.
+def check_equal(model: MultiLabelClassifier, exported: Runner, images: Tensor) -> float:
+    """Checks that an exported model predicts what the model does.
 
     Args:
-        model: On the processor, in evaluation mode.
-        exported: What takes uint8 (B, C, H, W) and returns probabilities float32 (B, L) and tags bool (B, L).
-        images: uint8 (N, C, H, W), N of at least 1.
+        model: On the CPU, in evaluation mode.
+        exported: Takes uint8 (B, C, H, W) and returns probabilities float32 (B, L) and tags bool (B, L).
+        images: uint8 (B, C, H, W).
+
+    Returns:
+        The largest difference of probabilities.
+
+    Raises:
+        AssertionError: If a probability differs by more than 1e-5, or a tag whose probability is farther than that from
+            its threshold.
     """
-    batches = (images[:1], images)
-    expected, expected_tags = _joined(map(model.tag, batches))
-    found, found_tags = _joined(map(exported, batches))
-    differ = expected_tags != found_tags
-    wrong = differ & ((expected - model.thresholds).abs() > TOLERANCE)
-    return Differences((expected - found).abs().max().item(), int(differ.sum()), int(wrong.sum()))
-
-
-def _joined(answers: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    probabilities, tags = zip(*answers, strict=True)
-    return torch.cat(probabilities), torch.cat(tags)
+    expected, expected_tags = model.tag(images)
+    found, found_tags = exported(images)
+    torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
+    clear = (expected - model.decision.thresholds).abs() > TOLERANCE
+    torch.testing.assert_close(found_tags[clear], expected_tags[clear])
+    return (expected - found).abs().max().item()
 
 
 class _Tagger(nn.Module):
-    """A model that answers with probabilities and tags."""
+    """A model whose output is probabilities and tags."""
 
     def __init__(self, model: MultiLabelClassifier) -> None:
         super().__init__()
@@ -131,20 +111,17 @@ class _Tagger(nn.Module):
 
 
 def _metadata(model: MultiLabelClassifier) -> dict[str, Any]:
-    form = model.form
+    assert model.task is not None
     return {
-        "labels": model.labels,
-        "thresholds": model.thresholds.tolist(),
-        "image_shape": form.shape,
-        "preprocessing": form.preprocessing,
-        "background": form.background,
+        **model.task.to_dict(),
+        "thresholds": model.decision.thresholds.tolist(),
         "multilabel_pl_version": __version__,
     }
 
 
 def _write_onnx(program: ExportedProgram, metadata: dict[str, Any], path: Path) -> None:
     if sum(weights.nbytes for weights in program.state_dict.values()) > LARGEST_ONNX:
-        raise InputError("the model is too large for an ONNX file: name an output that ends in .pt2")
+        raise InputError("the model is too large for an ONNX file: choose an output that ends in .pt2")
     written = torch.onnx.export(
         program,
         dynamo=True,
@@ -154,7 +131,7 @@ def _write_onnx(program: ExportedProgram, metadata: dict[str, Any], path: Path) 
         verbose=False,
     )
     assert written is not None
-    for name, value in metadata.items():  # all of them texts
+    for name, value in metadata.items():  # all as text
         written.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     written.save(path)
 
@@ -172,7 +149,7 @@ def _load_onnx(path: Path) -> Runner:
 
 
 def _write_pt2(program: ExportedProgram, metadata: dict[str, Any], path: Path) -> None:
-    whole = io.BytesIO()  # a full disk is nothing that torch survives
+    whole = io.BytesIO()  # torch does not survive a full disk
     torch.export.save(program, whole, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
     path.write_bytes(whole.getbuffer())
 

@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Figures of predictions."""
 
 import math
 import textwrap
@@ -19,17 +19,17 @@ NAME_LENGTH = 18
 TITLE_LENGTH = 22
 NAMES_LENGTH = 60  # of the names below the bars, side by side
 MAX_BARS = 25
-ROW_INCHES, HIGH_ROW_INCHES = 2.4, 3.9  # with names that lie below the bars, and with such that stand
+ROW_INCHES, HIGH_ROW_INCHES = 2.4, 3.9  # with horizontal and with vertical names below the bars
 WIDTH_INCHES = 8.0
 
 
 @dataclass(frozen=True)
 class TaggedImage:
-    """An image with what is true of it and what is predicted.
+    """An image with its true and its predicted tags.
 
     Attributes:
         image: uint8 (C, H, W), C of 1 or 3.
-        name: What to call it.
+        name: Its name in the figure.
         true_tags: bool (L,); None if they aren't known.
         probabilities: (L,).
     """
@@ -108,8 +108,8 @@ def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds:
     places = range(len(shown))
     colors = [TAGGED if tag else UNTAGGED for tag in tags[shown]]
     axes.bar(places, item.probabilities[shown].tolist(), color=colors)
-    cuts = thresholds[shown].tolist()
-    axes.hlines(cuts, [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)
+    lines = thresholds[shown].tolist()
+    axes.hlines(lines, [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)
     crowded = sum(map(len, names)) > NAMES_LENGTH
     axes.set_xticks(places, [_shortened(name) for name in names], rotation=90 if crowded else 0)
     if item.true_tags is not None:

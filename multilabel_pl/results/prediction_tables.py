@@ -1,8 +1,8 @@
-"""Predictions as tables: CSV and JSON Lines, in UTF-8; what else the name of a file may hold is escaped."""
+"""Predictions as tables: CSV and JSON Lines, in UTF-8; other bytes in file names are escaped."""
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ from torch import Tensor
 TAG_SEPARATOR = "|"
 DECIMALS = 6
 
-Row: TypeAlias = dict[str, Any]  # all of a row but the probabilities, by the names of the columns
+Row: TypeAlias = dict[str, Any]  # a row without its probabilities, by the names of the columns
 
 
 def labelled_rows(paths: list[Path] | None, true_tags: list[list[str]], tags: list[list[str]]) -> list[Row]:
@@ -22,7 +22,7 @@ def labelled_rows(paths: list[Path] | None, true_tags: list[list[str]], tags: li
 
 
 def file_rows(paths: list[Path], tags: list[list[str]], problems: list[str | None]) -> list[Row]:
-    """Describes image files by their path, their tags, and what is wrong with those that can't be read."""
+    """Describes image files by their path, their tags, and the problem of those that can't be read."""
     parts = zip(paths, tags, problems, strict=False)  # there are more paths, if only some were predicted
     return [
         {"path": str(path), "tags": names if problem is None else [], "error": problem}
@@ -30,18 +30,18 @@ def file_rows(paths: list[Path], tags: list[list[str]], problems: list[str | Non
     ]
 
 
-def _write_csv(rows: list[Row], probabilities: Tensor, labels: list[str], path: Path) -> None:
+def _write_csv(rows: list[Row], probabilities: Tensor, labels: Sequence[str], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*rows[0], *labels])
-        form = ",".join([f"%.{DECIMALS}f"] * len(labels))  # of a row at once, which takes half the time
+        template = ",".join([f"%.{DECIMALS}f"] * len(labels))  # a row at once takes half the time
         for row, values in zip(rows, probabilities.tolist(), strict=True):
             cells = [TAG_SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row.values()]
-            numbers = [""] * len(labels) if row.get("error") else (form % tuple(values)).split(",")
+            numbers = [""] * len(labels) if row.get("error") else (template % tuple(values)).split(",")
             writer.writerow(cells + numbers)
 
 
-def _write_json_lines(rows: list[Row], probabilities: Tensor, labels: list[str], path: Path) -> None:
+def _write_json_lines(rows: list[Row], probabilities: Tensor, labels: Sequence[str], path: Path) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row, values in zip(rows, probabilities.tolist(), strict=True):
             rounded = (round(value, DECIMALS) for value in values)
@@ -49,8 +49,8 @@ def _write_json_lines(rows: list[Row], probabilities: Tensor, labels: list[str],
             file.write(json.dumps({**row, "probabilities": named}, ensure_ascii=False) + "\n")
 
 
-# What writes a table: its rows, the probabilities (N, L), the labels and the path; by the ending of the path.
-TABLES: dict[str, Callable[[list[Row], Tensor, list[str], Path], None]] = {
+# Writers of tables by suffix, called with the rows, the probabilities (N, L), the labels and the path.
+TABLES: dict[str, Callable[[list[Row], Tensor, Sequence[str], Path], None]] = {
     ".csv": _write_csv,
     ".jsonl": _write_json_lines,
 }

@@ -1,4 +1,4 @@
-"""Predictions, written as a table, and drawn."""
+"""Writes predictions as a table, and draws some of them."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -10,49 +10,47 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from multilabel_pl.atomic import check_writable, replacing
+from multilabel_pl.atomic import atomic_path, check_writable
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.data.image_files import ImageFiles
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.decoding import read_image
-from multilabel_pl.model.classifier import MultiLabelClassifier, PredictedBatch
-from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.prediction import PredictedBatch, name_tags
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, prediction_figure
 from multilabel_pl.results.prediction_tables import TABLES, file_rows, labelled_rows
 
-MAX_PICTURES = 100
-TUTORIAL_IMAGE = 9  # the one that the tutorial shows
+MAX_DRAWN = 100
+TUTORIAL_IMAGE = 9  # that the tutorial shows
 
 
 class PredictionWriter(BasePredictionWriter):
     """Writes all predictions of a `Trainer.predict` to a table, and draws some of them beside it.
 
-    The table has one row an image, in the order of the data. Of labelled images it says the path or the index, the true
-    and the predicted tags, and the probability of each label; of image files the path, the tags, what is wrong with a
-    file that can't be read, and the probabilities. As JSON Lines, each row is an object. The picture has the table's
-    name, with the ending .png.
+    The table has one row an image, in the order of the data. For labelled images: path or index, true and predicted
+    tags, and the probability of each label; for image files: path, tags, the problem of a file that can't be read, and
+    the probabilities. As JSON Lines, each row is an object. The figure has the table's name, with the suffix .png.
 
     Args:
-        output: Path of the table, which must end in .csv or .jsonl; predict/predictions.csv beside the checkpoint, if
-            not given.
+        output: Path of the table, ending in .csv or .jsonl; predict/predictions.csv beside the checkpoint if not given.
         figure: True for a sheet of the first images and their tags; an index, or several, for the probabilities of
             these images; False for nothing. If not given, image 9 of labelled images, and nothing of files.
 
     Attributes:
         written: The files that have been written.
-        problems: What is wrong with each file that can't be read.
+        problems: The problem of each file that can't be read.
 
     Raises:
-        InputError: If the ending is another one or there are too many images to draw; when predicting, if an index is
-            not among the images.
+        InputError: If the suffix is another one or there are too many images to draw; when predicting, if an index is
+            out of range.
     """
 
     def __init__(self, output: Path | None, figure: bool | int | Sequence[int] | None) -> None:
         super().__init__(write_interval="epoch")
         if output is not None and output.suffix not in TABLES:
             raise InputError(f"output must end in {' or '.join(TABLES)}, got {output}")
-        if isinstance(figure, Sequence) and len(figure) > MAX_PICTURES:
-            raise InputError(f"figure takes at most {MAX_PICTURES} images, got {len(figure)}")
+        if isinstance(figure, Sequence) and len(figure) > MAX_DRAWN:
+            raise InputError(f"figure takes at most {MAX_DRAWN} images, got {len(figure)}")
         self.asked = output
         self.figure = figure
         self.written: list[Path] = []
@@ -61,7 +59,7 @@ class PredictionWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the indices and the output before any work is done."""
         self.output = self.asked or Path(str(trainer.ckpt_path)).parent / "predict" / "predictions.csv"
-        self.picture = self.output.with_suffix(".png")
+        self.figure_path = self.output.with_suffix(".png")
         assert trainer.predict_dataloaders is not None
         loader = trainer.predict_dataloaders
         self.images: LabelledDataset | ImageFiles = loader.dataset
@@ -72,11 +70,11 @@ class PredictionWriter(BasePredictionWriter):
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
         inputs = {path.resolve() for path in self.images.paths or []}
-        for path in (self.output, self.picture):
+        for path in (self.output, self.figure_path):
             if path.is_dir():
-                raise InputError(f"{path} is a folder; name another output")
+                raise InputError(f"{path} is a folder; choose another output")
             if path.resolve() in inputs:
-                raise InputError(f"{path} would replace an image that is to be predicted; name another output")
+                raise InputError(f"{path} would replace an image that is to be predicted; choose another output")
         check_writable(self.output)
 
     def _chosen(self, size: int) -> list[int]:
@@ -84,7 +82,7 @@ class PredictionWriter(BasePredictionWriter):
         if self.figure is None:
             return [min(TUTORIAL_IMAGE, size - 1)] if isinstance(self.images, LabelledDataset) else []
         if isinstance(self.figure, bool):
-            return list(range(min(size, MAX_PICTURES))) if self.figure else []
+            return list(range(min(size, MAX_DRAWN))) if self.figure else []
         return [self.figure] if isinstance(self.figure, int) else list(self.figure)
 
     def write_on_epoch_end(
@@ -94,45 +92,44 @@ class PredictionWriter(BasePredictionWriter):
         predictions: Sequence[PredictedBatch],
         batch_indices: Sequence[Any],
     ) -> None:
-        """Writes the table and the picture; if one fails, neither takes the place of an earlier one."""
+        """Writes the table and the figure; if one fails, neither replaces an earlier one."""
         everything = _joined_on_first(trainer, predictions, batch_indices)
         if everything is not None:
             assert isinstance(pl_module, MultiLabelClassifier)
             self._write(everything, pl_module)
 
     def _write(self, everything: PredictedBatch, model: MultiLabelClassifier) -> None:
-        probabilities, tags, known = everything
-        assert model.labels is not None
-        labels = model.labels
+        probabilities, tags, metadata = everything
+        labels = model.decision.labels
         named = name_tags(tags, labels)
         if isinstance(self.images, ImageFiles):
-            problems = known
+            problems = metadata
             self.problems = list(filter(None, problems))
             rows = file_rows(self.images.paths, named, problems)
             items = _files_to_draw(self.images, self.chosen, probabilities, problems)
         else:
-            targets = known.bool()
+            targets = metadata.bool()
             rows = labelled_rows(self.images.paths, name_tags(targets, labels), named)
             items = _labelled_to_draw(self.images, self.chosen, targets, probabilities)
-        with replacing(self.output) as table:
+        with atomic_path(self.output) as table:
             TABLES[self.output.suffix](rows, probabilities, labels, table)
-            with replacing(self.picture) as picture:
+            with atomic_path(self.figure_path) as figure_path:
                 if items:
-                    self._draw(items, model, picture)
-        self.written = [self.output, self.picture] if items else [self.output]
+                    self._draw(items, model, figure_path)
+        self.written = [self.output, self.figure_path] if items else [self.output]
 
     def _draw(self, items: Sequence[TaggedImage], model: MultiLabelClassifier, path: Path) -> None:
         draw = contact_sheet if self.figure is True else prediction_figure
-        draw(items, model.labels or [], model.thresholds.cpu()).savefig(path, dpi=150)
+        draw(items, model.decision.labels, model.decision.thresholds.cpu()).savefig(path, dpi=150)
 
 
 def _joined(batches: Sequence[PredictedBatch]) -> PredictedBatch:
     probabilities, tags = (torch.cat([batch[part] for batch in batches]).cpu() for part in (0, 1))
-    known = [batch.known for batch in batches]
+    metadata = [batch.metadata for batch in batches]
     return PredictedBatch(
         probabilities,
         tags,
-        torch.cat(known).cpu() if isinstance(known[0], Tensor) else list(chain.from_iterable(known)),
+        torch.cat(metadata).cpu() if isinstance(metadata[0], Tensor) else list(chain.from_iterable(metadata)),
     )
 
 
@@ -149,8 +146,8 @@ def _joined_on_first(
     if parts is None:
         return None
     order = torch.cat([places for places, _ in parts]).argsort()
-    probabilities, tags, known = _joined([part for _, part in parts])
-    in_order = known[order] if isinstance(known, Tensor) else [known[i] for i in order.tolist()]
+    probabilities, tags, metadata = _joined([part for _, part in parts])
+    in_order = metadata[order] if isinstance(metadata, Tensor) else [metadata[i] for i in order.tolist()]
     return PredictedBatch(probabilities[order], tags[order], in_order)
 
 
@@ -167,7 +164,7 @@ def _files_to_draw(
 ) -> list[TaggedImage]:
     readable = [(files.paths[i], probabilities[i]) for i in chosen if problems[i] is None]
     return [
-        TaggedImage(read_image(path, files.form.background), _utf_8(path.name), None, row) for path, row in readable
+        TaggedImage(read_image(path, files.task.background), _utf_8(path.name), None, row) for path, row in readable
     ]
 
 

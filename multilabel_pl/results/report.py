@@ -1,4 +1,4 @@
-"""What `validate` and `test` leave behind: tables on the screen and in a report, the figures as JSON, and pictures."""
+"""Reports of evaluations: tables on the screen and in Markdown, and metrics as JSON."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from multilabel_pl.atomic import replacing
+from multilabel_pl.atomic import atomic_path
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
 
@@ -17,7 +17,7 @@ AT_HALF = "_at_half"
 
 
 def report(evaluation: Evaluation) -> str:
-    """Lays out an evaluation as Markdown that reads well as it is: decisions, what needs no thresholds, each label."""
+    """Formats an evaluation as Markdown: metrics of decisions, metrics without thresholds, a row for each label."""
     metrics = {name: value.item() for name, value in evaluation.metrics.items()}
     floor = metrics.pop(NO_TAGS)
     decisions = [name for name in metrics if f"{name}{AT_HALF}" in metrics]
@@ -34,16 +34,16 @@ def report(evaluation: Evaluation) -> str:
 
 
 def write_metrics(metrics: dict[str, float], path: Path) -> None:
-    """Writes metrics as one flat JSON object, name to number; null for what isn't finite, which JSON can't say."""
+    """Writes metrics as one flat JSON object, name to number; null for what is not finite, which JSON lacks."""
     plain = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    with replacing(path) as partial:
+    with atomic_path(path) as partial:
         partial.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_report(text: str, pictures: Sequence[str], path: Path) -> None:
-    """Writes the report as a page, with pictures that lie beside it."""
-    page = "\n\n".join([text, *(f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures)])
-    with replacing(path) as partial:
+def write_report(text: str, figures: Sequence[str], path: Path) -> None:
+    """Writes the report as a page, with links to figures in the same folder."""
+    page = "\n\n".join([text, *(f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures)])
+    with atomic_path(path) as partial:
         partial.write_text(page + "\n", encoding="utf-8")
 
 
@@ -71,7 +71,7 @@ def _number(value: float) -> str:
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
-    """Lays out a Markdown table whose columns are aligned as text, too: the first to the left, the others right."""
+    """Formats a Markdown table whose columns are aligned as text, too: the first to the left, the others right."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
     first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = "|".join(["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)])

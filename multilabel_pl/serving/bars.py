@@ -26,7 +26,7 @@ def bars(prediction: Prediction, thresholds: Sequence[float]) -> str:
 
 
 def no_bars(reason: str) -> str:
-    """Says in the place of bars why there are none."""
+    """Shows a reason instead of bars."""
     return f'<div class="tags">–</div><p>{escape(reason)}</p>'
 
 

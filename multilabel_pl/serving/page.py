@@ -1,4 +1,4 @@
-"""The page: a canvas, a place to drop a picture, some examples; and beside them what each model says."""
+"""The page: a canvas, a place to drop an image, some examples; and beside them the predictions of each model."""
 
 import os
 import socket
@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.inputs import Picture
-from multilabel_pl.images.preprocessing import ImageForm
+from multilabel_pl.images.inputs import ImageInput
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.serving.bars import STYLE, bars, no_bars
+from multilabel_pl.task import Task
 
 Panels = Mapping[gr.HTML, MultiLabelClassifier]  # of the page, with the models that they are for
 
@@ -31,7 +31,7 @@ PAGE_WIDTH = 28  # of a page with a single digit, in such pixels
 BLACK, WHITE = 0, 255
 UPLOADS_STAY = 600  # seconds
 LARGEST_UPLOAD = "50mb"
-NOTHING_YET = "Draw something, drop a picture, or choose an example."
+NOTHING_YET = "Draw something, drop an image, or choose an example."
 THEME = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from outside
 CSS = f"{STYLE} .examples img {{ image-rendering: pixelated; }}"
 
@@ -40,20 +40,21 @@ def build_page(models: Mapping[str, MultiLabelClassifier], examples: Tensor | No
     """Builds the page.
 
     Args:
-        models: By what to call them; they stand side by side.
+        models: By name; shown side by side.
         examples: Images to choose from, uint8 (N, C, H, W), if there are any.
     """
-    form = next(iter(models.values())).form
+    task = next(iter(models.values())).task
+    assert task is not None
     page: gr.Blocks
     cache = UPLOADS_STAY, UPLOADS_STAY
     with gr.Blocks(title="multilabel_pl", analytics_enabled=False, delete_cache=cache, fill_width=True) as page:
         with gr.Row():
             with gr.Column(min_width=CANVAS + FRAME):
                 with gr.Tab("Draw") as drawing:
-                    blank = _blank(form, _paper(examples))
-                    canvas = _canvas(form, blank)
-                with gr.Tab("Picture") as showing:
-                    picture = _picture()
+                    blank = _blank(task, _paper(examples))
+                    canvas = _canvas(task, blank)
+                with gr.Tab("Image") as showing:
+                    upload = _upload()
                 if examples is not None:
                     with gr.Tab("Examples"):
                         gallery = gr.Gallery(
@@ -70,7 +71,7 @@ def build_page(models: Mapping[str, MultiLabelClassifier], examples: Tensor | No
         canvas.clear(lambda: blank, None, canvas, show_progress="hidden")  # as it leaves nothing to draw on
         canvas.input(partial(_of_stroke, panels), canvas, **live)
         drawing.select(partial(_of_canvas, panels), canvas, **live)
-        gr.on([picture.change, showing.select], partial(_of_file, panels), picture, **live)
+        gr.on([upload.change, showing.select], partial(_of_file, panels), upload, **live)
         if examples is not None:
             gallery.select(_of_example(panels, examples), None, **live)
     return page
@@ -101,7 +102,7 @@ def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Listens there for a moment: Gradio would try for long, and tell little."""
+    """Tries to listen there for a moment: Gradio would try for long, and report little."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
@@ -109,27 +110,27 @@ def _check_address(host: str, port: int) -> None:
         place = f"{host}, port {port}" if port else host
         reason = str(error).rstrip(".")
         raise InputError(
-            f"no page can be at {place}: {reason}: choose another --server_name or --server_port"
+            f"the page can't be served at {place}: {reason}: choose another --server_name or --server_port"
         ) from None
 
 
-def _picture() -> gr.Image:
-    picture = gr.Image(sources=["upload", "clipboard"], height=CANVAS + FRAME, show_label=False, buttons=[])
-    # Left as it was uploaded, for `predict_images` to read. (Of a subclass, Gradio would write a file of types.)
-    picture.preprocess = lambda payload: payload.path if payload is not None else None  # type: ignore[method-assign]
-    return picture
+def _upload() -> gr.Image:
+    upload = gr.Image(sources=["upload", "clipboard"], height=CANVAS + FRAME, show_label=False, buttons=[])
+    # The file as it was uploaded, for `predict_images` to decode. (Of a subclass, Gradio would write a file of types.)
+    upload.preprocess = lambda payload: payload.path if payload is not None else None  # type: ignore[method-assign]
+    return upload
 
 
-def _blank(form: ImageForm, paper: int) -> NDArray[np.uint8]:
+def _blank(task: Task, paper: int) -> NDArray[np.uint8]:
     """Returns what a canvas shows before anything is drawn, in the proportions of the model's images."""
-    _, *size = form.shape
+    _, *size = task.image_shape
     height, width = (round(side * CANVAS / max(size)) for side in size)
     return np.full((height, width, 3), paper, np.uint8)
 
 
-def _canvas(form: ImageForm, blank: NDArray[np.uint8]) -> gr.ImageEditor:
-    _, *size = form.shape
-    stroke = STROKE * CANVAS / (PAGE_WIDTH if form.preprocessing == "mnist" else max(size))
+def _canvas(task: Task, blank: NDArray[np.uint8]) -> gr.ImageEditor:
+    _, *size = task.image_shape
+    stroke = STROKE * CANVAS / (PAGE_WIDTH if task.preprocessing == "mnist" else max(size))
     height, width, _ = blank.shape
     ink = "#ffffff" if blank[0, 0, 0] == BLACK else "#000000"
     return gr.ImageEditor(
@@ -155,7 +156,7 @@ def _panel(name: str) -> gr.HTML:
 
 
 def _paper(examples: Tensor | None) -> int:
-    """Returns the brightness to draw on: that of the examples, as far as they are known."""
+    """Returns the brightness to draw on: that of the examples, if there are any."""
     return BLACK if examples is not None and examples.float().mean() < WHITE / 2 else WHITE
 
 
@@ -163,19 +164,19 @@ def _as_arrays(images: Tensor) -> list[NDArray[np.uint8]]:
     return [image.expand(3, -1, -1).permute(1, 2, 0).numpy() for image in images]  # (C, H, W) -> (H, W, 3)
 
 
-def _answers(panels: Panels, picture: Picture | None) -> dict[gr.HTML, str]:
-    """Returns what each panel is to show of a picture."""
-    if picture is None:
+def _answers(panels: Panels, image: ImageInput | None) -> dict[gr.HTML, str]:
+    """Returns what each panel shows for an image."""
+    if image is None:
         return dict.fromkeys(panels, no_bars(NOTHING_YET))
-    return {panel: _answer(model, picture) for panel, model in panels.items()}
+    return {panel: _answer(model, image) for panel, model in panels.items()}
 
 
-def _answer(model: MultiLabelClassifier, picture: Picture) -> str:
+def _answer(model: MultiLabelClassifier, image: ImageInput) -> str:
     try:
-        [prediction] = model.predict_images(picture)
+        [prediction] = model.predict_images(image)
     except InputError as error:
         return no_bars(str(error))
-    return bars(prediction, model.thresholds.tolist())
+    return bars(prediction, model.decision.thresholds.tolist())
 
 
 def _of_canvas(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str]:
@@ -185,7 +186,7 @@ def _of_canvas(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str]:
 
 
 def _of_stroke(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str] | dict[str, Any]:
-    """Answers as `_of_canvas`; not to paper that has just been laid out, as it may be late, and in another tab."""
+    """Answers as `_of_canvas`, but not for a canvas that was just reset: its event may be late, and in another tab."""
     is_untouched = drawing["background"] is not None and not drawing["layers"]
     return gr.skip() if is_untouched else _of_canvas(panels, drawing)
 

@@ -1,1 +1,1 @@
-"""What a Trainer of this package adds to Lightning's."""
+"""The Trainer, its callbacks, and the folders of runs."""

@@ -1,4 +1,4 @@
-"""How this process keeps the memory that its tensors free."""
+"""Keeps freed memory in the process."""
 
 import ctypes
 import platform
@@ -9,10 +9,10 @@ LARGEST_INT = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc hand the memory of freed tensors to the next ones, instead of giving it back to the system.
+    """Lets glibc reuse the memory of freed tensors instead of returning it to the system.
 
-    By default it gives a large block back at once, and every training step gets its activations and gradients from the
-    system anew, a zeroed page at a time: some 3,900 page faults, which cost as much as half of the arithmetic. Other C
+    By default it returns a large block at once, and every training step gets its activations and gradients back from
+    the system, a zeroed page at a time: some 3,900 page faults, which cost as much as half of the arithmetic. Other C
     libraries are left as they are.
     """
     if platform.libc_ver()[0] != "glibc":

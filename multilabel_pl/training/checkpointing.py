@@ -1,11 +1,15 @@
-"""The two checkpoints of a run: its best epoch, and its newest state, from which a training goes on."""
+"""The two checkpoints of a run: its best epoch, and its newest state, from which it is resumed."""
 
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.training.runs import LAST
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -17,7 +21,7 @@ class BestCheckpoint(ModelCheckpoint):
         return type(self).__name__
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over what it knew of its files if they are in its folder, wherever that has moved to.
+        """Restores what it knew of its files if they are in its folder, wherever that has been moved.
 
         The folder of a new run has none.
         """
@@ -29,79 +33,91 @@ class BestCheckpoint(ModelCheckpoint):
         if all(Path(path).is_file() for path in [*moved.values(), *scores]):
             super().load_state_dict({**state_dict, **moved, "best_k_models": scores, "dirpath": self.dirpath})
 
-    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        """Writes the curves first: what led to a checkpoint is never missing beside it."""
-        for logger in trainer.loggers:
-            logger.save()
-        super()._save_checkpoint(trainer, filepath)
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Writes the curves first, so that what led to a checkpoint is never missing beside it."""
+        _save_loggers(trainer)
 
 
-class LastCheckpoint(BestCheckpoint):
-    """last.ckpt: the newest state, from which a training goes on as if it had never stopped.
+class LastCheckpoint(Checkpoint):
+    """last.ckpt: the newest state, from which a run continues as if it had never stopped.
 
-    It is written at the end of every epoch and of the training, and, if `every_n_train_steps` or `train_time_interval`
-    is given, within epochs. ModelCheckpoint(save_last=True) would not do: it writes last.ckpt only when the monitored
-    value has improved.
+    It is written at the end of epochs and of the run and, if asked for, within epochs: then before a batch rather than
+    after one, as a ModelCheckpoint does, so that a validation between the two is done.
+
+    Args:
+        dirpath: Folder of the file; that of the run if not given.
+        every_n_epochs: Epochs between two saves.
+        every_n_train_steps: Steps between two saves within epochs.
+        train_time_interval: Time between two saves within epochs.
+
+    Raises:
+        InputError: If a number is below 1.
     """
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
-        """Lets a training with a number of steps, resumed between two epochs, begin the next one.
+    def __init__(
+        self,
+        dirpath: str | None = None,
+        every_n_epochs: int = 1,
+        every_n_train_steps: int | None = None,
+        train_time_interval: timedelta | None = None,
+    ) -> None:
+        for name, number in {"every_n_epochs": every_n_epochs, "every_n_train_steps": every_n_train_steps}.items():
+            if number is not None and number < 1:
+                raise InputError(f"last_checkpoint.{name} must be at least 1, got {number}")
+        self.dirpath = dirpath
+        self.every_n_epochs = every_n_epochs
+        self.every_n_train_steps = every_n_train_steps
+        self.train_time_interval = train_time_interval
+        self.saved_step = 0
+        self.saved_at = 0.0
 
-        Lightning would end the last one once more.
-        """
-        super().on_train_start(trainer, pl_module)
-        loop = trainer.fit_loop
-        if loop.restarted_on_epoch_end:
-            loop.reset_restart_stage()
-            loop.epoch_progress.increment_completed()
-            loop.epoch_loop.restarting = False
+    def path(self, trainer: Trainer) -> Path:
+        """Returns the file to write."""
+        return Path(self.dirpath or trainer.default_root_dir) / f"{LAST}.ckpt"
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Saves within an epoch, if it is time.
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
 
-        That is not at the end of the batch before, as a ModelCheckpoint does: a validation that follows it is done, and
-        what it has logged is written.
-        """
-        if is_between_steps(trainer, batch_idx):
-            super().on_train_batch_end(trainer, pl_module, None, batch, batch_idx)
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Waits for the next batch."""
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
-        """Waits for the end of the epoch."""
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
-        """Saves at the end of an epoch."""
-        if (trainer.current_epoch + 1) % (self.every_n_epochs or 1) == 0:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Saves within an epoch, if it is time."""
+        if is_between_steps(trainer, batch_idx) and self._is_time(trainer):
             self.save(trainer)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
-        """Saves at the end of the training."""
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves at the end of an epoch."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves at the end of the run."""
         self.save(trainer)
 
-    def save(self, trainer: pl.Trainer) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Writes the curves first, as for best.ckpt."""
+        _save_loggers(trainer)
+
+    def save(self, trainer: Trainer) -> None:
         """Saves, unless this very state is saved already."""
-        if not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        if trainer.global_step == self.saved_step or trainer.fast_dev_run:  # type: ignore[attr-defined] # undeclared
+            return
+        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+        trainer.save_checkpoint(self.path(trainer), weights_only=False)
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Lets a resumed training begin anew what has only begun: a batch, or a validation.
-
-        To Lightning, it then looks as if the batch before had come to its end, or the validation to its first batch.
-        """
-        loops = checkpoint["loops"]["fit_loop"]
-        batches, validation = loops["epoch_loop.batch_progress"], loops["epoch_loop.val_loop.batch_progress"]
-        if batches["current"]["ready"] > batches["current"]["started"]:
-            batches["is_last_batch"] = False
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
-            for counts in (batches["total"], batches["current"]):
-                counts.update(ready=counts["started"], completed=counts["completed"] - 1)
-        if validation["current"]["ready"] > validation["current"]["completed"]:
-            for counts in (validation["total"], validation["current"]):
-                counts.update(ready=1, started=1, processed=0, completed=0)
+    def _is_time(self, trainer: Trainer) -> bool:
+        if self.every_n_train_steps is not None and trainer.global_step % self.every_n_train_steps == 0:
+            return True
+        if self.train_time_interval is None:
+            return False
+        is_due = time.monotonic() - self.saved_at >= self.train_time_interval.total_seconds()
+        return trainer.strategy.broadcast(is_due)  # all processes save together
 
 
-def is_between_steps(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Tells whether a batch begins within an epoch, and with it another step of the optimizer."""
+def is_between_steps(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether a batch begins within an epoch, and with it another step of the optimizer."""
     return batch_idx > 0 and batch_idx % trainer.accumulate_grad_batches == 0
+
+
+def _save_loggers(trainer: Trainer) -> None:
+    for logger in trainer.loggers:
+        logger.save()

@@ -1,4 +1,4 @@
-"""The curves of a training: metrics.csv."""
+"""The curves of a run: metrics.csv."""
 
 import csv
 from pathlib import Path
@@ -7,18 +7,18 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from multilabel_pl.atomic import replacing
+from multilabel_pl.atomic import atomic_path
 
 
-class Curves(Logger):
+class ResumableCSVLogger(Logger):
     """Writes metrics to a table, a row for what is logged together.
 
-    The file is written as a whole, whenever a checkpoint is, and goes on where a resumed training does: Lightning's
-    CSVLogger would begin it anew.
+    The file is written as a whole whenever a checkpoint is, and continued by a resumed run, for which Lightning's
+    CSVLogger would start over.
 
     Args:
         path: The file.
-        step: The steps that lie behind a resumed training; later rows of an earlier file are dropped.
+        step: Steps that a resumed run has completed; later rows of an earlier file are dropped.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
@@ -47,7 +47,7 @@ class Curves(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Takes a row, in the place of an earlier one of the same metrics and step."""
+        """Adds a row, replacing an earlier one of the same metrics and step."""
         self._add({**metrics, "step": step}, step or 0)
 
     def _add(self, row: dict[str, Any], step: int) -> None:
@@ -57,7 +57,7 @@ class Curves(Logger):
     def save(self) -> None:
         """Writes the file."""
         names = sorted(set().union(*self.rows.values()))
-        with replacing(self.path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        with atomic_path(self.path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, fieldnames=names)
             table.writeheader()
             table.writerows(self.rows.values())

@@ -1,4 +1,4 @@
-"""Where runs live: root/version_0, root/version_1, …, each with its best.ckpt and last.ckpt."""
+"""Run folders: root/version_0, root/version_1, …, each with its best.ckpt and last.ckpt."""
 
 import re
 from itertools import count
@@ -11,14 +11,14 @@ BEST, LAST = "best", "last"
 
 
 class Run(NamedTuple):
-    """The folder of a training, and its number."""
+    """A run's folder and number."""
 
     folder: Path
     version: int
 
     @property
     def last(self) -> Path:
-        """The path of its newest checkpoint, which it may not have got to yet."""
+        """Path of its newest checkpoint, which may not be there yet."""
         return self.folder / f"{LAST}.ckpt"
 
 
@@ -32,7 +32,7 @@ def _folder(root: Path, version: int) -> Path:
 
 
 def make_run(root: Path) -> Run:
-    """Makes the folder of a new run, numbered above all others; of two processes, each gets its own."""
+    """Creates the folder of a new run, numbered above all others; two processes at once get one each."""
     for version in count(max(_versions(root), default=-1) + 1):
         try:
             _folder(root, version).mkdir(parents=True)
@@ -51,7 +51,7 @@ def find_checkpoint(root: Path, name: str) -> Path:
     for version in reversed(_versions(root)):
         if path := checkpoint_of(_folder(root, version), name):
             return path
-    raise InputError(f"no run in {root} has a checkpoint yet: run fit first, or name a file with --ckpt_path")
+    raise InputError(f"no run in {root} has a checkpoint yet: run fit first, or give a file to --ckpt_path")
 
 
 def newest_run(root: Path) -> Run | None:
@@ -61,21 +61,21 @@ def newest_run(root: Path) -> Run | None:
 
 
 def run_of(root: Path, checkpoint: Path) -> Run | None:
-    """Returns the run in `root` whose last.ckpt a checkpoint is, if it is that of a run."""
+    """Returns the run in `root` whose last.ckpt a checkpoint is, if there is one."""
     runs = (Run(_folder(root, version), version) for version in _versions(root))
     return next((run for run in runs if run.last.resolve() == checkpoint.resolve()), None)
 
 
 def newest_checkpoints(root: Path) -> list[Path]:
-    """Finds the checkpoints of all runs, the newest first."""
+    """Returns the checkpoints of all runs, newest first."""
     paths = [path for version in _versions(root) for path in _folder(root, version).glob("*.ckpt")]
     return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def checkpoint_of(run: Path, name: str) -> Path | None:
-    """Finds `best` or `last` in the folder of a run, where there is one.
+    """Finds `best` or `last` in the folder of a run, if it is there.
 
-    A run without validation has no best checkpoint; its last one stands in.
+    A run without validation has no best checkpoint; its last one is used instead.
     """
     paths = [run / f"{candidate}.ckpt" for candidate in ([BEST, LAST] if name == BEST else [LAST])]
     return next((path for path in paths if path.is_file()), None)

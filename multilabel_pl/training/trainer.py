@@ -5,74 +5,62 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback
 from torch import Tensor
 
-from multilabel_pl.atomic import replacing
-from multilabel_pl.checkpoint import write_renewed
+from multilabel_pl.atomic import atomic_path
+from multilabel_pl.checkpoint import AtomicCheckpointIO, write_checkpoint
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset
-from multilabel_pl.errors import InputError
-from multilabel_pl.extras import check_extra
+from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.images.pixels import MAX_PIXEL
 from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.pixels import MAX_PIXEL
+from multilabel_pl.model.loading import load_weights
+from multilabel_pl.model.thresholds import check_threshold
 from multilabel_pl.results.report import report, write_metrics, write_report
+from multilabel_pl.training.lightning_internals import ExactResume
+from multilabel_pl.training.nan_guard import NanGuard
 
 CHECKED = 100  # images that an exported model is checked with
 EXAMPLES = 12  # images to choose from on the page
 
+Stage = Literal["val", "test"]
+
 
 class Trainer(pl.Trainer):
-    """Lightning's Trainer; its evaluating methods leave their results in a folder beside the checkpoint."""
+    """Lightning's Trainer, with evaluations that leave reports, runs that resume exactly, and atomic checkpoints.
+
+    Args:
+        *args: As in Lightning's Trainer.
+        **kwargs: As in Lightning's Trainer.
+    """
 
     callbacks: list[Callback]  # this and the next Lightning sets, but doesn't declare
     fast_dev_run: int | bool
     num_unreadable: int = 0  # files that the last `predict` could not read
-    run_folder: Path | None = None  # where `fit` on the command line leaves its files
+    run_folder: Path | None = None  # where `fit` on the command line writes
 
-    def validate(
-        self,
-        model: LightningModule | None = None,
-        dataloaders: Any = None,
-        ckpt_path: str | Path | None = None,
-        verbose: bool = True,
-        *args: Any,
-        output: str | None = None,
-        figures: bool = True,
-        **kwargs: Any,
-    ) -> Any:
-        """Measure a checkpoint on the validation images; with an output, set its thresholds anew.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.callbacks[:0] = [NanGuard(), ExactResume()]
+        if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
+            self.strategy.checkpoint_io = AtomicCheckpointIO()
+
+    def validate(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:
+        """Measure a checkpoint on the validation images.
 
         Args:
-            model: As in Lightning's Trainer.
-            dataloaders: As in Lightning's Trainer.
-            ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
-            verbose: Whether to print the metrics.
             *args: As in Lightning's Trainer.
-            output: A checkpoint to write: the same one, but with temperatures and thresholds set as `--model.calibrate`
-                and `--model.threshold` say.
-            figures: Whether to draw pictures beside the report.
+            verbose: Whether to print the metrics.
+            figures: Whether to draw figures beside the report.
             **kwargs: As in Lightning's Trainer.
         """
-        if output is not None and ckpt_path is None:
-            raise InputError("validate needs a checkpoint to write an output: add ckpt_path")
-        if output is not None and (Path(output).suffix != ".ckpt" or Path(output).is_dir()):
-            raise InputError(f"output must be a file ending in .ckpt, got {output}")
-        module = model or self.lightning_module
-        if isinstance(module, MultiLabelClassifier):
-            module.relearn = output is not None
-        results = super().validate(model, dataloaders, ckpt_path, False, *args, **kwargs)
-        source = self.ckpt_path  # Lightning's "best" and "last" are files by now
-        self.ckpt_path = output or source  # the report belongs beside the output
-        self._report("val", "validate", verbose, figures)
-        if output is not None and self.is_global_zero:
-            assert isinstance(module, MultiLabelClassifier)
-            learned = {name: getattr(module, name).cpu() for name in ("temperatures", "thresholds")}
-            options = {"calibrate": module.calibrate, "threshold": module.threshold}
-            write_renewed(Path(str(source)), Path(output), learned, options)
-            say(f"written to {output}: thresholds by {module.threshold}{', calibrated' * module.calibrate}")
+        kwargs["verbose"] = False  # in place: from the call below, jsonargparse knows what kwargs may be
+        results = super().validate(*args, **kwargs)
+        self._report("val", self.ckpt_path, "validate", verbose, figures)
         return results
 
     def test(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:
@@ -81,13 +69,60 @@ class Trainer(pl.Trainer):
         Args:
             *args: As in Lightning's Trainer.
             verbose: Whether to print the metrics.
-            figures: Whether to draw pictures beside the report.
+            figures: Whether to draw figures beside the report.
             **kwargs: As in Lightning's Trainer.
         """
         kwargs["verbose"] = False
         results = super().test(*args, **kwargs)
-        self._report("test", "test", verbose, figures)
+        self._report("test", self.ckpt_path, "test", verbose, figures)
         return results
+
+    def tune(
+        self,
+        model: MultiLabelClassifier,
+        datamodule: LabelledDataModule,
+        ckpt_path: str | Path | None = None,
+        threshold: float | list[float] | str | None = None,
+        calibrate: bool | None = None,
+        output: str | None = None,
+        figures: bool = True,
+    ) -> None:
+        """Learn the thresholds and the calibration of a checkpoint again, without training.
+
+        Args:
+            model: The model; the checkpoint's weights are loaded into it.
+            datamodule: Its validation images are learned from.
+            ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
+            threshold: A number, a list with one for each label, or a rule, as for `--model.threshold`; the checkpoint's
+                if not given.
+            calibrate: Whether to fit the calibration; as in the checkpoint if not given.
+            output: The checkpoint to write, ending in .ckpt; a report lands in the folder tune beside it.
+            figures: Whether to draw figures beside the report.
+        """
+        if output is None or ckpt_path is None:
+            raise InputError("tune needs a checkpoint to start from, ckpt_path, and one to write, output")
+        if Path(output).suffix != ".ckpt" or Path(output).is_dir():
+            raise InputError(f"output must be a file ending in .ckpt, got {output}")
+        if threshold is not None:
+            check_threshold(threshold)
+        content = self._read(ckpt_path)
+        super().validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
+        if (before := model.evaluation) is None:
+            raise InputError("tune had no images to learn from: raise --trainer.limit_val_batches")
+        model.decision.configure(threshold, calibrate)
+        model.decision.fit(before.uncalibrated, before.targets)
+        model.evaluate(before.uncalibrated, before.targets)
+        self._report("val", output, "tune", True, figures)
+        for text in model.decision.notes:
+            note(text)
+        if self.is_global_zero:
+            learned = {name: value.cpu() for name, value in model.decision.state_dict(prefix="decision.").items()}
+            content["state_dict"].update(learned)
+            asked = {"threshold": model.decision.threshold, "calibrate": model.decision.calibrate}
+            content["hyper_parameters"].update(asked)
+            write_checkpoint(content, Path(output))
+            calibrated = ", calibrated" * model.decision.calibrate
+            say(f"written to {output}: thresholds by {model.decision.threshold}{calibrated}")
 
     def predict(
         self,
@@ -97,7 +132,7 @@ class Trainer(pl.Trainer):
         figure: bool | int | list[int] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Tag the test images, or image files, in a table of all and a picture of some.
+        """Tag the test images, or image files: a table of all and a figure of some.
 
         Args:
             *args: As in Lightning's Trainer.
@@ -115,11 +150,11 @@ class Trainer(pl.Trainer):
         from multilabel_pl.results.prediction_writer import PredictionWriter  # matplotlib takes a while to import
 
         if output is None and ckpt_path is None:
-            raise InputError("predict needs an output, or a checkpoint to put it beside")
+            raise InputError("predict needs an output, or a checkpoint to write it beside")
         writer = PredictionWriter(None if output is None else Path(output), figure)
         self.callbacks.append(writer)
-        kwargs["ckpt_path"] = ckpt_path
         try:
+            kwargs["ckpt_path"] = ckpt_path
             predictions = super().predict(*args, **kwargs)
         finally:
             self.callbacks.remove(writer)
@@ -141,8 +176,8 @@ class Trainer(pl.Trainer):
         """Write a checkpoint as a program of its own, in ONNX or in torch.export's format.
 
         Args:
-            model: The model; that of the checkpoint takes its place, if one is named.
-            datamodule: Images to check with what is written.
+            model: The model; the checkpoint's weights are loaded into it if one is given.
+            datamodule: Test images, to check the result with.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
             output: The file to write, ending in .onnx or .pt2; beside the checkpoint, with its name and .onnx, if not
                 given.
@@ -150,16 +185,16 @@ class Trainer(pl.Trainer):
         from multilabel_pl.results.export import check_exportable, export  # torch.export takes a while to import
 
         if output is None and ckpt_path is None:
-            raise InputError("export needs an output, or a checkpoint to put it beside")
+            raise InputError("export needs an output, or a checkpoint to write it beside")
         path = Path(output) if output is not None else Path(str(ckpt_path)).with_suffix(".onnx")
         check_exportable(path)
-        if ckpt_path is not None:
-            model = type(model).load_from_checkpoint(ckpt_path, "cpu")
+        self._restore(model, ckpt_path)
         images = _test_images(datamodule, model, CHECKED)
         if images is None:
-            images = torch.randint(MAX_PIXEL + 1, (CHECKED, *model.form.shape), dtype=torch.uint8)
-        differences = export(model, images, path)
-        say(f"written to {path}, checked with {len(images)} images: {differences}")
+            assert model.task is not None  # as there are no images, it is a checkpoint's
+            images = torch.randint(MAX_PIXEL + 1, (CHECKED, *model.task.image_shape), dtype=torch.uint8)
+        difference = export(model, images, path)
+        say(f"written to {path}, checked with {len(images)} images: probabilities differ by {difference:.1e} at most")
 
     def demo(
         self,
@@ -170,50 +205,60 @@ class Trainer(pl.Trainer):
         server_name: str = "127.0.0.1",
         server_port: int | None = None,
     ) -> None:
-        """Serve a page to draw on, which shows what a checkpoint says of the drawing.
+        """Serve a page to draw on, which shows a checkpoint's predictions for the drawing.
 
         Args:
-            model: The model; that of the checkpoint takes its place, if one is named.
-            datamodule: Images to choose from.
+            model: The model; the checkpoint's weights are loaded into it if one is given.
+            datamodule: Test images to choose from.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
-            beside: Another checkpoint, whose answers are shown beside.
+            beside: Another checkpoint, whose predictions are shown beside.
             server_name: Where the page can be reached: from this machine alone, or, with 0.0.0.0, from its network.
             server_port: The port; the first free one from 7860 on, if not given.
         """
         check_extra("demo", "the page")
         from multilabel_pl.serving.page import build_page, serve
 
-        if ckpt_path is not None:
-            model = type(model).load_from_checkpoint(ckpt_path, "cpu")
+        self._restore(model, ckpt_path)
         models = {str(ckpt_path or "model"): model}
         if beside is not None:
-            models[beside] = MultiLabelClassifier.load_from_checkpoint(beside, "cpu")
+            models[beside] = MultiLabelClassifier.load_from_checkpoint(beside)
         page = build_page(models, _test_images(datamodule, model, EXAMPLES))
         say(f"draw at {serve(page, server_name, server_port)} (Ctrl-C ends it)")
         page.block_thread()
 
-    def _report(self, stage: Literal["val", "test"], folder: str, verbose: bool, figures: bool) -> None:
-        """Prints what the evaluation that has just run has found, and writes it beside its checkpoint."""
-        metrics = {name: value.item() for name, value in self.callback_metrics.items()}
-        if not metrics:
+    def _read(self, path: str | Path) -> dict[str, Any]:
+        """Reads a checkpoint, once: Lightning gets the same content when it asks for the file."""
+        content: dict[str, Any] = self.strategy.load_checkpoint(path)
+        if isinstance(self.strategy.checkpoint_io, AtomicCheckpointIO):
+            self.strategy.checkpoint_io.opened[str(path)] = content
+        return content
+
+    def _restore(self, model: MultiLabelClassifier, path: str | Path | None) -> None:
+        if path is not None:
+            load_weights(self.strategy.load_checkpoint(path), model, path)
+        model.eval()
+
+    def _report(self, stage: Stage, beside: str | Path | None, folder: str, verbose: bool, figures: bool) -> None:
+        """Prints the evaluation that has just run, and writes it to a folder beside a checkpoint, if there is one."""
+        if not self.callback_metrics:
             raise InputError(f"{folder} had no images to measure: raise --trainer.limit_{stage}_batches")
         model = self.lightning_module
-        if not self.is_global_zero or not isinstance(model, MultiLabelClassifier):
+        if not self.is_global_zero or not isinstance(model, MultiLabelClassifier) or model.evaluation is None:
             return
-        assert model.evaluation is not None
         text = report(model.evaluation)
         if verbose:
             say(f"\n{text}\n")
-        if self.ckpt_path is None:
+        if beside is None:
             return
-        place = Path(self.ckpt_path).parent / folder
+        place = Path(beside).parent / folder
+        metrics = {f"{stage}_{name}": value.item() for name, value in model.evaluation.metrics.items()}
         write_metrics(metrics, place / "metrics.json")
-        pictures = self._draw(stage, model.evaluation.cpu(), place) if figures else []
-        write_report(f"# {folder} of {self.ckpt_path}\n\n{text}", pictures, place / "report.md")
+        drawn = self._draw(stage, model.evaluation.cpu(), place) if figures else []
+        write_report(f"# {folder} of {beside}\n\n{text}", drawn, place / "report.md")
         say(f"written to {place}")
 
-    def _draw(self, stage: Literal["val", "test"], evaluation: Evaluation, place: Path) -> list[str]:
-        """Draws the pictures of an evaluation and returns the names of their files."""
+    def _draw(self, stage: Stage, evaluation: Evaluation, place: Path) -> list[str]:
+        """Draws the figures of an evaluation and returns the names of their files."""
         from multilabel_pl.results.evaluation_plots import draw_evaluation  # matplotlib takes a while to import
 
         loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
@@ -222,18 +267,18 @@ class Trainer(pl.Trainer):
         names = []
         for name, figure in draw_evaluation(evaluation, images, run=place.parent):
             names.append(f"{name}.png")
-            with replacing(place / names[-1]) as partial:
+            with atomic_path(place / names[-1]) as partial:
                 figure.savefig(partial, dpi=120)
         return names
 
 
 def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:
-    """Returns the first test images, uint8 (N, C, H, W); or nothing, with a note, if they are missing or don't fit."""
+    """Returns the first test images, uint8 (N, C, H, W); None, with a note, if they are missing or don't fit."""
     try:
         data.setup("test")
-        model.adopt_data(data)
+        model.bind(data.task)
     except InputError as error:
-        note(f"going on without test images: {error}")
+        note(f"continuing without test images: {error}")
         return None
     assert data.test_set is not None
     images, _ = data.test_set.__getitems__(list(range(min(count, len(data.test_set)))))

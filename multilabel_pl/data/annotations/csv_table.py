@@ -1,21 +1,16 @@
-"""Tables that say which image carries which tags: read, and checked line by line."""
+"""CSV and TSV tables of images and their labels, read and checked line by line."""
 
 import csv
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
-from torch import Tensor
+from multilabel_pl.data.annotations.records import SPLITS, Annotations, Problem, Row
+from multilabel_pl.errors import InputError
 
-from multilabel_pl.errors import InputError, MultipleInputError
-
-PARTS = ("train", "val", "test")
-OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val"}  # of parts
+SPLIT_SYNONYMS = {"training": "train", "valid": "val", "validation": "val"}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas"}
-MAX_TOLD = 20  # problems at once
 
 
 @dataclass(frozen=True)
@@ -25,9 +20,9 @@ class TableFormat:
     Attributes:
         path_column: The column of the images' paths.
         tags_column: The column of their tags; a table without it has a column of 0 and 1 for each label.
-        tag_delimiter: What stands between two tags of an image.
-        split_column: The column that says `train`, `val` or `test`, if the table has it.
-        allow_outside: Whether paths may lead out of the folder that they start from.
+        tag_delimiter: Separates two tags of an image.
+        split_column: The column of `train`, `val` or `test`, if the table has it.
+        allow_outside: Whether paths may lead out of their folder.
     """
 
     path_column: str = "path"
@@ -37,63 +32,18 @@ class TableFormat:
     allow_outside: bool = False
 
 
-class Row(NamedTuple):
-    """An image: the table and the line that name it, its file, its tags, and its part if the table says so."""
-
-    table: Path
-    line: int
-    file: Path
-    tags: list[str]
-    part: str | None
-
-
-class Problem(NamedTuple):
-    """What is wrong with a line of a table."""
-
-    table: Path
-    line: int
-    text: str
-
-
-class TableError(MultipleInputError):
-    """What is wrong with tables, a line each."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        told = [f"{problem.table}, line {problem.line}: {problem.text}" for problem in sorted(problems)]
-        more = [f"and {len(told) - MAX_TOLD} more"] if len(told) > MAX_TOLD else []
-        super().__init__(told[:MAX_TOLD] + more)
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """The images of a table.
-
-    Attributes:
-        labels: The names of the labels.
-        rows: The images, but those with a problem.
-        problems: What is wrong with lines.
-    """
-
-    labels: list[str]
-    rows: list[Row]
-    problems: list[Problem]
-
-
 class _LineError(Exception):
-    """What is wrong with a line."""
+    """A problem in a line."""
 
 
-def read_annotations(
-    table: Path, folder: Path, columns: TableFormat, labels: Sequence[str] | None = None
-) -> Annotations:
-    """Reads a table. What is wrong with its lines is collected, so that all of it can be told at once.
+def read_csv_table(table: Path, folder: Path, columns: TableFormat, labels: Sequence[str] | None = None) -> Annotations:
+    """Reads a table. Problems in its lines are collected, so that all can be reported at once.
 
     Args:
         table: A CSV file with a header, in UTF-8; with tabs instead of commas if its name ends in .tsv.
-        folder: Where the paths start from, and which they may not leave.
+        folder: Folder that the paths are relative to, and may not leave.
         columns: What the columns mean.
-        labels: The names of the labels. If not given: the tags that occur, sorted, or the columns of 0 and 1 in their
-            order.
+        labels: Names of the labels. If not given: the tags that occur, sorted, or the columns of 0 and 1 in order.
 
     Raises:
         InputError: If the file can't be read, or has no line, or lacks a column.
@@ -109,38 +59,17 @@ def read_annotations(
         except _LineError as error:
             problems.append(Problem(table, line, str(error)))
     found = label_columns or sorted({tag for row in rows for tag in row.tags})
-    known = list(labels) if labels is not None else found
-    set_of_known = set(known)
-    if not known and not problems:
+    names = list(labels) if labels is not None else found
+    if not names and not problems:
         raise InputError(f"{table} has no tag in its column {columns.tags_column}: name labels with --data.labels")
-    unknown = [(row.line, tag) for row in rows for tag in row.tags if tag not in set_of_known]
+    known = set(names)
     problems += [
-        Problem(table, line, f"{tag} is an unknown label: mend it, or name it in --data.labels")
-        for line, tag in unknown
+        Problem(table, row.line, f"{tag} is an unknown label: correct it, or add it to --data.labels")
+        for row in rows
+        for tag in row.tags
+        if tag not in known
     ]
-    return Annotations(known, rows, problems)
-
-
-def repeated_files(rows: Sequence[Row]) -> list[Problem]:
-    """Finds the images that are named more than once, in one table or in several."""
-    first: dict[Path, Row] = {}
-    problems = []
-    for row in rows:
-        earlier = first.setdefault(row.file, row)
-        if earlier is not row:
-            text = f"{row.file} is named already, in {earlier.table}, line {earlier.line}"
-            problems.append(Problem(row.table, row.line, text))
-    return problems
-
-
-def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
-    """Returns float32 (N, L), 1 where the image carries the label, else 0; unknown tags are left out."""
-    column = {label: index for index, label in enumerate(labels)}
-    pairs = [(i, column[tag]) for i, row in enumerate(rows) for tag in row.tags if tag in column]
-    targets = torch.zeros(len(rows), len(labels))
-    if pairs:
-        targets[tuple(torch.tensor(pairs).T)] = 1
-    return targets
+    return Annotations(names, rows, problems)
 
 
 def _read_csv(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -200,7 +129,7 @@ def _label_columns(table: Path, header: list[str], columns: TableFormat, labels:
 
 @dataclass(frozen=True)
 class _LineReader:
-    """Reads the lines of a table, one at a time; what is wrong with one is a `_LineError`."""
+    """Reads the lines of a table, one at a time; a problem in one is a `_LineError`."""
 
     table: Path
     folder: Path
@@ -212,7 +141,7 @@ class _LineReader:
         if len(values) != len(self.header):
             raise _LineError(f"must have {len(self.header)} cells, as the header has, got {len(values)}")
         cells = dict(zip(self.header, values, strict=True))
-        return Row(self.table, line, self._file(cells), self._tags(cells), self._part(cells))
+        return Row(self.table, line, self._file(cells), self._tags(cells), self._split(cells))
 
     def _file(self, cells: dict[str, str]) -> Path:
         path = cells[self.columns.path_column]
@@ -235,11 +164,11 @@ class _LineReader:
                 raise _LineError(f"column '{name}' must be 0 or 1, got {got}: {remedy}")
         return [name for name in self.label_columns if cells[name] == "1"]
 
-    def _part(self, cells: dict[str, str]) -> str | None:
+    def _split(self, cells: dict[str, str]) -> str | None:
         column = self.columns.split_column
         if column not in cells:
             return None
-        part = OTHER_NAMES.get(cells[column].lower(), cells[column].lower())
-        if part not in PARTS:
-            raise _LineError(f"{column} must be one of {', '.join(PARTS)}, got {cells[column] or 'nothing'}")
-        return part
+        split = SPLIT_SYNONYMS.get(cells[column].lower(), cells[column].lower())
+        if split not in SPLITS:
+            raise _LineError(f"{column} must be one of {', '.join(SPLITS)}, got {cells[column] or 'nothing'}")
+        return split

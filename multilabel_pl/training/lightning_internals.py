@@ -1,0 +1,44 @@
+"""Every use of names that Lightning and torch don't document, with the reason; tried on lightning 2.6.4 and 2.6.6.
+
+`pyproject.toml` bounds lightning to the minor version tried here.
+"""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+SCHEDULE_LENGTH = ("total_steps", "_schedule_phases")  # of torch's OneCycleLR
+
+
+class ExactResume(Callback):
+    """Lets a resumed run end, bit for bit, as one that was never stopped."""
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Lets a resumed run be longer: OneCycleLR would restore the number of steps that it was planned for."""
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for name in SCHEDULE_LENGTH:
+                schedule.pop(name, None)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins the next epoch of a run that was stopped between two: Lightning would end the last one again."""
+        loop = trainer.fit_loop
+        if loop.restarted_on_epoch_end:
+            loop.reset_restart_stage()
+            loop.epoch_progress.increment_completed()
+            loop.epoch_loop.restarting = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Lets a resumed run repeat what had only begun: a batch, or a validation.
+
+        To Lightning, the batch before then looks completed, or the validation as if at its first batch.
+        """
+        loops = checkpoint["loops"]["fit_loop"]
+        batches, validation = loops["epoch_loop.batch_progress"], loops["epoch_loop.val_loop.batch_progress"]
+        if batches["current"]["ready"] > batches["current"]["started"]:
+            batches["is_last_batch"] = False
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+            for counts in (batches["total"], batches["current"]):
+                counts.update(ready=counts["started"], completed=counts["completed"] - 1)
+        if validation["current"]["ready"] > validation["current"]["completed"]:
+            for counts in (validation["total"], validation["current"]):
+                counts.update(ready=1, started=1, processed=0, completed=0)
