@@ -1,4 +1,4 @@
-"""Callbacks for `--trainer.callbacks`: what may befall a training, and what each of its processes knows."""
+"""Callbacks for `--trainer.callbacks` that interrupt or spoil a run, or record what each of its processes learned."""
 
 import os
 import resource
@@ -9,16 +9,18 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch import Callback, LightningModule
 
-DISK = 100_000  # bytes, less than a checkpoint has
+from multilabel_pl import MultiLabelClassifier
+
+DISK = 100_000  # bytes, less than a checkpoint needs
 
 
 class Strike(Callback):
     """Sends a signal to its own process.
 
     Args:
-        name: The signal, or `full disk`: the process is killed in the midst of the next checkpoint's writing.
-        moment: The hook of a callback.
-        step: The step of the training, from which on the hook is meant.
+        name: The signal, or `full disk`: the process is then killed while it writes the next checkpoint.
+        moment: Name of the callback hook.
+        step: The hook is ignored before this global step.
     """
 
     def __init__(self, name: str, moment: str, step: int) -> None:
@@ -39,10 +41,10 @@ class Strike(Callback):
 
 
 class Spoil(Callback):
-    """Makes all weights infinite.
+    """Makes all weights infinite before a step.
 
     Args:
-        step: Before this step.
+        step: The global step.
     """
 
     def __init__(self, step: int) -> None:
@@ -55,7 +57,8 @@ class Spoil(Callback):
 
 
 class Record(Callback):
-    """Writes down each process's thresholds."""
+    """Saves the thresholds of each process."""
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
-        torch.save(pl_module.thresholds, f"thresholds_{trainer.global_rank}.pt")
+        assert isinstance(pl_module, MultiLabelClassifier)
+        torch.save(pl_module.decision.thresholds, f"thresholds_{trainer.global_rank}.pt")

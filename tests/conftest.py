@@ -1,6 +1,7 @@
-"""What the tests share: a clean process, and one short training for each head."""
+"""Fixtures shared by the tests: a clean process, and one short training run for each head."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,9 +9,11 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from multilabel_pl.cli.main import main
+from multilabel_pl.data.mnist import ARCHIVES, FILES, NUM_DIGITS, read_digits
 from multilabel_pl.model.head import HeadName
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +22,10 @@ settings.register_profile("thorough", max_examples=10_000, deadline=None, suppre
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 BRIEF = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.log_every_n_steps", "1"]
 SHORT = [*QUIET, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "100"]
+
+# One thread in each process of the tests, unless said otherwise: they run side by side, and small networks gain nothing
+# from more.
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
 
 def in_a_process(words: Sequence[str], launcher: Sequence[str] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
@@ -45,28 +52,64 @@ def _clean_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> dict[HeadName, Path]:
-    """The run folders of one short training for each head."""
-    folders: dict[HeadName, Path] = {}
-    heads: list[HeadName] = ["sigmoid", "softmax"]
-    for head in heads:
-        place = tmp_path_factory.mktemp(head)
-        with chdir(place):
-            main(["fit", "--model.head", head, *SHORT])
-        folders[head] = place / "runs" / "version_0"
-    return folders
+def small(data_dir: str) -> list[str]:
+    """Returns the options that train on most images of a small set and validate on some."""
+    return ["--data.data_dir", data_dir, "--data.val_size", "100"]
+
+
+def copied_run(run_folder: Path, root: Path) -> Path:
+    """Copies the checkpoints and the curves of a run into the folder runs, and returns the new run folder."""
+    folder = root / "runs" / "version_0"
+    folder.mkdir(parents=True)
+    for name in ("best.ckpt", "last.ckpt", "metrics.csv"):
+        shutil.copy(run_folder / name, folder)
+    return folder
+
+
+def short_run(head: HeadName, place: Path) -> Path:
+    """Trains for two short epochs in a folder and returns that of the run."""
+    with chdir(place):
+        main(["fit", "--model.head", head, *SHORT])
+    return place / "runs" / "version_0"
 
 
 @pytest.fixture(scope="session")
-def run_folder(runs: dict[HeadName, Path]) -> Path:
-    """The run folder of the sigmoid head's short training; not to be written into."""
-    return runs["sigmoid"]
+def run_folder(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+    """The run folder of a short training run of the sigmoid head; not to be written into."""
+    return short_run("sigmoid", tmp_path_factory.mktemp("sigmoid"))
+
+
+@pytest.fixture(scope="session")
+def runs(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[HeadName, Path]:
+    """The run folders of a short training run for each head; not to be written into."""
+    return {"sigmoid": run_folder, "softmax": short_run("softmax", tmp_path_factory.mktemp("softmax"))}
 
 
 @pytest.fixture
 def checkpoint(run_folder: Path) -> str:
     return str(run_folder / "best.ckpt")
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of 600 training and 300 test images of MNIST, in its format; for `--data.data_dir`."""
+    folder = tmp_path_factory.mktemp("small_set")
+    digits = read_digits(ARCHIVES, "test")
+    values = digits.targets[:, :NUM_DIGITS].argmax(dim=1).to(torch.uint8)
+    for split, chosen in (("train", slice(0, 600)), ("test", slice(600, 900))):
+        for name, content in zip(FILES[split], (digits.images[chosen, 0], values[chosen]), strict=True):
+            sizes = b"".join(size.to_bytes(4, "big") for size in content.shape)
+            (folder / name).write_bytes(bytes([0, 0, 8, content.ndim]) + sizes + content.numpy().tobytes())
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def small_run(small_set: str, tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+    """The run folder of six steps, in two epochs, on the small set; not to be written into."""
+    place = tmp_path_factory.mktemp("small_run")
+    with chdir(place):
+        main(["fit", *QUIET, *BRIEF, *small(small_set), "--trainer.max_epochs", "2"])
+    return place / "runs" / "version_0"
 
 
 @pytest.fixture

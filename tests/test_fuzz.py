@@ -1,4 +1,4 @@
-"""What users' files and options may hold: each parser understands it or refuses it, and what it understands is meant.
+"""What users' files and options may hold: each parser reads it correctly or refuses it by its name.
 
 `make fuzz` tries 10,000 examples of each property instead of 100.
 """
@@ -13,15 +13,18 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from multilabel_pl.data.annotations.delimited import Row, TableFormat, read_annotations, targets_of
+from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
+from multilabel_pl.data.annotations.records import Row, targets_of
 from multilabel_pl.data.mnist import FILES, LABELS, LARGE_DIGIT, digit_targets, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.model.thresholds import Rule, fixed_thresholds
 from tests.data.test_mnist import idx
+
+patient = settings(deadline=None)  # a busy machine may take its time
 
 IMAGES, DIGITS = FILES["test"]
 VALID_IMAGES, VALID_DIGITS = idx((3, 4, 5), bytes(range(60))), idx((3,), bytes([0, 5, 9]))
@@ -32,14 +35,14 @@ VALID_RULES = ["f1", "precision>=0.9", " recall >= 1e-2 "]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose files each example writes anew."""
+    """A folder whose files each example writes again."""
     return tmp_path_factory.mktemp("fuzz")
 
 
 T = TypeVar("T")
 
 
-def understood(parse: Callable[[], T], name: object) -> T | None:
+def read_or_refused(parse: Callable[[], T], name: object) -> T | None:
     """Returns what a parser makes of its input; None if it refuses it, which it must do by its name."""
     try:
         return parse()
@@ -53,7 +56,7 @@ Edit = Callable[[bytes], bytes]
 
 
 def edits() -> st.SearchStrategy[Edit]:
-    """Draws what may befall a file: a byte becomes another one; some are cut off, lost, put in, or swapped."""
+    """Draws damage to a file: a byte is changed; some at the end or within are lost, some inserted or swapped."""
     place, length = st.floats(0, 1), st.integers(1, 8)  # as a share of the length
 
     def at(content: bytes, share: float) -> int:
@@ -99,6 +102,7 @@ def damaged(*valid: bytes) -> st.SearchStrategy[bytes]:
     return st.builds(edited, st.sampled_from(valid), st.lists(edits(), min_size=1, max_size=3))
 
 
+@patient
 @given(
     images=st.binary(max_size=200) | damaged(VALID_IMAGES),
     digits=st.binary(max_size=50) | damaged(VALID_DIGITS) | st.just(VALID_DIGITS),
@@ -107,7 +111,7 @@ def damaged(*valid: bytes) -> st.SearchStrategy[bytes]:
 def test_an_idx_file_is_read_or_refused(images: bytes, digits: bytes, folder: Path) -> None:
     (folder / IMAGES).write_bytes(images)
     (folder / DIGITS).write_bytes(digits)
-    data = understood(lambda: read_digits(folder, "test"), folder)
+    data = read_or_refused(lambda: read_digits(folder, "test"), folder)
     if data is None:
         return
     assert data.images.dtype == torch.uint8
@@ -115,6 +119,7 @@ def test_an_idx_file_is_read_or_refused(images: bytes, digits: bytes, folder: Pa
     assert torch.equal(data.targets, digit_targets(torch.tensor(list(digits[8:]))))
 
 
+@patient
 @given(
     images=damaged(gzip.compress(VALID_IMAGES), gzip.compress(VALID_IMAGES, 0)) | st.binary(max_size=60),
     digits=damaged(gzip.compress(VALID_DIGITS)) | st.just(gzip.compress(VALID_DIGITS)),
@@ -124,10 +129,11 @@ def test_a_gzipped_idx_file_is_read_or_refused(images: bytes, digits: bytes, fol
     place.mkdir(exist_ok=True)
     (place / f"{IMAGES}.gz").write_bytes(images)
     (place / f"{DIGITS}.gz").write_bytes(digits)
-    data = understood(lambda: read_digits(place, "test"), place)
+    data = read_or_refused(lambda: read_digits(place, "test"), place)
     assert data is None or bytes(data.images.flatten().tolist()) == gzip.decompress(images)[16:]
 
 
+@patient
 @given(
     digits=st.lists(st.integers(0, 9), min_size=1, max_size=6),
     size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
@@ -160,6 +166,7 @@ FORMATS = st.builds(
 )
 
 
+@patient
 @given(
     content=st.binary(max_size=80)
     | st.text(max_size=80).map(str.encode)
@@ -175,14 +182,14 @@ def test_a_table_is_read_or_refused(
 ) -> None:
     table = folder / f"t{suffix}"
     table.write_bytes(content)
-    found = understood(lambda: read_annotations(table, folder, columns, labels), table)
+    found = read_or_refused(lambda: read_csv_table(table, folder, columns, labels), table)
     if found is None:
         return
     assert found.rows or found.problems
     if not found.problems:
         assert {tag for row in found.rows for tag in row.tags} <= set(found.labels)
         assert all(row.file.is_relative_to(folder) for row in found.rows)
-        assert all(row.part in (None, "train", "val", "test") for row in found.rows)
+        assert all(row.split in (None, "train", "val", "test") for row in found.rows)
         assert targets_of(found.rows, found.labels).sum() == sum(len(set(row.tags)) for row in found.rows)
 
 
@@ -203,6 +210,7 @@ IMAGE_ROWS = st.lists(
 )
 
 
+@patient
 @given(rows=IMAGE_ROWS, suffix=st.sampled_from([".csv", ".tsv"]), encoding=st.sampled_from(["utf-8", "utf-8-sig"]))
 def test_a_table_means_what_was_written(
     rows: list[tuple[str, list[str], str]], suffix: str, encoding: str, folder: Path
@@ -210,22 +218,23 @@ def test_a_table_means_what_was_written(
     table = folder / f"written{suffix}"
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter="\t" if suffix == ".tsv" else ",")
-    writer.writerows([["split", "path", "tags"], *([part, path, "|".join(tags)] for path, tags, part in rows)])
+    writer.writerows([["split", "path", "tags"], *([split, path, "|".join(tags)] for path, tags, split in rows)])
     table.write_bytes(text.getvalue().encode(encoding))
     names = sorted({tag for _, tags, _ in rows for tag in tags})
     if not names:
         with pytest.raises(InputError, match="has no tag in its column tags"):
-            read_annotations(table, folder, TableFormat())
+            read_csv_table(table, folder, TableFormat())
         return
-    found = read_annotations(table, folder, TableFormat())
+    found = read_csv_table(table, folder, TableFormat())
     assert found.problems == []
     assert found.labels == names
-    assert [(row.file, row.tags, row.part) for row in found.rows] == [
-        (folder / path, tags, part) for path, tags, part in rows
+    assert [(row.file, row.tags, row.split) for row in found.rows] == [
+        (folder / path, tags, split) for path, tags, split in rows
     ]
     assert name_tags(targets_of(found.rows, names).bool(), names) == [sorted(tags) for _, tags, _ in rows]
 
 
+@patient
 @given(
     tags=st.lists(st.lists(st.sampled_from("abcd"), unique=True), min_size=1, max_size=6),
     labels=st.permutations("abc"),
@@ -236,19 +245,21 @@ def test_tags_become_targets_and_names_again(tags: list[list[str]], labels: list
     assert name_tags(targets_of(rows, labels).bool(), labels) == expected
 
 
+@patient
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
 def test_digits_become_targets_and_names_again(digits: list[int]) -> None:
     expected = [[str(digit), *["≥5"] * (digit >= LARGE_DIGIT)] for digit in digits]
     assert name_tags(digit_targets(torch.tensor(digits)).bool(), LABELS) == expected
 
 
+@patient
 @given(
     st.text()
     | damaged(*map(str.encode, VALID_RULES)).map(lambda rule: rule.decode(errors="replace"))
     | st.from_regex(r"(precision|recall)>=[0-9.e+-]+", fullmatch=True)
 )
 def test_a_rule_is_read_or_refused(text: str) -> None:
-    rule = understood(lambda: Rule.parse(text), text)
+    rule = read_or_refused(lambda: Rule.parse(text), text)
     if rule is None:
         return
     assert 0 <= rule.minimum <= 1
@@ -259,12 +270,14 @@ def test_a_rule_is_read_or_refused(text: str) -> None:
         assert (rule.metric, rule.minimum) == (name, float(number))
 
 
+@patient
 @given(st.sampled_from(["precision", "recall"]), st.floats(0, 1))
 def test_a_rule_means_what_was_written(metric: str, minimum: float) -> None:
     rule = Rule.parse(f"{metric}>={minimum!r}")
     assert (rule.metric, rule.minimum) == (metric, minimum)
 
 
+@patient
 @given(threshold=st.floats() | st.integers() | st.lists(st.floats(-0.5, 1.5)), num_labels=st.integers(1, 5))
 def test_thresholds_are_as_given_or_refused(threshold: Any, num_labels: int) -> None:
     given_values = threshold if isinstance(threshold, list) else [threshold] * num_labels

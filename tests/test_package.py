@@ -17,28 +17,43 @@ def python(*words: str) -> str:
     return subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True).stdout
 
 
-def test_version_is_answered_without_lightning() -> None:
+def test_the_version_is_printed_without_importing_lightning() -> None:
     assert python("-m", "multilabel_pl", "--version") == f"multilabel_pl {multilabel_pl.__version__}\n"
     loaded = python("-c", "import multilabel_pl, sys; print(*sys.modules)").split()
     assert not {"torch", "lightning", "numpy"} & set(loaded)
 
 
-def test_names_of_the_package_are_found_and_others_are_not() -> None:
+def test_the_public_names_are_imported_when_used() -> None:
     from multilabel_pl.model.classifier import MultiLabelClassifier
 
     assert multilabel_pl.MultiLabelClassifier is MultiLabelClassifier
+    assert set(dir(multilabel_pl)) == set(multilabel_pl.__all__)
+    for name in set(multilabel_pl.__all__) - {"__version__"}:
+        assert getattr(multilabel_pl, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         multilabel_pl.Nonsense  # noqa: B018
 
 
-def test_the_script_is_the_module_and_completes_its_options() -> None:
-    script = str(Path(sys.executable).with_name("multilabel-pl"))
-    told = subprocess.run([script, "--print_completion", "shtab-bash"], check=True, capture_output=True, text=True)
-    assert "--model.head" in told.stdout
-    assert len(told.stdout) < 2_000_000  # as every shell reads it
-    assert python("-m", "multilabel_pl", "--help").replace("python -m multilabel_pl", "multilabel-pl").split() == (
-        subprocess.run([script, "--help"], check=True, capture_output=True, text=True).stdout.split()
-    )
+def script(*words: str) -> str:
+    path = str(Path(sys.executable).with_name("multilabel-pl"))
+    return subprocess.run([path, *words], check=True, capture_output=True, text=True).stdout
+
+
+def test_the_script_is_the_module() -> None:
+    assert script("--version") == python("-m", "multilabel_pl", "--version")
+
+
+@pytest.mark.slow
+def test_the_script_has_the_help_of_the_module() -> None:
+    shown = python("-m", "multilabel_pl", "--help").replace("python -m multilabel_pl", "multilabel-pl")
+    assert script("--help").split() == shown.split()  # in lines of other lengths
+
+
+@pytest.mark.slow
+def test_the_script_completes_its_options() -> None:
+    completions = script("--print_completion", "shtab-bash")
+    assert "--model.head" in completions
+    assert len(completions) < 2_000_000  # as every shell reads it
 
 
 def lowest(requirement: Requirement) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from tests.conftest import BRIEF, QUIET
-from tests.data.pictures import write_tagged
+from tests.data.tagged_images import write_tagged
 from tests.images.photograph import photograph
 
 ROOT = Path(__file__).parent.parent
@@ -56,16 +56,16 @@ def test_the_python_runs_and_names_tags(readers_folder: Path, capsys: pytest.Cap
 
 
 def test_there_are_commands() -> None:
-    assert {command.split()[3] for command in commands()} == {"fit", "validate", "test", "predict", "export"}
+    assert {command.split()[3] for command in commands()} == {"fit", "test", "predict", "tune", "export"}
 
 
 @pytest.mark.parametrize("command", commands())
 def test_the_commands_run(command: str, readers_folder: Path) -> None:
     words = shlex.split(command, comments=True)[3:]
-    if "pictures" in command:
-        write_tagged(readers_folder, 60)
+    if "scenes.csv" in command or "images" in words:
+        write_tagged(readers_folder, 60, name="scenes.csv")
     if words[0] == "predict":  # by MNIST's model, which finds no digit in some
-        for path in Path("pictures").glob("*.png"):
+        for path in Path("images").glob("*.png"):
             if Image.open(path).getbbox() is None:
                 path.unlink()
     if any("help" in word for word in words):
@@ -74,10 +74,13 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
         assert caught.value.code == 0
         return
     resumed = words[-1] == "last"
-    main([*words, *QUIET, *(BRIEF if words[0] == "fit" else []), *(["--trainer.max_epochs", "3"] if resumed else [])])
+    more = {"fit": BRIEF, "test": ["--figures", "false"], "tune": ["--figures", "false"]}.get(words[0], [])
+    if "SceneDataModule" in words:  # few: how long many take is not the subject
+        more = [*more, "--data.train_size", "200", "--data.val_size", "50"]
+    main([*words, *QUIET, *more, *(["--trainer.max_epochs", "3"] if resumed else [])])
     produced = {
         "fit": "runs/version_0/metrics.csv" if resumed else "runs/version_1/last.ckpt",
-        "validate": "[ch]*/validate/report.md",
+        "tune": words[words.index("--output") + 1] if "--output" in words else "",
         "test": "**/test/report.md",
         "export": words[words.index("--output") + 1] if "--output" in words else "runs/version_0/best.onnx",
         "predict": words[words.index("--output") + 1] if "--output" in words else "**/predict/predictions.csv",

@@ -20,22 +20,22 @@ TOO_LARGE = re.compile(
 
 NOISE = (
     "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
-    "exists and is not empty",  # each logger and checkpoint says so of the run's folder, new though it is
-    "Total length of `list` across ranks is zero",  # training without validation was asked for
+    "exists and is not empty",  # of the run's folder, where loggers and checkpoints write together
+    "Total length of `list` across ranks is zero",  # a fit without validation was asked for
     "is smaller than the logging interval",  # a small set's curves have the points of its validation
     "Using `DistributedSampler` with the dataloaders",  # no image counts twice, in our metrics
     r"sync_dist=True\)` when logging on epoch level",  # each process has the metrics of all images
     "torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of torch
     "callbacks used to create the checkpoint",  # an evaluation saves no checkpoints
     "your dataloader is not resumable",  # its order knows the progress within the epoch
-    r"Glyph \d+ .* missing from font",  # a picture of a file whose name matplotlib can't write
+    r"Glyph \d+ .* missing from font",  # a figure with a file name that matplotlib can't write
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
-    "No complete tensor found in the group",  # of an export; the check of what was written has the say
+    "No complete tensor found in the group",  # from an export, which is checked afterwards
 )
 
 
 def quiet_lightning() -> None:
-    """Sends Lightning's progress to standard output, and leaves out what says nothing here."""
+    """Sends Lightning's progress to standard output, and filters messages that don't apply here."""
     for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
         for handler in logging.getLogger(name).handlers:
             if type(handler) is logging.StreamHandler:  # Lightning's own
@@ -43,9 +43,9 @@ def quiet_lightning() -> None:
                 handler.addFilter(_is_no_advertisement)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=f".*{message}")
-    for name in ("torch.onnx", "onnxscript"):  # of operators that no network here has
+    for name in ("torch.onnx", "onnxscript"):  # about operators that no network here has
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.raiseExceptions = False  # a message that is read no more, as after `head`, is worth no traceback
+    logging.raiseExceptions = False  # no traceback if the output is closed, as by `head`
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
@@ -58,7 +58,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # nobody reads the output any more, which is no mistake
+        raise  # the output is no longer read, which is no mistake
     except ArgumentError as error:
         _fail(_in_short(str(error)))
     except OSError as error:
@@ -71,25 +71,25 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _mistake(error: BaseException | None) -> BaseException | None:
-    """Finds the user's mistake that led to an error, if it is one.
+    """Returns the user's mistake that caused an error, None if it is a bug.
 
-    jsonargparse wraps what a data module, a logger or a callback says of its options, once or twice.
+    jsonargparse wraps the errors of data modules, loggers and callbacks, once or twice.
     """
     if error is None or isinstance(error, InputError | MisconfigurationException | ModuleNotFoundError):
         return error
-    if TOO_LARGE.search(str(error)):  # what torch says
+    if TOO_LARGE.search(str(error)):  # torch's messages
         return InputError("this takes more memory than there is: lower a size, such as --data.batch_size")
     return error if _is_of_lightning(error) else _mistake(error.__cause__)
 
 
 def _is_of_lightning(error: BaseException) -> bool:
-    """Tells whether Lightning itself has raised an error, which is what it says of a wrong option."""
+    """Whether Lightning itself raised an error, as it does for a wrong option."""
     names = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     return not isinstance(error, TypeError) and names[-1:] != [] and names[-1].startswith("lightning.")
 
 
 def _own_words(mistake: BaseException) -> str:
-    """Leaves out the traceback that torch puts before what a worker process says."""
+    """Removes the traceback that torch puts before the message of a worker process."""
     return str(mistake).rpartition(f"{InputError.__name__}: ")[2]
 
 
@@ -100,7 +100,7 @@ def _fail(*mistakes: str) -> NoReturn:
 
 
 def _in_short(message: str) -> str:
-    """Leaves out what jsonargparse says of types that only a developer knows."""
+    """Shortens jsonargparse's messages by types that mean nothing to users."""
     message = re.sub(r'Parser key "([^"]+)":', r"--\1:", message)
     message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
     message = message.replace("Expected a typing.Literal", "Expected one of ")

@@ -75,6 +75,7 @@ class CLI(LightningCLI):
     run: Run | None = None  # that `fit` resumes
     path: Path | None = None  # of the checkpoint to use
     content: dict[str, Any]  # of that checkpoint
+    step: int = 0  # of that checkpoint
     recorded_data: dict[str, Any] | None = None  # options of the data that it was trained on
     loaded: MultiLabelClassifier | None = None  # built from that checkpoint, still without its weights
 
@@ -126,7 +127,7 @@ class CLI(LightningCLI):
         if subcommand == "validate" and "output" in self.request.options:
             raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
         if subcommand is not None and not self.request.asks_for_help:
-            self._find_checkpoint(Path(self.request.get("trainer.default_root_dir") or RUNS))
+            self._find_checkpoint(self._root)
         if self.path is not None:
             self._set_defaults(parser, self.path)
         try:
@@ -168,7 +169,10 @@ class CLI(LightningCLI):
     def _set_defaults(self, parser: LightningArgumentParser, path: Path) -> None:
         """Reads the checkpoint and makes its options the defaults."""
         subcommand = self.request.subcommand
-        self.content = read_sound(path, Path(self.request.get("trainer.default_root_dir") or RUNS))
+        self.content = read_sound(path, self._root)
+        self.step = self.content.get("global_step", 0)
+        if subcommand == "fit" and "optimizer_states" not in self.content:
+            raise InputError(f"{path} can't be resumed: it has weights, but no state of the optimizer")
         say(f"using {path}")
         own = self.content["hyper_parameters"]
         self.loaded = build_model(MultiLabelClassifier, own, path)
@@ -178,6 +182,11 @@ class CLI(LightningCLI):
         if (data := self.recorded_data) and (asked is None or class_name(asked) == class_name(data["class_path"])):
             init_args = {name: value for name, value in data.items() if name != "class_path"}
             parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
+
+    @property
+    def _root(self) -> Path:
+        """The folder of the runs."""
+        return Path(self.request.get("trainer.default_root_dir") or RUNS)
 
     def _data_asked_for(self) -> str | None:
         """Returns the data class that the command line names."""
@@ -214,11 +223,14 @@ class CLI(LightningCLI):
         return [best, last] if validates else [last]
 
     def after_instantiate_classes(self) -> None:
-        """Replaces the model by the one built from the checkpoint, and hands out what has been read."""
-        if self.loaded is not None:
-            self.model = self.loaded
-            if isinstance(io := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
-                io.opened[str(self.path)] = self.content
+        """Replaces the model by the one built from the checkpoint, and passes on what has been read."""
+        if self.loaded is None or self.path is None:
+            return
+        self.model = self.loaded
+        if isinstance(io := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+            io.opened[str(self.path)] = self.content
+        if self.subcommand in ("validate", "test"):
+            check_writable(self.path.parent / self.subcommand / "report.md")
 
     def before_fit(self) -> None:
         """Finds mistakes in the data, and in how the model fits them; then creates the folder of the run."""
@@ -229,7 +241,7 @@ class CLI(LightningCLI):
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
         root = Path(self.trainer.default_root_dir)
-        step = self._step if self.run is not None else 0
+        step = self.step if self.run is not None else 0
         self.trainer.run_folder, version = self.run or make_run(root)
         for checkpoint in self.trainer.checkpoint_callbacks:
             if isinstance(checkpoint, BestCheckpoint | LastCheckpoint):
@@ -238,37 +250,17 @@ class CLI(LightningCLI):
             events = TensorBoardLogger(root, "", version, default_hp_metric=False, purge_step=step or None)
             self.trainer.loggers = [events, ResumableCSVLogger(self.trainer.run_folder / "metrics.csv", step)]
 
-    @property
-    def _step(self) -> int:
-        """The step of the checkpoint."""
-        step: int = self.content.get("global_step", 0) if self.path is not None else 0
-        return step
-
-    def before_validate(self) -> None:
-        """Checks that the results can be written."""
-        check_writable(Path(self.config.validate.ckpt_path).parent / "validate" / "report.md")
-
-    def before_test(self) -> None:
-        """Checks that the results can be written."""
-        check_writable(Path(self.config.test.ckpt_path).parent / "test" / "report.md")
-
-    def before_tune(self) -> None:
-        """Checks that the results can be written."""
-        if (output := self.config.tune.output) is not None:
-            check_writable(Path(output))
-            check_writable(Path(output).parent / "tune" / "report.md")
-
     def before_demo(self) -> None:
         """Finds the checkpoint whose predictions are shown beside."""
         options = self.config_init.demo
         if options.beside in (BEST, LAST):
-            options.beside = str(find_checkpoint(Path(options.trainer.default_root_dir or RUNS), options.beside))
+            options.beside = str(find_checkpoint(self._root, options.beside))
 
     def after_fit(self) -> None:
         """Reports where the checkpoint is and how to test it."""
         if self.trainer.run_folder is None or not self.trainer.checkpoint_callbacks:
             return
-        if self.trainer.global_step == self._step:
+        if self.trainer.global_step == self.step:
             say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
             return
         path = checkpoint_of(self.trainer.run_folder, BEST)
@@ -324,7 +316,7 @@ def main(args: ArgsType = None) -> None:
     keep_freed_memory()
     quiet_lightning()
     # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
-    completes = isinstance(args, list) and any(word.startswith("--print_completion") for word in args)
+    completes = any(str(word).startswith("--print_completion") for word in (sys.argv[1:] if args is None else args))
     set_parsing_settings(
         add_print_completion_argument=True, subclasses_disabled=[nn.Module, *([Strategy] if completes else [])]
     )

@@ -81,14 +81,16 @@ class MNISTDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns what decides the split."""
-        return super().state_dict() | {"val_size": int(self.val_size), "split_seed": self.split_seed}
+        return super().state_dict() | {name: self.hparams[name] for name in ("data_dir", "val_size", "split_seed")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also warns of validation images that trained the checkpoint's model."""
         super().load_state_dict(state_dict)
-        if self.train_set is None or self.val_set is None or "val_size" not in state_dict:
+        if self.train_set is None or self.val_set is None or "data_dir" not in state_dict:
             return
         size = len(self.train_set) + len(self.val_set)
+        if state_dict["data_dir"] != self.hparams["data_dir"] or state_dict["val_size"] >= size:
+            return  # other images
         _, own = split_indices(size, int(self.val_size), self.split_seed)
         trained, _ = split_indices(size, state_dict["val_size"], state_dict["split_seed"])
         warn_of_seen(int(torch.isin(own, trained).sum()), len(own), "val", "train")

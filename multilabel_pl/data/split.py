@@ -9,9 +9,9 @@ from torch import Tensor
 
 from multilabel_pl.errors import InputError
 
-Tags: TypeAlias = NDArray[np.bool_]  # (N, L), the last label being every image's, so that its count is the size
-Counts: TypeAlias = NDArray[np.float64]  # (2, L), images of each label that stay (row 0) and that are set aside (row 1)
-Sides: TypeAlias = NDArray[np.int64]  # (N,), each image's row of the counts, -1 before it has one
+Tags: TypeAlias = NDArray[np.bool_]  # (N, L); every image has the last label, so that its count is the size
+Counts: TypeAlias = NDArray[np.float64]  # (2, L): images of each label that stay (row 0) and that are set aside (row 1)
+Sides: TypeAlias = NDArray[np.int64]  # (N,): each image's row in the counts, -1 until it has one
 
 
 def split_indices(size: int, val_size: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def stratified_split(targets: Tensor, size: int, seed: int) -> tuple[Tensor, Ten
 
 
 def _assign(tags: Tags, want: Counts) -> tuple[Sides, Counts]:
-    """Gives every image a side, and first the images of the label that has the fewest left, as it has the least choice.
+    """Assigns every image to a side, starting with the label that has the fewest images left.
 
     Returns the sides and each label's counts on them.
     """
@@ -87,7 +87,7 @@ def _assign(tags: Tags, want: Counts) -> tuple[Sides, Counts]:
 
 
 def _better_side(have: Counts, want: Counts, label: int) -> int:
-    """Chooses the side where the label is missing, then one that isn't full, then the paper's: that short of more."""
+    """Chooses the side where the label is missing, else one that is not full, else the one short of more."""
     stays, aside = (
         (h[label] == 0, h[-1] < w[-1], w[label] - h[label], w[-1] - h[-1]) for h, w in zip(have, want, strict=True)
     )

@@ -13,20 +13,20 @@ from torch import Tensor
 from multilabel_pl.errors import InputError
 
 BOX = 20 / 28  # the digit's longer side, as a share of the image's shorter one
-OVERVIEW, DETAIL = 128, 512  # pixels of the longer side where the digit is looked for, and where it is taken from
-BORDER = 0.05  # of the shorter side: where mostly page, little ink, is expected
-PAGE_QUANTILE = 0.8  # the page is brighter than ink, or darker: its level is near that end of the pixels
+OVERVIEW, DETAIL = 128, 512  # pixels of the longer side, to find the digit and to crop it
+BORDER = 0.05  # of the shorter side: mostly page, little ink
+PAGE_QUANTILE = 0.8  # the page is brighter than ink, or darker: its level is near that quantile of the pixels
 FIT_STEPS = 6
-FIT_STRIDE = 2  # a quarter of the pixels tells the page's light as well
+FIT_STRIDE = 2  # a quarter of the pixels suffices for the light on the page
 LEAST_CONTRAST = 0.05  # of ink to page, in the range of pixels; with less, the page is blank
-NOISE_SIGMAS = 5  # how far above the noise ink must stand
-FAINT, SURE = 0.2, 0.5  # ink, as a share of the darkest: strokes are what is faint and connected to what is sure
+NOISE_SIGMAS = 5  # how far ink must be above the noise
+FAINT, SURE = 0.2, 0.5  # ink, as a share of the darkest: strokes are faint ink connected to sure ink
 FULL_INK = 0.98  # quantile of a digit's pixels that becomes white
 LEFT_OUT = 0.1  # share of full ink that becomes black
 
 
 def mnist_style(image: Tensor, height: int = 28, width: int = 28) -> Tensor:
-    """Finds the digit on a page and brings it to the form of MNIST's images.
+    """Finds the digit on a page and turns it into an image like MNIST's.
 
     The ink may be darker or lighter than the page, anywhere on it and of any size and colour; the page may be noisy,
     and its light may vary smoothly (a shadow with a sharp edge is taken for ink).
@@ -104,7 +104,7 @@ def _fit_quantile(terms: Tensor, values: Tensor, quantile: float) -> Tensor:
         quantile: The share of values that is to lie below the fit.
     """
     terms, values = terms.double(), values.double()
-    ridge = 1e-6 * torch.eye(terms.shape[1])  # a level page, where there are too few pixels to tell all terms
+    ridge = 1e-6 * torch.eye(terms.shape[1])  # a level page, where there are too few pixels to fit all terms
     ridge[0, 0] = 0
     weights = torch.ones_like(values)
     coefficients = torch.zeros_like(terms[0])
@@ -117,13 +117,13 @@ def _fit_quantile(terms: Tensor, values: Tensor, quantile: float) -> Tensor:
 
 
 def _noise(grey: Tensor) -> Tensor:
-    """Estimates the standard deviation of white noise from the differences of neighbours, most of which are of page."""
+    """Estimates the standard deviation of white noise from the differences of neighbours, most of which are page."""
     differences = grey.diff(dim=1).abs()
     return differences.median() * 1.4826 / math.sqrt(2) if differences.numel() else torch.tensor(0.0)
 
 
 def _strokes(ink: Tensor, noise: Tensor) -> Tensor:
-    """Marks the strokes of ink (H, W): all that is sure, and what is faint but connected to it (hysteresis).
+    """Marks the strokes of ink (H, W): all sure ink, and faint ink connected to it (hysteresis).
 
     Returns:
         bool (H, W); none of a blank page.
@@ -157,7 +157,7 @@ def _contrast(ink: Tensor) -> Tensor:
 
 
 def _centre(digit: Tensor, height: int, width: int) -> Tensor:
-    """Lays a digit (1, h, w) in 0..1 on black, its centre of mass on pixel (14, 14) of 28 x 28, as far as it fits."""
+    """Places a digit (1, h, w) in 0..1 on black, its centre of mass on pixel (14, 14) of 28 x 28, as far as it fits."""
     mass = digit[0] / digit.sum().clamp(min=1e-6)
     corner = []
     for dim, size in ((1, height), (0, width)):

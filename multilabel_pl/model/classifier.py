@@ -84,7 +84,8 @@ class MultiLabelClassifier(LightningModule):
         self.head = get_head(head)
         self.loss = Loss(loss, pos_weight, gamma_pos, gamma_neg, clip, label_smoothing)
         self.optimization = Optimization(lr, lr_schedule, weight_decay)
-        self.requested_network = network
+        if not isinstance(network, str):
+            self.network = network
         self.task: Task | None = None  # until `bind`
         self.outputs: list[tuple[Tensor, Tensor]] = []  # uncalibrated logits and targets of an evaluation's batches
         self.evaluation: Evaluation | None = None
@@ -102,7 +103,8 @@ class MultiLabelClassifier(LightningModule):
             return
         options, num_labels = self.hparams, len(task.labels)
         check_head(options["head"], num_labels)
-        self.network = build_network(self.requested_network, task.image_shape, num_labels, options["pretrained"])
+        if "network" in options:
+            self.network = build_network(options["network"], task.image_shape, num_labels, options["pretrained"])
         self.decision = Decision(task.labels, options["threshold"], options["calibrate"])
         self.loss.bind(num_labels)
         self.task = task
@@ -133,8 +135,7 @@ class MultiLabelClassifier(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Takes the task from the data module, if there is one."""
-        data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
+        if (data := getattr(self.trainer, "datamodule", None)) is not None:
             self.bind(data.task)
         elif self.task is None:
             raise InputError("the model has no labels yet: give it a task, or a data module to take it from")

@@ -45,7 +45,7 @@ class Decision(nn.Module):
             self.rule, self.notes = None, []
             if isinstance(threshold, str):
                 self.rule = Rule.parse(threshold)
-                self.notes = [f"no threshold learned by {threshold} without validation images: all stay as they are"]
+                self.notes = [f"no threshold learned by {threshold}, as no validation ran: all stay as they are"]
             else:
                 self.thresholds.copy_(fixed_thresholds(threshold, len(self.labels)))
         if calibrate is not None:

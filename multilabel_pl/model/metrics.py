@@ -1,4 +1,4 @@
-"""The metrics of an evaluation, each computed from all of its outputs, exactly and once."""
+"""Metrics of an evaluation, each computed once, from all outputs."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ CALIBRATION_BINS = 15
 
 
 def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Compares tags with the truth.
+    """Computes metrics of tags against the truth.
 
     A label, or an image, with nothing to find and nothing found is left out of the means, so that a small set can
     score 1; if that leaves none, the mean is NaN.
@@ -45,7 +45,7 @@ def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
 
 
 def precision_recall_f1(tags: Tensor, truth: Tensor, dim: int | tuple[int, ...]) -> dict[str, Tensor]:
-    """Counts over some dimensions of bool (N, L) tags and truth; NaN where nothing is to find and nothing found."""
+    """Counts over some dimensions of bool (N, L) tags and truth; NaN where there are neither positives nor tags."""
     hits, tagged, true = (part.sum(dim).float() for part in (tags & truth, tags, truth))
     ratios = {
         "precision": hits / tagged.clamp(min=1),
@@ -111,7 +111,7 @@ def _of_each_label(metric: Callable[[Tensor, Tensor], Tensor], probabilities: Te
 
 @contextmanager
 def undefined_labels() -> Iterator[None]:
-    """Silences what torchmetrics says of labels without positives or negatives, where they are taken care of."""
+    """Silences torchmetrics' warnings about labels without positives or negatives, where these are handled."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="No (positive|negative) samples")
         yield

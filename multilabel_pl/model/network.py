@@ -39,17 +39,7 @@ class ConvPoolDense(nn.Module):
         self.conv.to(memory_format=torch.channels_last)  # the faster layout on CPUs and tensor cores alike
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores the labels of images.
-
-        Args:
-            images: uint8 (B, C, H, W).
-
-        Returns:
-            Scores (B, L), any real number.
-
-        Raises:
-            TypeError: If the images are not uint8.
-        """
+        """Scores images uint8 (B, C, H, W): (B, L), any real number."""
         features = self._features(unit_pixels(images, self.conv.weight.dtype))
         scores: Tensor = self.scores(self.hidden(features).relu())  # (B, F) -> (B, 256) -> (B, L)
         return scores
@@ -113,17 +103,7 @@ class ConvStack(nn.Module):
         return nn.Sequential(conv, nn.BatchNorm2d(filters), nn.MaxPool2d(POOL_SIZE), nn.ReLU())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores the labels of images.
-
-        Args:
-            images: uint8 (B, C, H, W).
-
-        Returns:
-            Scores (B, L), any real number.
-
-        Raises:
-            TypeError: If the images are not uint8.
-        """
+        """Scores images uint8 (B, C, H, W): (B, L), any real number."""
         pixels = unit_pixels(images, self.last.weight.dtype).contiguous(memory_format=torch.channels_last)
         maps = self.last(self.blocks(pixels)).relu()  # (B, C, H, W) -> (B, 64, H/8, W/8)
         scores: Tensor = self.scores(maps.amax(dim=(2, 3)))  # (B, 64) -> (B, L)
@@ -151,13 +131,11 @@ NETWORKS: dict[str, type[ConvPoolDense] | type[ConvStack]] = {
 }
 
 
-def build_network(
-    name: str | nn.Module, image_shape: tuple[int, int, int], num_labels: int, pretrained: bool
-) -> nn.Module:
+def build_network(name: str, image_shape: tuple[int, int, int], num_labels: int, pretrained: bool) -> nn.Module:
     """Builds a network: uint8 images (B, C, H, W) to scores (B, L).
 
     Args:
-        name: A key of `NETWORKS`, the name of a timm model, or a module, which is returned as it is.
+        name: A key of `NETWORKS`, or the name of a timm model.
         image_shape: Channels, height and width.
         num_labels: Number of labels, L.
         pretrained: Whether to start from the weights that timm offers.
@@ -165,8 +143,6 @@ def build_network(
     Raises:
         InputError: If there is no such network, or it can't be built for these images.
     """
-    if isinstance(name, nn.Module):
-        return name
     if name in NETWORKS:
         if pretrained:
             raise InputError(f"{name} has no pretrained weights: choose another --model.network")

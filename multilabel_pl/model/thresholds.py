@@ -45,16 +45,16 @@ class Rule:
         return cls("precision" if parts[1] == "precision" else "recall", float(parts[2]))
 
 
-def check_threshold(threshold: Threshold) -> None:
-    """Checks a threshold as far as that is possible without labels.
+def check_threshold(threshold: Threshold, num_labels: int | None = None) -> None:
+    """Checks a threshold; that there are as many as labels, if their number is known.
 
     Raises:
-        InputError: If a number is not in [0, 1], or the rule is unknown.
+        InputError: If a number is not in [0, 1], the rule is unknown, or there are not as many as labels.
     """
     if isinstance(threshold, str):
         Rule.parse(threshold)
     else:
-        fixed_thresholds(threshold, len(threshold) if isinstance(threshold, list) else 1)
+        fixed_thresholds(threshold, num_labels or (len(threshold) if isinstance(threshold, list) else 1))
 
 
 def fixed_thresholds(threshold: float | list[float], num_labels: int) -> Tensor:

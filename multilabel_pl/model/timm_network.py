@@ -46,17 +46,7 @@ class TimmNetwork(nn.Module):
         self._check(name, image_shape, num_labels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores the labels of images.
-
-        Args:
-            images: uint8 (B, C, H, W).
-
-        Returns:
-            Scores (B, L), any real number.
-
-        Raises:
-            TypeError: If the images are not uint8.
-        """
+        """Scores images uint8 (B, C, H, W): (B, L), any real number."""
         pixels = (unit_pixels(images, self.mean.dtype) - self.mean) / self.std
         scores: Tensor = self.model(pixels.contiguous(memory_format=torch.channels_last))
         return scores

@@ -9,7 +9,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from multilabel_pl.atomic import atomic_path
+from multilabel_pl.atomic import atomic_path, check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO, write_checkpoint
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset
@@ -99,12 +99,15 @@ class Trainer(pl.Trainer):
             output: The checkpoint to write, ending in .ckpt; a report lands in the folder tune beside it.
             figures: Whether to draw figures beside the report.
         """
-        if output is None or ckpt_path is None:
-            raise InputError("tune needs a checkpoint to start from, ckpt_path, and one to write, output")
+        if ckpt_path is None:
+            raise InputError("tune needs a checkpoint to start from: give ckpt_path")
+        if output is None:
+            raise InputError("tune needs an output: the checkpoint to write, ending in .ckpt")
         if Path(output).suffix != ".ckpt" or Path(output).is_dir():
             raise InputError(f"output must be a file ending in .ckpt, got {output}")
+        check_writable(Path(output))
         if threshold is not None:
-            check_threshold(threshold)
+            check_threshold(threshold, len(model.task.labels) if model.task is not None else None)
         content = self._read(ckpt_path)
         super().validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
         if (before := model.evaluation) is None:

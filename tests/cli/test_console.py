@@ -5,7 +5,7 @@ from multilabel_pl.errors import InputError, MultipleInputError
 
 
 @pytest.mark.parametrize(
-    ("mistake", "told"),
+    ("mistake", "lines"),
     [
         (InputError("a network says\n  that it can't\n"), ["error: a network says that it can't"]),
         (MultipleInputError(["first", "second"]), ["error: first", "error: second"]),
@@ -15,10 +15,10 @@ from multilabel_pl.errors import InputError, MultipleInputError
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line(
-    mistake: InputError, told: list[str], capsys: pytest.CaptureFixture[str]
+def test_a_mistake_is_reported_in_one_line(
+    mistake: InputError, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught, one_line_errors():
         raise mistake
     assert caught.value.code == 2
-    assert capsys.readouterr().err.splitlines() == told
+    assert capsys.readouterr().err.splitlines() == lines

@@ -1,13 +1,17 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.mnist import MNISTDataModule
+from tests.data.test_mnist import write_set
 
 
 def test_a_batch_is_what_its_items_are() -> None:
     data = LabelledImages(torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8), torch.rand(20, 3))
+    assert len(data) == 20
     images, targets = data.__getitems__([5, 0, 19])
     for place, index in enumerate([5, 0, 19]):
         image, target = data[index]
@@ -34,9 +38,10 @@ def test_an_epoch_of_training_sees_every_image_once_in_another_order() -> None:
     assert torch.equal(sums.sort().values, expected.sort().values)
 
 
-@pytest.mark.parametrize(("val_size", "batches", "last"), [(60_000 - 129, 2, 64), (60_000 - 130, 3, 2), (59_999, 1, 1)])
-def test_no_image_is_alone_in_a_batch_of_training(val_size: int, batches: int, last: int) -> None:
-    data = MNISTDataModule(val_size=val_size)
+@pytest.mark.parametrize(("val_size", "batches", "last"), [(71, 2, 64), (70, 3, 2), (199, 1, 1)])
+def test_no_image_is_alone_in_a_batch_of_training(val_size: int, batches: int, last: int, tmp_path: Path) -> None:
+    write_set(tmp_path, digits=[1, 2] * 100)
+    data = MNISTDataModule(data_dir=str(tmp_path), val_size=val_size)
     data.setup("fit")
     sizes = [len(images) for images, _ in data.train_dataloader()]
     assert (len(sizes), sizes[-1]) == (batches, last)

@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from multilabel_pl import ImageFilesDataModule, MultiLabelClassifier
+from multilabel_pl import ImageFilesDataModule, MultiLabelClassifier, Task
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
-from tests.cli.test_main import fail, run_alone
+from multilabel_pl.errors import InputError
 from tests.conftest import BRIEF, QUIET
 from tests.data.test_mnist import write_set
 from tests.images.photograph import photograph
@@ -34,6 +34,16 @@ def scans(workplace: Path) -> Path:
 
 def predict(checkpoint: str, *words: str) -> None:
     main(["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", *words])
+
+
+def fail(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Runs a command that must fail with a single line on standard error, and returns this line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(list(words))
+    assert caught.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line
 
 
 def rows_of(path: str) -> list[dict[str, str]]:
@@ -59,7 +69,7 @@ def test_photographs_are_tagged_as_the_images_they_show(checkpoint: str, scans: 
     assert not Path("predictions.png").exists()
 
 
-def test_the_preparation_can_be_turned_off(checkpoint: str, scans: Path) -> None:
+def test_the_preprocessing_can_be_changed(checkpoint: str, scans: Path) -> None:
     predict(checkpoint, "--data.path", "scans/*.jpg", "--data.preprocessing", "resize", "--output", "p.csv")
     model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
     originals = model.predict_images(TEST_IMAGES[:40])
@@ -68,16 +78,14 @@ def test_the_preparation_can_be_turned_off(checkpoint: str, scans: Path) -> None
 
 
 def test_workers_and_batches_change_nothing(checkpoint: str, scans: Path) -> None:
-    options = [[], ["--data.num_workers", "0"], ["--data.batch_size", "7", "--data.num_workers", "2"]]
+    options = [["--data.num_workers", "0"], ["--data.batch_size", "7", "--data.num_workers", "2"]]
     for index, words in enumerate(options):
         predict(checkpoint, "--data.path", "scans", "--output", f"{index}.csv", *words)
-    first, *others = (rows_of(f"{index}.csv") for index in range(3))
-    for other in others:
-        for row, expected in zip(other, first, strict=True):
-            assert [row[name] for name in ("path", "tags")] == [expected[name] for name in ("path", "tags")]
-            assert [float(row[label]) for label in LABELS] == pytest.approx(
-                [float(expected[label]) for label in LABELS], abs=1e-5
-            )
+    for row, other in zip(*map(rows_of, ["0.csv", "1.csv"]), strict=True):
+        assert [row[name] for name in ("path", "tags")] == [other[name] for name in ("path", "tags")]
+        assert [float(row[label]) for label in LABELS] == pytest.approx(
+            [float(other[label]) for label in LABELS], abs=1e-5
+        )
 
 
 def test_json_lines_and_a_contact_sheet(checkpoint: str, scans: Path) -> None:
@@ -86,7 +94,7 @@ def test_json_lines_and_a_contact_sheet(checkpoint: str, scans: Path) -> None:
     assert [row["path"] for row in rows] == ["scans/03.jpg", *(f"scans/1{digit}.jpg" for digit in range(10))]
     for row in rows:
         assert list(row) == ["path", "tags", "error", "probabilities"]
-        assert list(row["probabilities"]) == LABELS
+        assert tuple(row["probabilities"]) == LABELS
         assert row["error"] is None
         assert set(row["tags"]) <= set(LABELS)
     sheet = matplotlib.image.imread("p.png")
@@ -104,47 +112,59 @@ def test_labelled_images_go_into_json_lines_and_sheets_too(checkpoint: str, work
     assert matplotlib.image.imread("p.png").std() > 0.1
 
 
-def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on(checkpoint: str, scans: Path) -> None:
+def test_an_unreadable_file_is_named_and_the_others_are_tagged(
+    checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (scans / "05.jpg").write_bytes((scans / "05.jpg").read_bytes()[:300])
     (scans / "07.jpg").write_text("no image")
-    for name in ("p.csv", "p.jsonl"):
-        words = ["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", "--data.path", "scans"]
-        result = run_alone(Path.cwd(), *words, "--output", name, "--figure", "true")
-        assert result.returncode == 1
-        warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
-        assert len(warnings) == 2
-        assert "Traceback" not in result.stderr
-        for warning, path in zip(warnings, ("scans/05.jpg", "scans/07.jpg"), strict=True):
-            assert path in warning
+    words = ["--data.path", "scans/0*", "--data.num_workers", "0", "--figure", "true"]
+    with pytest.raises(SystemExit) as caught:
+        predict(checkpoint, *words, "--output", "p.csv")
+    assert caught.value.code == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("warning: scans/05.jpg ")
+    assert second == "warning: scans/07.jpg is not an image, or is damaged"
+    assert Path("p.png").is_file()
     rows = rows_of("p.csv")
-    assert len(rows) == 40
-    for row, line in zip(rows, Path("p.jsonl").read_text(encoding="utf-8").splitlines(), strict=True):
-        unreadable = row["path"] in ("scans/05.jpg", "scans/07.jpg")
-        named = json.loads(line)
-        assert bool(row["error"]) == (named["error"] is not None) == unreadable
-        if unreadable:
-            assert (row["tags"], row["0"], row["≥5"]) == ("", "", "")
-            assert (named["tags"], named["probabilities"]) == ([], {})
+    assert len(rows) == 10
+    assert [row["path"] for row in rows if row["error"]] == ["scans/05.jpg", "scans/07.jpg"]
+    for i, row in enumerate(rows):
+        assert [row[label] == "" for label in LABELS] == [i in (5, 7)] * 11
+    assert rows[5]["tags"] == rows[7]["tags"] == ""
+
+
+def test_an_unreadable_file_has_its_line_in_json_too(checkpoint: str, scans: Path) -> None:
+    (scans / "05.jpg").write_text("no image")
+    with pytest.raises(SystemExit):
+        predict(checkpoint, "--data.path", '["scans/05.jpg", "scans/06.jpg"]', "--output", "p.jsonl")
+    first, second = map(json.loads, Path("p.jsonl").read_text(encoding="utf-8").splitlines())
+    assert first == {
+        "path": "scans/05.jpg",
+        "tags": [],
+        "error": "scans/05.jpg is not an image, or is damaged",
+        "probabilities": {},
+    }
+    assert (second["error"], tuple(second["probabilities"])) == (None, LABELS)
 
 
 def test_a_blank_page_has_no_tags(checkpoint: str, scans: Path) -> None:
     Image.new("L", (300, 200), 230).save(scans / "05.jpg")
     with pytest.raises(SystemExit) as caught:
-        predict(checkpoint, "--data.path", "scans", "--output", "p.csv")
+        predict(checkpoint, "--data.path", "scans/0*.jpg", "--output", "p.csv")
     assert caught.value.code == 1
     [row] = [row for row in rows_of("p.csv") if row["error"]]
     assert row["error"] == "scans/05.jpg: no digit found: the page looks blank"
     assert (row["path"], row["tags"], row["0"]) == ("scans/05.jpg", "", "")
 
 
-def test_a_picture_is_not_drawn_over_an_image(
+def test_a_figure_does_not_replace_an_image(
     checkpoint: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(TEST_IMAGES[0, 0].numpy()).save("scan.png")
     before = Path("scan.png").read_bytes()
     words = ["--data", "ImageFilesDataModule", "--data.path", "scan.png", "--output", "scan.csv", "--figure", "true"]
     error = fail(capsys, "predict", *QUIET, "--ckpt_path", checkpoint, *words)
-    assert "scan.png would replace an image that is to be predicted; name another output" in error
+    assert "scan.png would replace an image that is to be predicted; choose another output" in error
     assert Path("scan.png").read_bytes() == before
     assert not Path("scan.csv").exists()
 
@@ -159,36 +179,50 @@ def test_a_name_that_is_not_utf_8_is_escaped(checkpoint: str, workplace: Path) -
     assert json.loads(Path("p.jsonl").read_text())["tags"] == rows_of("p.csv")[0]["tags"].split("|")
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "tune", "export"])
 def test_files_without_labels_are_for_predict(
     command: str, checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    error = fail(
-        capsys, command, *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", "--data.path", "scans"
-    )
-    assert f"{command} needs labelled images, which ImageFilesDataModule does not have" in error
+    words = ["--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", "--data.path", "scans"]
+    message = f"{command} needs labelled images, which ImageFilesDataModule does not have: choose other --data"
+    assert fail(capsys, command, *QUIET, *words) == f"error: {message}"
 
 
-def test_the_checkpoint_knows_its_preprocessing(checkpoint: str, workplace: Path) -> None:
-    assert MultiLabelClassifier.load_from_checkpoint(checkpoint).preprocessing == "mnist"
+def test_a_checkpoint_records_its_preprocessing(checkpoint: str, workplace: Path) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
+    assert model.task == Task(LABELS, (1, 28, 28), "mnist")
     write_set(workplace / "set", digits=[1, 8] * 10)
     options = ["--data.data_dir", "set", "--data.val_size", "4"]
     main(["fit", *QUIET, *BRIEF, *options])
-    main(["fit", *QUIET, *BRIEF, *options, "--model.preprocessing", "mnist"])
+    main(["fit", *QUIET, *BRIEF, *options, "--data.preprocessing", "mnist"])
     for version, expected in ((0, "resize"), (1, "mnist")):
         parameters = torch.load(f"runs/version_{version}/best.ckpt", weights_only=True)["hyper_parameters"]
-        assert parameters["preprocessing"] == expected
+        assert parameters["task"]["preprocessing"] == expected
 
 
 def test_any_trainer_predicts_files(checkpoint: str, scans: Path) -> None:
     model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
-    trainer = Trainer(logger=False, enable_progress_bar=False)
-    batches = trainer.predict(model, datamodule=ImageFilesDataModule(str(scans)))
+    data = ImageFilesDataModule(str(scans), preprocessing="resize", num_workers=0)
+    batches = Trainer(logger=False, enable_progress_bar=False).predict(model, datamodule=data)
     assert batches is not None
     assert [len(batch.tags) for batch in batches] == [32, 8]  # type: ignore[union-attr]
+    assert data.task == Task(LABELS, (1, 28, 28), "resize")
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_files_have_no_labels_for_another_stage(stage: str) -> None:
+    with pytest.raises(InputError, match=rf"^ImageFilesDataModule has no labels for {stage}: it is for predict$"):
+        ImageFilesDataModule("scans").setup(stage)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"num_workers": -1}], ids=str)
+def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
+    [(name, value)] = options.items()
+    with pytest.raises(InputError, match=f"{name} must be at least .*, got {value}"):
+        ImageFilesDataModule("scans", **options)  # type: ignore[arg-type] # of one name or another
 
 
 def test_a_model_without_labels_cannot_predict_files(scans: Path) -> None:
     trainer = Trainer(logger=False, enable_progress_bar=False)
-    with pytest.raises(ValueError, match="no labels yet"):
+    with pytest.raises(InputError, match=r"^the model has no labels yet: fit it, or load it from a checkpoint$"):
         trainer.predict(MultiLabelClassifier(), datamodule=ImageFilesDataModule(str(scans)))

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multilabel_pl.data.sampler import EpochOrder
@@ -10,6 +10,7 @@ def order(size: int, seed: int, epoch: int) -> list[int]:
     return list(sampler)
 
 
+@settings(deadline=None)  # a busy machine may take its time
 @given(st.integers(1, 200), st.integers(0, 2**64 - 1), st.integers(0, 1000))
 def test_an_order_is_a_permutation_known_by_seed_and_epoch(size: int, seed: int, epoch: int) -> None:
     assert sorted(order(size, seed, epoch)) == list(range(size))

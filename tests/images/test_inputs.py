@@ -10,25 +10,25 @@ from torch import Tensor
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.inputs import batches_of
-from multilabel_pl.images.preprocessing import ImageForm
+from multilabel_pl.task import Task
 
 DIGITS = read_digits(ARCHIVES, "test").images[:7]
 SHAPE = (1, 28, 28)
 
 
-def load(pictures: Any, shape: tuple[int, int, int] = SHAPE) -> Tensor:
-    return torch.cat(list(batches_of(pictures, ImageForm(shape), batch_size=3)))
+def load(images: Any, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+    return torch.cat(list(batches_of(images, Task((), shape), batch_size=3)))
 
 
-def test_images_in_the_models_form_are_taken_as_they_are() -> None:
+def test_images_of_the_models_shape_are_taken_as_they_are() -> None:
     assert torch.equal(load(DIGITS), DIGITS)
     assert torch.equal(load(DIGITS.numpy()), DIGITS)
     assert torch.equal(load(list(DIGITS)), DIGITS)
     assert torch.equal(load(DIGITS[0]), DIGITS[:1])
-    assert [len(batch) for batch in batches_of(DIGITS, ImageForm(SHAPE), 3)] == [3, 3, 1]
+    assert [len(batch) for batch in batches_of(DIGITS, Task((), SHAPE), 3)] == [3, 3, 1]
 
 
-def test_all_kinds_of_pictures_are_the_same(tmp_path: Path) -> None:
+def test_all_kinds_of_input_give_the_same_image(tmp_path: Path) -> None:
     pixels = DIGITS[0, 0]
     path = tmp_path / "x.png"
     Image.fromarray(pixels.numpy()).save(path)
@@ -57,12 +57,12 @@ def test_grey_and_colour_become_what_the_model_takes() -> None:
     assert torch.equal(load(large[0], (3, 4, 5)), torch.full((1, 3, 4, 5), 7, dtype=torch.uint8))
 
 
-def test_several_sizes_go_together() -> None:
+def test_images_of_several_sizes_make_a_batch() -> None:
     assert load([torch.zeros(50, 40, dtype=torch.uint8), np.zeros((9, 9), np.uint8)]).shape == (2, 1, 28, 28)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "message"),
+    ("images", "message"),
     [
         (torch.zeros(1, 28, 28), "must be torch.uint8, in 0 to 255, got torch.float32"),
         ([np.zeros((5, 5), np.float64)], "must be torch.uint8, in 0 to 255, got torch.float64"),
@@ -74,6 +74,6 @@ def test_several_sizes_go_together() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_picture_is_refused(pictures: Any, message: str) -> None:
+def test_other_values_are_refused(images: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load(pictures)
+        load(images)

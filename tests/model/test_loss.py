@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -6,9 +7,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 from torchvision.ops import sigmoid_focal_loss
 
-from multilabel_pl.model.loss import asymmetric_loss, balancing_weights, smooth
+from multilabel_pl.data.datasets import LabelledImages
+from multilabel_pl.errors import InputError
+from multilabel_pl.model.loss import Loss, asymmetric_loss, balancing_weights, smooth
 
 GAMMAS = st.one_of(st.sampled_from([0.0, 1.0, 2.0, 4.0]), st.floats(0.05, 6))
 CLIPS = st.one_of(st.sampled_from([0.0, 0.05]), st.floats(1e-6, 0.999))
@@ -76,9 +80,9 @@ def test_asymmetric_loss_is_exact_in_float32(
         plain_loss(logits.double(), targets.double(), gamma_pos, gamma_neg, clip, weights.double()), logits
     )
     torch.testing.assert_close(loss, exact_loss.float(), rtol=1e-5, atol=1e-6)
-    # Where a fractional power begins, its slope is not for float32 to tell.
-    told = ((torch.sigmoid(logits) - clip).abs() > 1e-3) | (clip == 0)
-    torch.testing.assert_close(gradient[told], exact_gradient[told], rtol=1e-4, atol=1e-5)
+    # Where a fractional power begins, float32 has no digits for its slope.
+    exact = ((torch.sigmoid(logits) - clip).abs() > 1e-3) | (clip == 0)
+    torch.testing.assert_close(gradient[exact], exact_gradient[exact], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("clip", [0.0, 1e-30, 1e-9, 0.05, 0.5, 0.999])
@@ -143,3 +147,55 @@ def test_smooth() -> None:
     targets = torch.tensor([[0.0, 1.0, 0.5, 0.25]])
     torch.testing.assert_close(smooth(targets, 0.2), torch.tensor([[0.1, 0.9, 0.5, 0.3]]))
     assert torch.equal(smooth(targets, 0.0), targets)
+
+
+def test_the_loss_is_the_one_asked_for() -> None:
+    logits, targets, _ = decisions(0)
+    weights = [0.5, 1.0, 2.0, 3.0, 4.0, 5.0]
+    bce = Loss(pos_weight=weights)
+    asymmetric = Loss("asymmetric", weights, gamma_pos=1.0, gamma_neg=2.0, clip=0.1)
+    for loss in (bce, asymmetric):
+        loss.bind(6)
+    pos_weight = torch.tensor(weights, dtype=torch.float64)
+    expected = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight)
+    torch.testing.assert_close(bce(logits, targets), expected)
+    expected = asymmetric_loss(logits, targets, 1.0, 2.0, 0.1, pos_weight)
+    torch.testing.assert_close(asymmetric(logits, targets), expected)
+    half = bce.half()(logits.half(), targets)  # targets of another type, as where a Trainer lowers the precision
+    assert half.dtype == torch.float16
+
+
+def test_labels_are_smoothed_in_training_alone() -> None:
+    logits, targets, _ = decisions(0)
+    loss = Loss(label_smoothing=0.2)
+    torch.testing.assert_close(
+        loss.train()(logits, targets), F.binary_cross_entropy_with_logits(logits, smooth(targets, 0.2))
+    )
+    torch.testing.assert_close(loss.eval()(logits, targets), F.binary_cross_entropy_with_logits(logits, targets))
+
+
+def test_weights_of_positives_are_a_buffer_that_training_images_decide() -> None:
+    targets = torch.tensor([[1.0, 0], [1, 0], [1, 1], [0, 0]])
+    images = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
+    loader = DataLoader(LabelledImages(images, targets))
+    auto, fixed, none = Loss(pos_weight="auto"), Loss(pos_weight=[2.0, 5.0]), Loss()
+    for loss in (auto, fixed, none):
+        loss.bind(2)
+    assert auto.state_dict()["pos_weight"].tolist() == [1, 1]  # until then
+    for loss in (auto, fixed, none):
+        loss.balance(loader)
+    torch.testing.assert_close(auto.state_dict()["pos_weight"], torch.tensor([1 / 3, 3]))
+    assert fixed.state_dict()["pos_weight"].tolist() == [2, 5]
+    assert none.state_dict() == {}
+    loaders: list[Any] = [DataLoader(TensorDataset(images)), [loader], None]  # without targets
+    for without_targets in loaders:
+        with pytest.raises(
+            InputError, match=r"^pos_weight auto needs a training set with targets \(N, L\): give a list"
+        ):
+            auto.balance(without_targets)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, math.inf], [1.0, math.nan]])
+def test_weights_must_be_positive_and_as_many_as_labels(weights: list[float]) -> None:
+    with pytest.raises(InputError, match=r"pos_weight must be auto, or 2 positive numbers, got \[1\.0"):
+        Loss(pos_weight=weights).bind(2)

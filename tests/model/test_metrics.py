@@ -3,7 +3,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.metrics import decision_metrics, label_rankings, ranking_metrics
 
 PROBABILITIES = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
 TARGETS = (torch.rand(200, 4, generator=torch.Generator().manual_seed(1)) < 0.3).float()
@@ -49,7 +51,8 @@ def calibration_error(scores: NDArray[np.float64], targets: NDArray[np.bool_]) -
 
 def test_metrics_agree_with_their_definitions() -> None:
     logits = PROBABILITIES.double().logit().float()
-    metrics = Evaluation(list("abcd"), THRESHOLDS, logits, TARGETS, loss=torch.tensor(0.25)).metrics
+    decision = Decision(list("abcd"), THRESHOLDS.tolist(), calibrate=False)
+    metrics = Evaluation(decision, logits, TARGETS, loss=torch.tensor(0.25)).metrics
     scores, targets = PROBABILITIES.double().numpy(), TARGETS.bool().numpy()
     expected = {
         "loss": 0.25,
@@ -71,3 +74,34 @@ def test_metrics_agree_with_their_definitions() -> None:
             expected[f"{name}_samples{suffix}"] = np.mean([metric(*row) for row in rows])
     assert not some.all()
     assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_labels_and_images_with_nothing_to_find_are_left_out_of_the_means() -> None:
+    truth = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 0, 0]])
+    tags = torch.tensor([[True, False, False], [True, False, False], [False, False, False]])
+    metrics = decision_metrics(tags, truth)
+    assert {name: value.item() for name, value in metrics.items()} == dict.fromkeys(metrics, 1.0)
+    nothing = decision_metrics(torch.zeros(2, 3, dtype=torch.bool), torch.zeros(2, 3))
+    assert nothing["exact_match"] == 1
+    assert nothing["f1_macro"].isnan()
+
+
+def test_rankings_are_not_defined_for_labels_without_positives_or_negatives() -> None:
+    targets = torch.tensor([[1.0, 0, 1], [0, 0, 1]])
+    probabilities = torch.tensor([[0.9, 0.1, 0.8], [0.2, 0.3, 0.7]])
+    average_precision, auroc = label_rankings(probabilities, targets)
+    assert average_precision[[0, 2]].tolist() == [1, 1]
+    assert auroc[0] == 1
+    assert torch.cat([average_precision, auroc]).isnan().tolist() == [False, True, False, False, True, True]
+    metrics = ranking_metrics(probabilities, targets, average_precision, auroc)
+    assert (metrics["map"].item(), metrics["auroc"].item()) == (1, 1)
+
+
+def test_an_evaluation_keeps_the_decision_it_was_made_with() -> None:
+    decision = Decision(list("abcd"), 0.5, calibrate=False)
+    evaluation = Evaluation(decision, PROBABILITIES.logit(), TARGETS, loss=torch.tensor(0.0))
+    decision.configure(0.9)
+    assert evaluation.thresholds.tolist() == [0.5] * 4
+    assert torch.equal(evaluation.wrong, ((evaluation.probabilities >= 0.5) != TARGETS.bool()).any(dim=1))
+    assert evaluation.labels == list("abcd")
+    assert evaluation.cpu() is evaluation  # it is there already

@@ -4,21 +4,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.model.network import ConvDataFormat, ConvPoolDense, ConvStack, build_network
+from multilabel_pl.model.network import NETWORKS, ConvPoolDense, ConvPoolDenseKeras, ConvStack, build_network
 
 
 def random_images(*shape: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize(("conv_data_format", "count"), [("channels_first", 1_609_035), ("channels_last", 68_523)])
-def test_parameters_of_the_tutorial(conv_data_format: ConvDataFormat, count: int) -> None:
-    network = ConvPoolDense((1, 28, 28), 11, conv_data_format)
+@pytest.mark.parametrize(("name", "count"), [("conv_pool_dense", 1_609_035), ("conv_pool_dense_keras", 68_523)])
+def test_parameters_of_the_tutorial(name: str, count: int) -> None:
+    network = build_network(name, (1, 28, 28), 11, pretrained=False)
     assert sum(parameter.numel() for parameter in network.parameters()) == count
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 17, 30)])
-def test_channels_first_is_the_textbook_network(shape: tuple[int, int, int]) -> None:
+def test_the_default_is_the_textbook_network(shape: tuple[int, int, int]) -> None:
     network = ConvPoolDense(shape, 5)
     images = random_images(4, *shape)
     maps = F.max_pool2d(F.relu(F.conv2d(images / 255, network.conv.weight, network.conv.bias, padding=1)), 2)
@@ -27,9 +27,9 @@ def test_channels_first_is_the_textbook_network(shape: tuple[int, int, int]) -> 
     torch.testing.assert_close(network(images), network.scores(F.relu(network.hidden(flat))))
 
 
-def test_channels_last_is_what_keras_ran() -> None:
+def test_the_network_of_keras_is_what_keras_ran() -> None:
     """Keras's reading of an array (1, 28, 28): height 1, width 28, 28 channels; then a pooling over (28, 32)."""
-    network = ConvPoolDense((1, 28, 28), 11, "channels_last")
+    network = ConvPoolDenseKeras((1, 28, 28), 11)
     images = random_images(3, 1, 28, 28)
     image = images[:, 0] / 255  # (3, 28 positions, 28 channels)
     padded = F.pad(image, (0, 0, 1, 1))
@@ -52,9 +52,10 @@ def test_initial_weights_are_keras_defaults() -> None:
         assert 0.9 * limit < layer.weight.abs().max().item() <= limit
 
 
-def test_images_that_are_no_bytes_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"images must be uint8 in 0\.\.255, got torch.float32"):
-        ConvPoolDense((1, 28, 28), 11)(torch.rand(1, 1, 28, 28))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_that_are_no_bytes_are_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=r"^images must be uint8 in 0\.\.255, got torch\.float32$"):
+        build_network(name, (1, 28, 28), 11, pretrained=False)(torch.rand(1, 1, 28, 28))
 
 
 def test_images_too_small_to_pool_are_refused() -> None:
@@ -62,11 +63,13 @@ def test_images_too_small_to_pool_are_refused() -> None:
         ConvPoolDense((1, 1, 28), 11)
 
 
-def test_networks_have_their_names() -> None:
-    assert isinstance(build_network("conv_stack", (1, 28, 28), 11, "channels_first", False), ConvStack)
-    default = build_network("conv_pool_dense", (1, 28, 28), 11, "channels_last", False)
-    assert isinstance(default, ConvPoolDense)
-    assert default.conv_data_format == "channels_last"
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_built_by_name(name: str) -> None:
+    network = build_network(name, (3, 8, 10), 5, pretrained=False)
+    assert type(network) is NETWORKS[name]
+    assert network(random_images(2, 3, 8, 10)).shape == (2, 5)
+    with pytest.raises(InputError, match=rf"^{name} has no pretrained weights: choose another --model\.network$"):
+        build_network(name, (3, 8, 10), 5, pretrained=True)
 
 
 def test_the_stack_finds_a_label_wherever_it_is() -> None:
@@ -85,5 +88,3 @@ def test_the_stack_finds_a_label_wherever_it_is() -> None:
 def test_the_stack_refuses_images_too_small_to_pool() -> None:
     with pytest.raises(InputError, match="at least 8x8 pixels, got 7x28"):
         ConvStack((1, 7, 28), 11)
-    with pytest.raises(TypeError, match="images must be uint8"):
-        ConvStack((1, 8, 28), 11)(torch.rand(1, 1, 8, 28))

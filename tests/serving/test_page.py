@@ -1,4 +1,4 @@
-"""The page, in a real browser."""
+"""The page: served in this process, by the command line, and in a real browser."""
 
 import os
 import shutil
@@ -11,11 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
+from gradio_client import Client, handle_file  # type: ignore[import-untyped]
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.cli.main import main
+from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.model.head import HeadName
+from multilabel_pl.serving.page import build_page, serve
 from tests.conftest import BRIEF, QUIET
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -25,7 +31,7 @@ PLAIN = {name: value for name, value in os.environ.items() if name != "PYTHONUNB
 
 @contextmanager
 def served(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Serves a page, and gives the process and the page's address."""
+    """Serves a page, and yields the process and the page's address."""
     command = [sys.executable, "-m", "multilabel_pl", "demo", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=PLAIN, text=True) as process:
         assert process.stdout is not None
@@ -40,21 +46,51 @@ def served(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @contextmanager
 def opened(address: str) -> Iterator[Page]:
-    """Opens a page in a browser, and finds out at the end that it has asked nothing of others."""
+    """Opens a page in a browser, and checks at the end that it has requested nothing from elsewhere."""
     if BROWSER is None:
         pytest.skip("there is no Chromium")
-    asked: list[str] = []
+    requested: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
         page.goto(address)
         expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
         page.locator("canvas").first.wait_for(timeout=PATIENCE)
-        page.wait_for_timeout(1000)  # for all to take part
+        page.wait_for_timeout(1000)  # until everything has loaded
         yield page
         browser.close()
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert [url for url in requested if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def test_images_and_drawings_are_answered(checkpoint: str, workplace: Path) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
+    digits = read_digits(ARCHIVES, "test").images[:12]
+    page = build_page({"a<b": model}, digits)
+    client = Client(serve(page, "127.0.0.1", None), verbose=False)
+    events = {tuple(event["targets"][0]): i for i, event in enumerate(client.config["dependencies"])}
+    [upload] = [i for (_, name), i in events.items() if name == "change"]
+    [stroke] = [i for (_, name), i in events.items() if name == "input"]
+
+    def answer_to(image: Image.Image | str, event: int = upload) -> str:
+        if isinstance(image, Image.Image):
+            image.save("image.png")
+            image = "image.png"
+        file = handle_file(image)
+        drawing = {"background": file, "layers": [file], "composite": file}
+        answer: str = client.predict(file if event == upload else drawing, fn_index=event)
+        return answer
+
+    seven = Image.fromarray(255 - digits[0, 0].numpy())
+    assert answer_to(seven).startswith('<div class="tags">7, ≥5</div>')
+    assert answer_to(seven).count('class="track') == answer_to(seven).count('class="threshold"') == 11
+    assert answer_to(seven.convert("RGB").resize((336, 336)), stroke).startswith('<div class="tags">7, ≥5</div>')
+    assert answer_to(Image.fromarray(np.zeros((336, 336, 3), np.uint8)), stroke).startswith('<div class="tags">–</div>')
+    Path("letter.png").write_text("no image")
+    assert "<p>letter.png is not an image, or is damaged" in answer_to("letter.png")
+    assert "a&lt;b: sigmoid" in str(client.config["components"])
+    client.close()
+    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +121,7 @@ def draw_a_stroke(page: Page) -> None:
     page.mouse.up()
 
 
+@pytest.mark.slow
 def test_a_stroke_is_a_one_to_both_models(page: Page) -> None:
     draw_a_stroke(page)
     expect(page.locator(".tags")).to_have_text(["1", "1"], timeout=PATIENCE)
@@ -92,29 +129,32 @@ def test_a_stroke_is_a_one_to_both_models(page: Page) -> None:
     assert page.locator("h3").all_inner_texts()[0].endswith("best.ckpt: sigmoid")
 
 
+@pytest.mark.slow
 def test_a_cleared_canvas_can_be_drawn_on(page: Page) -> None:
     draw_a_stroke(page)
     expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
     page.get_by_label("Clear canvas").first.click()
     expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
-    page.wait_for_timeout(1000)  # for a new one
+    page.wait_for_timeout(1000)  # until there is a new canvas
     draw_a_stroke(page)
     expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
-    page.get_by_role("tab", name="Picture").click()
+    page.get_by_role("tab", name="Image").click()
     expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
     page.get_by_role("tab", name="Draw").click()
     expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_an_example_is_tagged(page: Page) -> None:
     page.get_by_role("tab", name="Examples").click()
     page.locator(".examples img").first.click()
     expect(page.locator(".tags").first).to_have_text("7, ≥5", timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_bad_upload_gets_a_message_and_the_server_lives_on(page: Page, tmp_path: Path) -> None:
     (tmp_path / "letter.png").write_text("no image")
-    page.get_by_role("tab", name="Picture").click()
+    page.get_by_role("tab", name="Image").click()
     page.locator("[role=tabpanel]:visible input[type=file]").set_input_files(tmp_path / "letter.png")
     message = "letter.png is not an image, or is damaged"
     expect(page.get_by_text(message, exact=True).first).to_be_visible(timeout=PATIENCE)
@@ -128,11 +168,12 @@ def test_ctrl_c_ends_it_quietly(checkpoint: str) -> None:
         with urlopen(address) as page:
             assert b"multilabel_pl" in page.read()
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
-        assert told == ""
+        _, errors = process.communicate(timeout=30)
+        assert errors == ""
         assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_model_of_scenes_is_shown_alone(workplace: Path) -> None:
     main(["fit", *QUIET, *BRIEF, "--data", "SceneDataModule", "--data.train_size", "200", "--data.val_size", "50"])
     with served("--ckpt_path", "best", "--data.test_size", "20") as (_, address), opened(address) as page:
@@ -142,23 +183,23 @@ def test_a_model_of_scenes_is_shown_alone(workplace: Path) -> None:
         expect(page.locator(".examples img")).to_have_count(12, timeout=PATIENCE)
 
 
-def test_what_is_missing_is_named(
+def test_a_page_that_cannot_be_served_is_refused(
     checkpoint: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(*words: str) -> str:
+    def error(*words: str) -> str:
         with pytest.raises(SystemExit) as caught:
             main(["demo", *QUIET, "--ckpt_path", checkpoint, *words])
         assert caught.value.code == 2
         return capsys.readouterr().err
 
-    assert told("--beside", "none.ckpt").startswith("error: no checkpoint at none.ckpt")
-    assert told("--beside", "last").startswith("error: no run in runs has a checkpoint yet")
+    assert error("--beside", "none.ckpt").startswith("error: no checkpoint at none.ckpt")
+    assert error("--beside", "last").startswith("error: no run in runs has a checkpoint yet")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert told("--server_port", port).startswith(f"error: no page can be at 127.0.0.1, port {port}: ")
-    assert told("--server_port", "99999").startswith("error: no page can be at 127.0.0.1, port 99999: ")
-    assert told("--server_name", "no.host").startswith("error: no page can be at no.host: ")
+        assert error("--server_port", port).startswith(f"error: the page can't be served at 127.0.0.1, port {port}: ")
+    assert error("--server_port", "99999").startswith("error: the page can't be served at 127.0.0.1, port 99999: ")
+    assert error("--server_name", "no.host").startswith("error: the page can't be served at no.host: ")
     monkeypatch.setitem(sys.modules, "gradio", None)  # what Python takes for not installed
-    assert told().startswith("error: the page needs more packages: pip install 'gradio<")
+    assert error().startswith("error: the page needs more packages: pip install 'gradio<")

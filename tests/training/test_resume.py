@@ -1,5 +1,6 @@
-"""A training that is ended at any moment and resumed comes to the same end, bit for bit."""
+"""A run that is killed or stopped at any moment, and resumed, ends bit for bit as one that was not."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -13,10 +14,10 @@ import torch
 from crash import differences
 
 from multilabel_pl.cli.main import main
-from tests.conftest import BRIEF, QUIET, in_a_process
-from tests.data.pictures import write_tagged
+from tests.conftest import BRIEF, QUIET, copied_run, in_a_process, small
+from tests.data.tagged_images import write_tagged
 
-TRAINING = [  # of 2 epochs of 5 steps, in which there is something to forget: random shifts, a schedule, running means
+TRAINING = [  # 2 epochs of 5 steps, with much to restore: random shifts, a schedule, running means
     *("fit", *QUIET, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"),
     *("--data", "SceneDataModule", "--data.train_size", "290", "--data.val_size", "500", "--data.max_shift", "2"),
     *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"),
@@ -24,21 +25,28 @@ TRAINING = [  # of 2 epochs of 5 steps, in which there is something to forget: r
 ]
 
 
-def struck(name: str, moment: str, step: int) -> list[str]:
+def strikes(name: str, moment: str, step: int, times: int = 1) -> list[str]:
+    """Returns the option that lets a signal strike a run at a moment, once or several times."""
     options = f'{{"name": "{name}", "moment": "{moment}", "step": {step}}}'
-    return [*TRAINING, "--trainer.callbacks", f'[{{"class_path": "tests.callbacks.Strike", "init_args": {options}}}]']
+    strike = f'{{"class_path": "tests.callbacks.Strike", "init_args": {options}}}'
+    return ["--trainer.callbacks", f"[{', '.join([strike] * times)}]"]
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def assert_same_end(run: Path, whole: Path) -> None:
     for name in ("best.ckpt", "last.ckpt"):
         checkpoints = [torch.load(folder / name, weights_only=True) for folder in (run, whole)]
         assert differences(*checkpoints) == []
-    assert (run / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    assert rows(run) == rows(whole)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
-    """The run of a training that nothing has ended."""
+    """The folder of a run that was neither killed nor stopped."""
     place = tmp_path_factory.mktemp("whole")
     with chdir(place):
         main(TRAINING)
@@ -48,31 +56,37 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> P
 @pytest.mark.parametrize(
     ("name", "moment", "step", "resumed_at"),
     [
-        ("SIGKILL", "on_train_batch_end", 2, None),  # before there is a checkpoint
-        ("SIGKILL", "on_train_batch_end", 4, 3),  # in mid-epoch
-        ("SIGKILL", "on_validation_batch_end", 5, 3),
-        ("SIGKILL", "on_train_epoch_start", 5, 5),
-        ("full disk", "on_train_epoch_start", 5, 5),  # then while a checkpoint is written
+        ("SIGKILL", "on_train_batch_end", 4, 3),  # within an epoch
+        pytest.param("SIGKILL", "on_train_batch_end", 2, None, marks=pytest.mark.slow),  # before the first checkpoint
+        pytest.param("SIGKILL", "on_validation_batch_end", 5, 3, marks=pytest.mark.slow),
+        pytest.param("SIGKILL", "on_train_epoch_start", 5, 5, marks=pytest.mark.slow),
+        # Then while a checkpoint is written:
+        pytest.param("full disk", "on_train_epoch_start", 5, 5, marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_training_is_resumed_exactly(
+def test_a_killed_run_is_resumed_exactly(
     name: str, moment: str, step: int, resumed_at: int | None, whole: Path, workplace: Path
 ) -> None:
-    ended = in_a_process(struck(name, moment, step))
+    ended = in_a_process([*TRAINING, *strikes(name, moment, step)])
     assert -ended.returncode == (signal.SIGXFSZ if name == "full disk" else signal.SIGKILL), ended.stderr
     last = Path("runs/version_0/last.ckpt")
+    assert last.exists() == (resumed_at is not None)
     if resumed_at is not None:
         assert torch.load(last, weights_only=True)["global_step"] == resumed_at
     main([*TRAINING, "--ckpt_path", "last"])
     assert_same_end(Path("runs/version_0"), whole)
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
-    ("moment", "step", "stopped_at"),
-    [("on_before_optimizer_step", 1, 2), ("on_validation_batch_start", 5, 5), ("on_train_epoch_start", 5, 6)],
+    ("name", "status", "moment", "step", "stopped_at"),
+    [
+        ("SIGINT", 130, "on_before_optimizer_step", 1, 2),
+        ("SIGTERM", 143, "on_before_optimizer_step", 1, 2),
+        ("SIGTERM", 143, "on_validation_batch_start", 5, 5),
+        ("SIGINT", 130, "on_train_epoch_start", 5, 6),
+    ],
 )
-def test_a_signal_stops_a_training_that_is_resumed_exactly(
+def test_a_signal_stops_a_run_that_is_resumed_exactly(
     name: str,
     status: int,
     moment: str,
@@ -83,18 +97,33 @@ def test_a_signal_stops_a_training_that_is_resumed_exactly(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(struck(name, moment, step))
+        main([*TRAINING, *strikes(name, moment, step)])
     assert caught.value.code == status
-    assert f"stopped after step {stopped_at}; to go on, add --ckpt_path last" in capsys.readouterr().err
+    note = f"note: stopped after step {stopped_at}; to continue, add --ckpt_path last\n"
+    assert note in capsys.readouterr().err
     assert torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] == stopped_at
     main([*TRAINING, "--ckpt_path", "last"])
     assert_same_end(Path("runs/version_0"), whole)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_for_all_processes_leaves_the_workers_to_finish(
-    number: signal.Signals, status: int, workplace: Path
-) -> None:
+def test_a_second_signal_stops_a_run_at_once(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*TRAINING, *strikes("SIGINT", "on_before_optimizer_step", 1, times=2)])
+    assert caught.value.code == 130
+    assert "note:" not in capsys.readouterr().err
+    assert not list(workplace.rglob("*.ckpt"))
+
+
+def test_a_signal_stops_a_test_at_once(small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied_run(small_run, workplace)
+    with pytest.raises(SystemExit) as caught:
+        main(["test", *QUIET, *strikes("SIGTERM", "on_test_batch_start", 0)])
+    assert caught.value.code == 143
+    assert "note:" not in capsys.readouterr().err
+    assert not (folder / "test").exists()
+
+
+def test_a_signal_for_all_processes_leaves_the_workers_to_finish(workplace: Path) -> None:
     table = write_tagged(workplace, 60)
     words = ["--data", "TableDataModule", "--data.table", table, "--data.max_memory", "0", "--data.num_workers", "2"]
     more = ["--data.batch_size", "4", "--trainer.max_epochs", "1000", "--last_checkpoint.every_n_train_steps", "3"]
@@ -103,29 +132,55 @@ def test_a_signal_for_all_processes_leaves_the_workers_to_finish(
         while not Path("runs/version_0/last.ckpt").exists():
             assert fit.poll() is None
             time.sleep(0.1)
-        os.killpg(fit.pid, number)
-        _, told = fit.communicate()
-    assert fit.returncode == status, told
-    assert told.startswith(b"note: stopped after step ")
+        os.killpg(fit.pid, signal.SIGINT)
+        _, errors = fit.communicate()
+    assert fit.returncode == 130, errors
+    assert b"note: stopped after step " in errors
+    assert b"Traceback" not in errors  # none of the workers was stopped
 
 
-def test_ctrl_c_before_a_training_is_no_traceback(tmp_path: Path) -> None:
+def test_ctrl_c_before_training_leaves_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "multilabel_pl", "fit"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as fit:
         assert fit.stderr is not None
-        assert any(b"lightning" in line for line in fit.stderr)  # in the midst of the imports
+        assert any(b"lightning" in line for line in fit.stderr)  # during the imports
         fit.send_signal(signal.SIGINT)
-        _, told = fit.communicate()
+        _, errors = fit.communicate()
     assert fit.returncode == 130
-    assert b"KeyboardInterrupt" not in told
+    assert b"KeyboardInterrupt" not in errors
 
 
-def test_a_training_that_goes_on_with_other_data_says_so(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_balances_its_labels_is_resumed_exactly(
+    small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fit", *QUIET, *BRIEF, *small(small_set), "--model.pos_weight", "auto"]
+    main([*words, "--trainer.max_epochs", "2"])
+    main(words)
+    capsys.readouterr()
+    main([*words, "--trainer.max_epochs", "2", "--ckpt_path", "last"])
+    assert capsys.readouterr().err == ""
+    whole, resumed = (torch.load(f"runs/version_{i}/last.ckpt", weights_only=True) for i in range(2))
+    assert (whole["state_dict"]["loss.pos_weight"] > 1).all()
+    for part in ("state_dict", "optimizer_states", "hyper_parameters", "epoch", "global_step"):
+        assert differences(whole[part], resumed[part]) == []
+
+
+def test_other_data_options_in_a_resumed_run_are_reported(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write_tagged(workplace, 60)
     words = ["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", table]
     main(words)
     main([*words, "--ckpt_path", "last", "--trainer.max_epochs", "2", "--data.num_workers", "0"])
-    assert "otherwise" not in capsys.readouterr().err
+    assert "resuming" not in capsys.readouterr().err
     main([*words, "--ckpt_path", "last", "--trainer.max_epochs", "3", "--data.batch_size", "32"])
-    expected = "runs/version_0/last.ckpt goes on otherwise than it began, with --data.batch_size 32 (it had 64)"
+    assert "note: resuming with different data options: --data.batch_size 32 (it had 64)\n" in capsys.readouterr().err
+
+
+def test_other_data_in_a_resumed_run_are_reported(
+    small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied_run(small_run, workplace)
+    scenes = ["SceneDataModule", "--data.canvas_size=28", "--data.max_digits=1", "--data.train_size=70"]
+    words = [*BRIEF, "--trainer.max_epochs", "3", "--ckpt_path", "last"]
+    main(["fit", *QUIET, *words, "--data", *scenes, "--data.val_size", "50"])
+    expected = "resuming on SceneDataModule, but runs/version_0/last.ckpt was trained on MNISTDataModule"
     assert f"note: {expected}\n" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def test_versions_count_up_from_zero_by_number(tmp_path: Path) -> None:
     make(root, "version_9/last.ckpt", "version_10/last.ckpt", "version_x/last.ckpt", "notes.txt")
     assert make_run(root) == (root / "version_11", 11)
     assert make_run(root) == (root / "version_12", 12)
+
+
+def test_runs_that_start_at_once_get_a_folder_each(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as processes:
+        versions = [run.version for run in processes.map(make_run, [tmp_path / "runs"] * 20)]
+    assert sorted(versions) == list(range(20))
 
 
 def test_the_newest_run_with_a_checkpoint_counts(tmp_path: Path) -> None:

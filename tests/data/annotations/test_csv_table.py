@@ -1,0 +1,147 @@
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
+from multilabel_pl.data.annotations.records import AnnotationError, find_repeated
+from multilabel_pl.errors import InputError
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (2, 2)).save(file, "PNG")
+    return file.getvalue()
+
+
+def messages(content: str | bytes, labels: Sequence[str] | None = None, **columns: str) -> list[str]:
+    """Returns what is wrong with a table `t.csv` in the current folder, a line each."""
+    Path("t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    try:
+        read = read_csv_table(Path("t.csv"), Path("folder"), TableFormat(**columns), labels)  # type: ignore[arg-type]
+    except InputError as error:
+        return [str(error)]
+    return str(AnnotationError(read.problems + find_repeated(read.rows))).splitlines()
+
+
+NO_IMAGE = "t.csv names no image: it must have a header and a line for each"
+NO_PATHS = "name that of the paths with --data.path_column"
+WHOLE: dict[str, tuple[str | bytes, str]] = {
+    "an empty table": ("", NO_IMAGE),
+    "a header alone": ("path,tags\n", NO_IMAGE),
+    "no header": ("a.png,cat\nb.png,dog\n", f"t.csv has no column path, but a.png, cat: {NO_PATHS}"),
+    "an unknown column": ("file,tags\na.png,cat\n", f"t.csv has no column path, but file, tags: {NO_PATHS}"),
+    "not UTF-8": (b"path,tags\na.png,\xff\xfe\n", "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
+    "UTF-16": ("path,tags\na.png,cat\n".encode("utf-16"), "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
+    "an image": (png(), "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
+    "semicolons": (
+        "path;tags\na.png;cat\n",
+        "t.csv is separated by semicolons: save it with commas, or with tabs and a name in .tsv",
+    ),
+    "an open quote": ('path,tags\n"a.png,cat\n', "t.csv is not a table in CSV, line 2: unexpected end of data"),
+    "a column twice": ("path,tags,tags\na.png,cat,dog\n", "t.csv has two columns tags"),
+    "no column of tags": ("path\na.png\n", "t.csv has neither a column tags nor columns of 0 and 1"),
+    "no tags": ("path,tags\na.png,\n", "t.csv has no tag in its column tags: name labels with --data.labels"),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_table_that_is_unusable_as_a_whole_is_refused(name: str, workplace: Path) -> None:
+    content, message = WHOLE[name]
+    assert messages(content) == [message]
+
+
+LINES: dict[str, tuple[str, list[str]]] = {
+    "a ragged line": (
+        "path,tags\na.png\nb.png,cat\n",
+        ["t.csv, line 2: must have 2 cells, as the header has, got 1"],
+    ),
+    "no path": ("path,tags\n,cat\n", ["t.csv, line 2: has no path"]),
+    "paths outside": (
+        "path,tags\n../a.png,cat\n/etc/hostname,cat\n",
+        [
+            "t.csv, line 2: ../a.png is outside of folder: name the images' folder with --data.images, or give "
+            "--data.allow_outside true",
+            "t.csv, line 3: /etc/hostname is outside of folder: name the images' folder with --data.images, or give "
+            "--data.allow_outside true",
+        ],
+    ),
+    "an image twice": (
+        "path,tags\na.png,cat\n./sub/../a.png,dog\n",
+        ["t.csv, line 3: folder/a.png is listed already, in t.csv, line 2"],
+    ),
+    "neither 0 nor 1": (
+        "path,cat,dog\na.png,1,2\nb.png,,1\n",
+        [
+            "t.csv, line 2: column 'dog' must be 0 or 1, got 2: name a column of tags with --data.tags_column, or "
+            "those of 0 and 1 with --data.labels",
+            "t.csv, line 3: column 'cat' must be 0 or 1, got nothing: name a column of tags with --data.tags_column, "
+            "or those of 0 and 1 with --data.labels",
+        ],
+    ),
+    "an unknown split": (
+        "path,tags,split\na.png,cat,trial\nb.png,cat,\n",
+        [
+            "t.csv, line 2: split must be one of train, val, test, got trial",
+            "t.csv, line 3: split must be one of train, val, test, got nothing",
+        ],
+    ),
+    "many mistakes": (
+        "path,tags\n" + "no.png\n" * 30,
+        [*(f"t.csv, line {n}: must have 2 cells, as the header has, got 1" for n in range(2, 22)), "and 10 more"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_mistake_in_a_line_is_named_with_its_number(name: str, workplace: Path) -> None:
+    content, expected = LINES[name]
+    assert messages(content) == expected
+
+
+def test_columns_and_labels_that_were_asked_for_must_be_there(workplace: Path) -> None:
+    assert messages("path,tags\na.png,cat\n", tags_column="label") == [
+        "t.csv has no column label, but path, tags: name that of the tags with --data.tags_column"
+    ]
+    assert messages("path,cat\na.png,1\n", ["cat", "dog"]) == ["t.csv has no column dog, but cat"]
+    assert messages("path,tags\na.png,cat|cow\n", ["cat", "dog"]) == [
+        "t.csv, line 2: cow is an unknown label: correct it, or add it to --data.labels"
+    ]
+
+
+@pytest.mark.parametrize("path", ["no.csv", "folder.csv"])
+def test_a_table_is_a_file(path: str, workplace: Path) -> None:
+    Path("folder.csv").mkdir()
+    with pytest.raises(InputError, match=rf"^there is no table {path}: name it with --data\.table$"):
+        read_csv_table(Path(path), workplace, TableFormat())
+
+
+def test_paths_may_lead_outside_where_that_is_allowed(workplace: Path) -> None:
+    Path("t.csv").write_text("path,tags\n../a.png,cat\n/etc/hostname,cat\n")
+    read = read_csv_table(Path("t.csv"), Path("some/folder"), TableFormat(allow_outside=True))
+    assert [row.file for row in read.rows] == [Path("some/a.png"), Path("/etc/hostname")]
+    assert read.problems == []
+
+
+def test_tabs_a_byte_order_mark_blank_lines_and_quotes_are_understood(workplace: Path) -> None:
+    text = (
+        'path\ttags\tsplit\r\n"a, b.png"\tcat|out door\tTraining\r\n\r\n"a\nb.png"\t"cat"\tvalid\r\nc.png\t\tTEST\r\n'
+    )
+    Path("t.tsv").write_text(text, encoding="utf-8-sig", newline="")
+    read = read_csv_table(Path("t.tsv"), workplace, TableFormat())
+    assert read.labels == ["cat", "out door"]
+    assert [(row.line, row.file.name, row.tags, row.split) for row in read.rows] == [
+        (2, "a, b.png", ["cat", "out door"], "train"),
+        (4, "a\nb.png", ["cat"], "val"),
+        (6, "c.png", [], "test"),
+    ]
+
+
+def test_columns_of_zero_and_one_are_tags(workplace: Path) -> None:
+    Path("t.csv").write_text("cat,path,dog,owl\n1,a.png,0,1\n0,b.png,0,0\n")
+    read = read_csv_table(Path("t.csv"), workplace, TableFormat())
+    assert (read.labels, [row.tags for row in read.rows]) == (["cat", "dog", "owl"], [["cat", "owl"], []])
+    few = read_csv_table(Path("t.csv"), workplace, TableFormat(), ["owl", "cat"])
+    assert (few.labels, [row.tags for row in few.rows]) == (["owl", "cat"], [["owl", "cat"], []])

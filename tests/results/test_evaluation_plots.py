@@ -1,0 +1,104 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from multilabel_pl.data.datasets import LabelledImages
+from multilabel_pl.model.decision import Decision
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.results.evaluation_plots import (
+    BEFORE,
+    MAX_PANELS,
+    confusion_figure,
+    draw_evaluation,
+    mistakes_figure,
+    precision_recall_figure,
+    reliability_figure,
+    training_figure,
+)
+
+LABELS = ["cat", "dog", "owl"]
+TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
+LOGITS = torch.tensor([[2.0, -2, -1], [3, -3, -1], [-1, 1, -1], [1, -2, -1]])  # dog of 1 and cat of 3 are wrong
+IMAGES = LabelledImages(torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), TARGETS)
+
+
+def evaluation(
+    logits: torch.Tensor = LOGITS, targets: torch.Tensor = TARGETS, labels: list[str] = LABELS, calibrate: bool = False
+) -> Evaluation:
+    return Evaluation(Decision(labels, 0.5, calibrate), logits, targets, loss=torch.tensor(0.5))
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in figure.axes if axes.axison]
+
+
+def test_only_figures_with_something_to_show_are_drawn(tmp_path: Path) -> None:
+    names = [name for name, _ in draw_evaluation(evaluation(), IMAGES, tmp_path)]
+    assert names == ["precision_recall", "confusion", "reliability", "mistakes"]
+    names = [name for name, _ in draw_evaluation(evaluation(), None, tmp_path)]
+    assert names == ["precision_recall", "confusion", "reliability"]
+    (tmp_path / "metrics.csv").write_text("epoch,step,train_loss,val_loss\n0,10,,0.5\n")
+    right = evaluation(logits=TARGETS * 2 - 1)
+    names = [name for name, _ in draw_evaluation(right, IMAGES, tmp_path)]
+    assert names == ["precision_recall", "confusion", "reliability", "training"]
+
+
+def test_a_curve_has_the_threshold_of_its_label_on_it() -> None:
+    figure = precision_recall_figure(evaluation())
+    assert titles(figure) == ["cat, threshold 0.50", "dog, threshold 0.50", "owl, threshold 0.50"]
+    points = [axes.lines[1].get_xydata().tolist() for axes in figure.axes[:3]]  # type: ignore[union-attr]
+    assert points[:2] == [[[1.0, 0.6666666865348816]], [[0.5, 1.0]]]  # recall and precision
+    assert all(map(math.isnan, points[2][0]))  # no owl to find, and none found
+
+
+def test_a_confusion_matrix_counts_the_images_of_a_label() -> None:
+    figure = confusion_figure(evaluation())
+    counts = [[text.get_text() for text in axes.texts] for axes in figure.axes[:3]]
+    assert counts == [["1", "1", "0", "2"], ["2", "0", "1", "1"], ["4", "0", "0", "0"]]
+    assert [text.get_color() for text in figure.axes[2].texts] == ["white", "black", "black", "black"]
+
+
+def test_of_many_labels_the_most_frequent_have_a_panel() -> None:
+    labels = [f"label {i}" for i in range(30)]
+    targets = (torch.arange(30) >= torch.arange(40)[:, None]).float()  # label i has i + 1 images
+    figure = confusion_figure(evaluation(targets * 2 - 1, targets, labels))
+    assert titles(figure) == labels[-MAX_PANELS:]
+
+
+def test_a_reliability_diagram_shows_the_calibration_before_and_after() -> None:
+    upper, lower = reliability_figure(evaluation()).axes
+    assert "(" not in upper.get_title()
+    assert [line.get_label() for line in upper.lines[1:]] == ["the model"]
+    assert sum(bar.get_height() for bar in lower.patches) == TARGETS.numel()  # type: ignore[attr-defined]
+    upper, _ = reliability_figure(evaluation(calibrate=True)).axes
+    assert [line.get_label() for line in upper.lines[1:]] == ["before calibration", "the model"]
+    assert to_rgba(upper.lines[1].get_color()) == to_rgba(BEFORE)
+    assert upper.get_title().endswith(" before)")
+
+
+def test_mistakes_are_the_wrong_images_with_the_highest_loss_first() -> None:
+    figure = mistakes_figure(evaluation(), IMAGES)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == ["true cat, dog\ntagged cat", "true nothing\ntagged cat"]
+    for axes, index in zip(shown, (1, 3), strict=True):
+        np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), IMAGES.images[index].permute(1, 2, 0))
+    assert figure.get_suptitle().startswith("2 of 4 images have a wrong tag")
+
+
+def test_training_curves_skip_what_was_not_logged(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,train_loss,val_loss,val_exact_match\n0,5,0.7,,\n0,10,,0.5,0.25\n1,20,,0.4,0.5\n")
+    loss, match = training_figure(path).axes
+    curves = {str(line.get_label()): line.get_xydata().tolist() for line in [*loss.lines, *match.lines]}  # type: ignore[union-attr]
+    assert curves == {
+        "train_loss": [[5, 0.7]],
+        "val_loss": [[10, 0.5], [20, 0.4]],
+        "val_exact_match": [[10, 0.25], [20, 0.5]],
+    }
+    path.write_text("epoch,step,train_loss\n0,5,0.7\n")
+    loss, match = training_figure(path).axes
+    assert (len(loss.lines), len(match.lines)) == (1, 0)

@@ -1,0 +1,93 @@
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+import torch
+
+from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
+from multilabel_pl.data.mnist import LABELS
+from multilabel_pl.errors import InputError
+
+
+@pytest.fixture
+def model(small_run: Path) -> MultiLabelClassifier:
+    return MultiLabelClassifier.load_from_checkpoint(small_run / "best.ckpt")
+
+
+@pytest.fixture
+def data(small_set: str) -> MNISTDataModule:
+    return MNISTDataModule(data_dir=small_set)  # 300 test images
+
+
+def predict(model: MultiLabelClassifier, data: MNISTDataModule, limit: int | None = None, **options: Any) -> None:
+    Trainer(logger=False, enable_progress_bar=False, limit_predict_batches=limit).predict(
+        model, datamodule=data, **options
+    )
+
+
+def test_a_table_has_a_row_for_each_image_in_order(
+    model: MultiLabelClassifier, data: MNISTDataModule, workplace: Path
+) -> None:
+    predict(model, data, output="new/p.csv", figure=False)
+    assert data.test_set is not None
+    with Path("new/p.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "true_tags", "predicted_tags", *LABELS]
+    assert [int(row["index"]) for row in rows] == list(range(300))
+    with torch.inference_mode():
+        probabilities, tags = model.tag(data.test_set.images)
+    for row, target, predicted, numbers in zip(rows, data.test_set.targets, tags, probabilities, strict=True):
+        for column, values in (("true_tags", target), ("predicted_tags", predicted)):
+            assert row[column] == "|".join(label for label, value in zip(LABELS, values, strict=True) if value)
+        assert [float(row[label]) for label in LABELS] == pytest.approx(numbers.tolist(), abs=1e-5)
+    assert [path.name for path in Path("new").iterdir()] == ["p.csv"]
+
+
+def test_a_part_of_the_images_has_a_part_of_the_rows(
+    model: MultiLabelClassifier, data: MNISTDataModule, workplace: Path
+) -> None:
+    predict(model, data, limit=1, output="p.jsonl", figure=[0, 249])
+    rows = [json.loads(line) for line in Path("p.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["index"] for row in rows] == list(range(250))  # one batch
+    assert tuple(rows[0]["probabilities"]) == LABELS
+    assert matplotlib.image.imread("p.png").std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": "p.txt"}, r"^output must end in \.csv or \.jsonl, got p\.txt$"),
+        ({"output": "folder.csv"}, r"^folder\.csv is a folder; choose another output$"),
+        ({"output": "drawn.csv"}, r"^drawn\.png is a folder; choose another output$"),
+        ({"output": "file/p.csv"}, r"^file/p\.csv can't be written: Not a directory; choose another place$"),
+        ({"output": "p.csv", "figure": [0, 300]}, r"^figure must name images in \[0, 300\), got 300$"),
+        ({"output": "p.csv", "figure": -1}, r"^figure must name images in \[0, 300\), got -1$"),
+        ({"output": "p.csv", "figure": [0] * 101}, r"^figure takes at most 100 images, got 101$"),
+        ({"output": "p.csv", "limit": 0}, r"^there were no images to predict: raise --trainer\.limit_predict_batches$"),
+        ({}, r"^predict needs an output, or a checkpoint to write it beside$"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_found_before_anything_is_written(
+    options: dict[str, Any], message: str, model: MultiLabelClassifier, data: MNISTDataModule, workplace: Path
+) -> None:
+    for folder in ("folder.csv", "drawn.png"):
+        Path(folder).mkdir()
+    Path("file").write_text("earlier")
+    before = {path: path.is_dir() for path in workplace.rglob("*")}
+    with pytest.raises(InputError, match=message):
+        predict(model, data, **options)
+    assert {path: path.is_dir() for path in workplace.rglob("*")} == before
+
+
+def test_a_figure_that_fails_leaves_the_earlier_table(
+    model: MultiLabelClassifier, data: MNISTDataModule, workplace: Path
+) -> None:
+    Path("p.csv").write_text("earlier")
+    Path(".partial-p.png").mkdir()  # where the figure is written first
+    with pytest.raises(IsADirectoryError):
+        predict(model, data, output="p.csv")
+    assert Path("p.csv").read_text() == "earlier"

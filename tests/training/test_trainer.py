@@ -1,0 +1,165 @@
+"""The Trainer's own methods, and evaluations that leave a report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from crash import differences
+
+from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer
+from multilabel_pl.cli.main import main
+from multilabel_pl.data.mnist import LABELS
+from multilabel_pl.errors import InputError
+from tests.conftest import BRIEF, QUIET, copied_run
+from tests.data.test_mnist import write_set
+
+SILENT: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "accelerator": "cpu",
+}
+TASK = Task(LABELS, (1, 28, 28), "resize")
+TUNE = ["tune", *QUIET, "--figures", "false", "--output", "new/model.ckpt"]
+
+
+@pytest.fixture
+def data(small_set: str) -> MNISTDataModule:
+    return MNISTDataModule(data_dir=small_set, val_size=100)
+
+
+def metrics_of(folder: str) -> dict[str, float]:
+    content: dict[str, float] = json.loads(Path(folder, "metrics.json").read_text())
+    return content
+
+
+def test_a_model_is_tested_as_it_is_after_another_evaluation_of_a_checkpoint(
+    data: MNISTDataModule, small_run: Path, workplace: Path
+) -> None:
+    folder = copied_run(small_run, workplace)
+    torch.manual_seed(0)
+    fresh = MultiLabelClassifier(task=TASK)
+    weights = {name: value.clone() for name, value in fresh.state_dict().items()}
+    [expected] = Trainer(**SILENT).test(fresh, datamodule=data, verbose=False)
+    trainer = Trainer(**SILENT)
+    trainer.validate(MultiLabelClassifier(task=TASK), datamodule=data, ckpt_path=folder / "best.ckpt", figures=False)
+    [tested] = trainer.test(fresh, datamodule=data, figures=False)
+    assert differences(fresh.state_dict(), weights) == []
+    assert tested == pytest.approx(expected)
+    [of_checkpoint] = trainer.test(
+        MultiLabelClassifier(task=TASK), datamodule=data, ckpt_path=folder / "best.ckpt", figures=False
+    )
+    assert tested["test_loss"] != pytest.approx(of_checkpoint["test_loss"], rel=1e-3)
+
+
+def test_a_report_is_beside_the_checkpoint_that_it_is_about(
+    data: MNISTDataModule, small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied_run(small_run, workplace)
+    trainer = Trainer(**SILENT)
+    trainer.validate(MultiLabelClassifier(task=TASK), datamodule=data, ckpt_path=folder / "best.ckpt", figures=False)
+    assert (folder / "validate" / "report.md").read_text().startswith(f"# validate of {folder}/best.ckpt\n")
+    assert f"written to {folder}/validate\n" in capsys.readouterr().out
+    trainer.test(MultiLabelClassifier(task=TASK), datamodule=data, figures=False)
+    assert "written to" not in capsys.readouterr().out
+    assert not (folder / "test").exists()
+
+
+def test_tune_learns_thresholds_by_a_rule(
+    run_folder: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied_run(run_folder, workplace)
+    main([*TUNE, "--threshold", "recall>=0.99"])
+    assert "written to new/model.ckpt: thresholds by recall>=0.99\n" in capsys.readouterr().out
+    tuned = metrics_of("new/tune")
+    assert 0.99 <= tuned["val_recall_macro"] < 0.995
+    assert Path("new/tune/report.md").read_text().startswith("# tune of new/model.ckpt\n")
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt", "metrics.csv"}
+    main(["validate", *QUIET, "--figures", "false", "--ckpt_path", "new/model.ckpt"])
+    assert metrics_of("new/validate") == pytest.approx(tuned)
+
+
+@pytest.mark.parametrize(
+    ("words", "threshold", "calibrate", "changed"),
+    [
+        (["--threshold", "0.25"], 0.25, False, {"thresholds"}),
+        (["--threshold", "f1", "--calibrate", "true"], "f1", True, {"slopes", "thresholds"}),
+    ],
+    ids=["a number", "calibration"],
+)
+def test_tune_changes_the_decision_and_nothing_else(
+    words: list[str],
+    threshold: float | str,
+    calibrate: bool,
+    changed: set[str],
+    small_run: Path,
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = copied_run(small_run, workplace) / "best.ckpt"
+    before, old = path.read_bytes(), torch.load(path, weights_only=True)
+    main([*TUNE, *words])
+    end = f"written to new/model.ckpt: thresholds by {threshold}{', calibrated' if calibrate else ''}\n"
+    assert end in capsys.readouterr().out
+    assert path.read_bytes() == before
+    new = torch.load("new/model.ckpt", weights_only=True)
+    asked = {f"/hyper_parameters/{name}" for name in ("threshold", "calibrate")}
+    differing = set(differences(old, new))
+    assert {place for place in differing if place not in asked} == {f"/state_dict/decision.{name}" for name in changed}
+    assert (new["hyper_parameters"]["threshold"], new["hyper_parameters"]["calibrate"]) == (threshold, calibrate)
+    model = MultiLabelClassifier.load_from_checkpoint("new/model.ckpt")
+    assert model.decision.calibrate is calibrate
+    assert (model.decision.slopes != 1).any().item() is calibrate
+    if threshold == 0.25:
+        assert model.decision.thresholds.tolist() == [0.25] * 11
+
+
+def test_tune_without_options_learns_what_the_checkpoint_knows(small_run: Path, workplace: Path) -> None:
+    path = copied_run(small_run, workplace) / "best.ckpt"
+    main(TUNE)
+    old, new = (MultiLabelClassifier.load_from_checkpoint(name) for name in (path, "new/model.ckpt"))
+    assert torch.allclose(new.decision.thresholds, old.decision.thresholds, atol=1e-5)
+    main([*TUNE[:-1], "calibrated.ckpt", "--calibrate", "true"])
+    main([*TUNE[:-1], "back.ckpt", "--calibrate", "false", "--ckpt_path", "calibrated.ckpt"])
+    back = MultiLabelClassifier.load_from_checkpoint("back.ckpt")
+    assert back.decision.slopes.tolist() == [1] * 11
+    assert torch.allclose(back.decision.thresholds, old.decision.thresholds, atol=1e-5)
+
+
+def test_tune_needs_validation_images(small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", *QUIET, *BRIEF, "--data.data_dir", small_set, "--data.val_size", "0"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main([*TUNE, "--ckpt_path", "last", "--threshold", "0.5"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: there are no images to validate on: val_size is 0; ")
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("tune", {"output": "x.ckpt"}, "^tune needs a checkpoint to start from: give ckpt_path$"),
+        ("tune", {"ckpt_path": "x.ckpt"}, "^tune needs an output: the checkpoint to write, ending in .ckpt$"),
+        ("predict", {}, "^predict needs an output, or a checkpoint to write it beside$"),
+        ("export", {}, "^export needs an output, or a checkpoint to write it beside$"),
+    ],
+)
+def test_methods_need_a_place_to_write_to(
+    method: str, options: dict[str, str], message: str, data: MNISTDataModule, workplace: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        getattr(Trainer(**SILENT), method)(MultiLabelClassifier(task=TASK), datamodule=data, **options)
+    assert list(workplace.iterdir()) == []
+
+
+def test_tune_reports_labels_without_a_threshold(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_set(workplace / "set", digits=[1] * 20)
+    main(["fit", *QUIET, *BRIEF, "--data.data_dir", "set", "--data.val_size", "4", "--model.threshold", "0.5"])
+    assert "note:" not in capsys.readouterr().err
+    main([*TUNE, "--threshold", "f1"])
+    expected = "note: no threshold learned by f1 for labels 0, 2, 3, 4, 5, 6, 7, 8, 9, ≥5: using 0.5\n"
+    assert capsys.readouterr().err == expected
