@@ -1,8 +1,10 @@
 """Errors that users cause, and the exit statuses of the command line."""
 
-from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 INCOMPLETE = 1  # exit status of a prediction that had to leave out files, and of output that is no longer read
 MISTAKE = 2  # exit status after an InputError
@@ -63,22 +65,26 @@ def check_extra(extra: str, task: str) -> None:
     Raises:
         InputError: If a package is missing, or is of an unsupported version.
     """
-    from packaging.requirements import Requirement  # not at the top: `--version` must be instant
+    from importlib.metadata import requires  # here, since `--version` must be instant
+
+    from packaging.requirements import Requirement
 
     packages = [
         package
         for package in map(Requirement, requires("multilabel_pl") or [])
         if package.marker is not None and package.marker.evaluate({"extra": extra})
     ]
-    missing = [f"'{p.name}{p.specifier}'" for p in packages if not _is_installed(p.name, p.specifier.contains)]
-    if missing:
+    if missing := [f"'{package.name}{package.specifier}'" for package in packages if not _is_installed(package)]:
         raise InputError(f"{task} needs more packages: pip install {' '.join(missing)}")
 
 
-def _is_installed(name: str, supports: Callable[..., bool]) -> bool:
-    if find_spec(name) is None:
+def _is_installed(package: "Requirement") -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
+
+    if find_spec(package.name) is None:
         return False
     try:
-        return supports(version(name), prereleases=True)
+        return package.specifier.contains(version(package.name), prereleases=True)
     except PackageNotFoundError:
         return True  # installed under another name, such as onnxruntime-gpu

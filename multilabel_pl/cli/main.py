@@ -316,7 +316,8 @@ def main(args: ArgsType = None) -> None:
     keep_freed_memory()
     quiet_lightning()
     # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
-    completes = any(str(word).startswith("--print_completion") for word in (sys.argv[1:] if args is None else args))
+    words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
+    completes = any(word.startswith("--print_completion") for word in words)
     set_parsing_settings(
         add_print_completion_argument=True, subclasses_disabled=[nn.Module, *([Strategy] if completes else [])]
     )
