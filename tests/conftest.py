@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,11 @@ SHORT = [*QUIET, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "
 # One thread in each process of the tests, unless said otherwise: they run side by side, and small networks gain nothing
 # from more.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a job in the background; the processes under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def in_a_process(words: Sequence[str], launcher: Sequence[str] = (sys.executable,)) -> subprocess.CompletedProcess[str]:

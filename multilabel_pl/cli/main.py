@@ -172,7 +172,8 @@ class CLI(LightningCLI):
         self.content = read_sound(path, self._root)
         self.step = self.content.get("global_step", 0)
         if subcommand == "fit" and "optimizer_states" not in self.content:
-            raise InputError(f"{path} can't be resumed: it has weights, but no state of the optimizer")
+            remedy = "resume from last.ckpt, or load it from Python and fit the model"
+            raise InputError(f"{path} can't be resumed, as it has no optimizer state: {remedy}")
         say(f"using {path}")
         own = self.content["hyper_parameters"]
         self.loaded = build_model(MultiLabelClassifier, own, path)

@@ -139,7 +139,9 @@ class MultiLabelClassifier(LightningModule):
             self.bind(data.task)
         elif self.task is None:
             raise InputError("the model has no labels yet: give it a task, or a data module to take it from")
-        if self.hparams["compile"] and stage == "fit":
+        if stage == "fit" and not self.training:
+            self.train()  # as a loaded model is in evaluation mode
+        if stage == "fit" and self.hparams["compile"]:
             self.network.compile()  # in place, so that the weights keep their names in checkpoints
 
     def forward(self, images: Tensor) -> Tensor:
@@ -156,9 +158,7 @@ class MultiLabelClassifier(LightningModule):
         return self.head(self.network(images).float())  # float32 even where the network runs in a lower precision
 
     def on_train_start(self) -> None:
-        """Leaves the evaluation mode of a loaded model, and counts positives for `pos_weight auto`."""
-        if not self.training:
-            self.train()
+        """Counts positives for `pos_weight auto`."""
         self.loss.balance(self.trainer.train_dataloader)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:

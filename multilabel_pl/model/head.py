@@ -59,9 +59,10 @@ def check_head(head: HeadName, num_labels: int) -> None:
     Raises:
         InputError: If not.
     """
-    least = 2 if head == "softmax" else 1
-    if num_labels < least:
-        raise InputError(f"the {head} head needs at least {least} label{'s' * (least > 1)}, got {num_labels}")
+    if num_labels < 1:
+        raise InputError("the task has no labels: name at least one")
+    if head == "softmax" and num_labels < 2:
+        raise InputError("the softmax head needs at least 2 labels, got 1: use --model.head sigmoid")
 
 
 def get_head(name: HeadName) -> Callable[[Tensor], Tensor]:

@@ -130,7 +130,7 @@ def test_thresholds_are_in_the_checkpoint(tmp_path: Path, small_set: str) -> Non
         ({"threshold": [0.5, float("nan")]}, r"threshold must be in \[0, 1\], got nan"),
         ({"threshold": [0.5, 0.5]}, "threshold must be a number or 11 of them, got 2"),
         ({"head": "softmax", "task": Task(["cat"], SHAPE)}, "the softmax head needs at least 2 labels, got 1"),
-        ({"task": Task([], SHAPE)}, "the sigmoid head needs at least 1 label, got 0"),
+        ({"task": Task([], SHAPE)}, "the task has no labels: name at least one"),
         ({"task": Task(LABELS, (1, 28, 1))}, "images must be at least 2x2 pixels, got 28x1"),
         ({"pos_weight": "balanced"}, "pos_weight must be one of auto, a list of numbers, got balanced"),
         ({"pos_weight": [1.0, 2.0]}, r"pos_weight must be auto, or 11 positive numbers, got \[1\.0, 2\.0\]"),
