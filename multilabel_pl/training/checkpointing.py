@@ -32,6 +32,7 @@ class BestCheckpoint(ModelCheckpoint):
         scores = {str(folder / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
         if all(Path(path).is_file() for path in [*moved.values(), *scores]):
             super().load_state_dict({**state_dict, **moved, "best_k_models": scores, "dirpath": self.dirpath})
+            self.current_score = state_dict["current_score"]  # which Lightning saves, but doesn't restore
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Writes the curves first, so that what led to a checkpoint is never missing beside it."""

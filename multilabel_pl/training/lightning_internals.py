@@ -42,3 +42,5 @@ class ExactResume(Callback):
         if validation["current"]["ready"] > validation["current"]["completed"]:
             for counts in (validation["total"], validation["current"]):
                 counts.update(ready=1, started=1, processed=0, completed=0)
+        else:  # a validation that was repeated has counted its first batch twice
+            validation["total"].update(ready=validation["total"]["completed"], started=validation["total"]["completed"])
