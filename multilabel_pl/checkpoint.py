@@ -64,6 +64,7 @@ def _upgrade_0_1_0(options: dict[str, Any], state: dict[str, Any]) -> None:
     if isinstance(temperatures, Tensor):
         state["decision.slopes"], state["decision.offsets"] = 1 / temperatures, torch.zeros_like(temperatures)
         state["decision.thresholds"] = thresholds
+        state["decision.positives"] = torch.zeros_like(temperatures, dtype=torch.int64)  # unknown
     if isinstance(options.get("pos_weight"), list):
         state["loss.pos_weight"] = torch.tensor(options["pos_weight"])
 

@@ -21,7 +21,7 @@ from multilabel_pl.data.annotations.records import Row, targets_of
 from multilabel_pl.data.mnist import FILES, LABELS, LARGE_DIGIT, digit_targets, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.model.thresholds import Rule, fixed_thresholds
+from multilabel_pl.model.rules import Rule, fixed_thresholds
 from tests.data.test_mnist import idx
 
 patient = settings(deadline=None)  # a busy machine may take its time
@@ -30,7 +30,7 @@ IMAGES, DIGITS = FILES["test"]
 VALID_IMAGES, VALID_DIGITS = idx((3, 4, 5), bytes(range(60))), idx((3,), bytes([0, 5, 9]))
 VALID_TABLE = 'path,tags,split\na.png,cat|dog,train\n"b, c.png",,val\nd/e.png,"ca""t",test\n'
 VALID_WIDE_TABLE = "path,cat,dog\na.png,0,1\nb.png,1,0\n"
-VALID_RULES = ["f1", "precision>=0.9", " recall >= 1e-2 "]
+VALID_RULES = ["f1", "exact_match", "precision>=0.9", " recall >= 1e-2 ", "recall>=0.9@0.95 jointly"]
 
 
 @pytest.fixture(scope="module")
@@ -256,18 +256,21 @@ def test_digits_become_targets_and_names_again(digits: list[int]) -> None:
 @given(
     st.text()
     | damaged(*map(str.encode, VALID_RULES)).map(lambda rule: rule.decode(errors="replace"))
-    | st.from_regex(r"(precision|recall)>=[0-9.e+-]+", fullmatch=True)
+    | st.from_regex(r"(precision|recall)>=[0-9.e+-]+(@[0-9.e+-]+( jointly)?)?", fullmatch=True)
 )
 def test_a_rule_is_read_or_refused(text: str) -> None:
     rule = read_or_refused(lambda: Rule.parse(text), text)
     if rule is None:
         return
     assert 0 <= rule.minimum <= 1
-    if rule.metric == "f1":
-        assert text.replace(" ", "") == "f1"
-    else:
-        name, number = text.replace(" ", "").split(">=")
-        assert (rule.metric, rule.minimum) == (name, float(number))
+    words = text.replace(" ", "")
+    if rule.metric not in ("precision", "recall"):
+        assert words == rule.metric
+        return
+    name, numbers = words.split(">=")
+    number, _, confidence = numbers.removesuffix("jointly").partition("@")
+    assert (rule.metric, rule.minimum, rule.jointly) == (name, float(number), numbers.endswith("jointly"))
+    assert rule.confidence == (float(confidence) if confidence else None)
 
 
 @patient

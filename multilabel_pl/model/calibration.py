@@ -1,40 +1,86 @@
-"""Calibration: a slope for each label, fitted on validation images, that makes probabilities match frequencies."""
+"""Calibration: a slope and an offset for each label's logits, which make probabilities match frequencies."""
 
-import math
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-STEEPEST = 100.0  # slope; the flattest is its inverse
-BISECTIONS = 40
+SPREAD = 0.2  # of slopes around 1 and of offsets around 0: a guess, until the images tell
+GUESS_WEIGHT = 4  # labels that the guess counts as
+ITERATIONS = 15
+HALVINGS = 30  # of a step that leads uphill
+FLATTEST = 1e-3  # slope: scores are never turned around
 
 
-def fit_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Finds the slope of each label for which sigmoid(slope * logit) has the least binary cross-entropy.
+class Line(NamedTuple):
+    """A slope and an offset for each label, (L,) each."""
 
-    Temperature scaling (the slope is 1 / temperature) after Guo et al., On Calibration of Modern Neural Networks
-    (https://arxiv.org/abs/1706.04599), per label. The cross-entropy is convex in the slope, so bisecting its derivative
-    finds the one minimum.
+    slopes: Tensor
+    offsets: Tensor
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Calibrates logits (N, L)."""
+        return logits * self.slopes + self.offsets
+
+
+def fit_calibration(logits: Tensor, targets: Tensor) -> Line:
+    """Fits slopes and offsets for which sigmoid(slope * logit + offset) is the probability of a label.
+
+    Logistic calibration after Platt (Probabilistic Outputs for Support Vector Machines, 1999), partially pooled, so
+    that it holds with few images: first one line for all labels together, then each label's own around it. Both have
+    normal priors around no change at all, and the variance of these is estimated as well (MacKay, 1992,
+    https://doi.org/10.1162/neco.1992.4.3.415): labels that are alike, or have few positives, share the common line;
+    labels that differ, and have the images to show it, get their own.
 
     Args:
         logits: float (N, L).
         targets: (N, L) of 0 and 1.
 
     Returns:
-        Slopes float32 (L,), and bool (L,): whether each was fitted. The others are 1: those of labels without positives
-        or negatives, and of labels whose logits separate these perfectly, or not at all.
+        Slopes, all above 0, and offsets, float32 (L,).
     """
-    truth = targets.to(logits.dtype)
+    logits, truth = logits.float(), targets.float()
+    common = _fit_lines(logits.reshape(-1, 1), truth.reshape(-1, 1))
+    own = _fit_lines(common(logits), truth)
+    return Line(own.slopes * common.slopes, own.slopes * common.offsets + own.offsets)
 
-    def derivative(log_slope: Tensor) -> Tensor:
-        """Of the cross-entropy in the slope, (L,)."""
-        return ((torch.sigmoid(logits * log_slope.exp()) - truth) * logits).mean(dim=0)
 
-    low = torch.full_like(logits[0], -math.log(STEEPEST))
-    high = -low
-    fitted = (derivative(low) < 0) & (derivative(high) > 0) & truth.any(dim=0) & ~truth.all(dim=0)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        rises = derivative(middle) > 0
-        low, high = torch.where(rises, low, middle), torch.where(rises, middle, high)
-    return ((low + high) / 2).exp().where(fitted, 1.0).float(), fitted
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Returns the mean binary cross-entropy of each label, (L,), of logits and targets (N, L)."""
+    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=0)
+
+
+def _fit_lines(logits: Tensor, truth: Tensor) -> Line:
+    """Finds the most probable line of each column (N, C) by Newton's method, and the spread of the lines beside it."""
+    slopes, offsets = torch.ones_like(logits[0]), torch.zeros_like(logits[0])  # (C,)
+    spread = torch.full((2, 1), SPREAD**2, device=logits.device)  # variances of slopes and of offsets
+
+    def cost(slopes: Tensor, offsets: Tensor) -> Tensor:
+        """Negative log of likelihood and prior, (C,)."""
+        fitted = logits * slopes + offsets
+        prior = (slopes - 1) ** 2 / spread[0] + offsets**2 / spread[1]
+        return F.binary_cross_entropy_with_logits(fitted, truth, reduction="none").sum(dim=0) + prior / 2
+
+    for _ in range(ITERATIONS):
+        probabilities = torch.sigmoid(logits * slopes + offsets)
+        error, weight = probabilities - truth, probabilities * (1 - probabilities)
+        weighted = weight * logits
+        down_slope = (error * logits).sum(dim=0) + (slopes - 1) / spread[0]
+        down_offset = error.sum(dim=0) + offsets / spread[1]
+        # The second derivatives, a 2 x 2 matrix for each column.
+        a, b, c = (weighted * logits).sum(dim=0) + 1 / spread[0], weighted.sum(dim=0), weight.sum(dim=0) + 1 / spread[1]
+        determinant = a * c - b**2
+        step = torch.stack([c * down_slope - b * down_offset, a * down_offset - b * down_slope]) / determinant
+        now = cost(slopes, offsets) * (1 + 1e-6)  # what rounding may add
+        for _ in range(HALVINGS):
+            uphill = (cost(slopes - step[0], offsets - step[1]) > now) | (slopes - step[0] < FLATTEST)
+            if not uphill.any():
+                break
+            step = step.where(~uphill, step / 2)
+        slopes, offsets = slopes - step[0].where(~uphill, 0), offsets - step[1].where(~uphill, 0)
+        change = (
+            torch.stack([slopes - 1, offsets]) ** 2 + torch.stack([c, a]) / determinant
+        )  # squared, expected, (2, C)
+        spread = (GUESS_WEIGHT * SPREAD**2 + change.sum(dim=1, keepdim=True)) / (GUESS_WEIGHT + len(slopes))
+    return Line(slopes, offsets)

@@ -21,7 +21,7 @@ from multilabel_pl.model.loss import Loss, LossName
 from multilabel_pl.model.network import build_network
 from multilabel_pl.model.optimizer import LRSchedule, Optimization
 from multilabel_pl.model.prediction import PredictedBatch, Prediction, name_predictions
-from multilabel_pl.model.thresholds import Threshold, check_threshold
+from multilabel_pl.model.rules import Threshold, check_threshold
 from multilabel_pl.task import Task
 
 
@@ -47,9 +47,9 @@ class MultiLabelClassifier(LightningModule):
         label_smoothing: The share of every target that becomes 1/2 in training.
         compile: Whether to train with torch.compile, which takes a while to start and pays on GPUs.
         threshold: The probability from which a label is a tag: a number, a list with one for each label, or a rule by
-            which each label's is learned on the validation images of every epoch: `f1` (the highest F1), `precision>=P`
-            (the highest recall with that precision) or `recall>=R` (the highest precision with that recall).
-        calibrate: Whether to also fit a slope for each label's logits on these images (temperature scaling).
+            which they are learned on the validation images of every epoch: `f1`, `f1_exact`, `micro_f1`, `exact_match`,
+            `precision>=P` or `recall>=R`; the last two hold on other images with a confidence C as `recall>=R@C`.
+        calibrate: Whether to also fit a slope and an offset for each label's logits on these images.
         task: Labels and form of the images; those of the data if not given.
 
     Raises:

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from multilabel_pl.model.calibration import fit_slopes
-from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.model.thresholds import FALLBACK, Rule, Threshold, fixed_thresholds, learn_thresholds
+from multilabel_pl.model.calibration import cross_entropy, fit_calibration
+from multilabel_pl.model.rules import FALLBACK, Rule, Threshold, fixed_thresholds
+from multilabel_pl.model.thresholds import Learned, learn_thresholds
+
+FEW = 5  # positives, below which a label is named in a note
+NAMED = 10  # labels in a note, at most
 
 
 class Decision(nn.Module):
     """Decides which labels are tags: those with sigmoid(slope * logit + offset) >= threshold.
 
-    Slopes, offsets and thresholds are buffers, so a checkpoint has them among its weights.
+    Slopes, offsets, thresholds and the numbers of positives they were learned from, 0 before, are buffers, so a
+    checkpoint has them among its weights.
 
     Args:
         labels: Names of the labels.
@@ -33,9 +37,11 @@ class Decision(nn.Module):
         self.slopes: Tensor
         self.offsets: Tensor
         self.thresholds: Tensor
+        self.positives: Tensor
         self.register_buffer("slopes", torch.ones(len(labels)))
         self.register_buffer("offsets", torch.zeros(len(labels)))
         self.register_buffer("thresholds", torch.full((len(labels),), FALLBACK))
+        self.register_buffer("positives", torch.zeros(len(labels), dtype=torch.int64))
         self.configure(threshold, calibrate)
 
     def configure(self, threshold: Threshold | None = None, calibrate: bool | None = None) -> None:
@@ -68,17 +74,35 @@ class Decision(nn.Module):
             targets: (N, L) of 0 and 1.
         """
         self.notes = []
+        self.positives.copy_(targets.sum(dim=0))
         self.slopes.fill_(1)
+        self.offsets.fill_(0)
         if self.calibrate:
-            slopes, fitted = fit_slopes(logits, targets)
-            self.slopes.copy_(slopes)
-            self._note_missing(fitted, "no calibration fitted for labels {}: using none")
+            line = fit_calibration(logits, targets)
+            better = cross_entropy(line(logits), targets) < cross_entropy(logits, targets)
+            self.slopes.copy_(line.slopes.where(better, 1))
+            self.offsets.copy_(line.offsets.where(better, 0))
         if self.rule is not None:
-            thresholds, learned = learn_thresholds(self(logits).sigmoid(), targets, self.rule)
-            self.thresholds.copy_(thresholds)
-            self._note_missing(learned, f"no threshold learned by {self.threshold} for labels {{}}: using 0.5")
+            learned = learn_thresholds(self(logits), targets, self.rule)
+            self.thresholds.copy_(learned.thresholds)
+            self._note(learned, self.rule)
 
-    def _note_missing(self, found: Tensor, text: str) -> None:
-        [names] = name_tags(~found[None], self.labels)
-        if names:
-            self.notes.append(text.format(", ".join(names)))
+    def _note(self, learned: Learned, rule: Rule) -> None:
+        """Notes on which labels little is known."""
+        few = self._named((self.positives < FEW) & learned.found)
+        if rule.confidence is not None:
+            instead = "every image is tagged" if rule.metric == "recall" else "no image is tagged"
+            kind = "positives" if rule.metric == "recall" else "tags that are right"
+            text = f"too few images for {self.threshold}, which takes {learned.needed} {kind}: {instead} with {{}}"
+        else:
+            text = f"no threshold learned by {self.threshold} for {{}}: using {FALLBACK}"
+        for found, note in (self._named(~learned.found), text), (few, "few positives to learn a threshold from: {}"):
+            if found:
+                self.notes.append(note.format(found))
+
+    def _named(self, chosen: Tensor) -> str:
+        """Lists the labels that a bool (L,) chooses, with the numbers of their positives."""
+        indices = chosen.nonzero()[:, 0].tolist()
+        names = [f"{self.labels[i]} ({int(self.positives[i])})" for i in indices[:NAMED]]
+        more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
+        return ", ".join(names) + more

@@ -19,7 +19,7 @@ from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.loading import load_weights
-from multilabel_pl.model.thresholds import check_threshold
+from multilabel_pl.model.rules import check_threshold
 from multilabel_pl.results.report import report, write_metrics, write_report
 from multilabel_pl.training.lightning_internals import ExactResume
 from multilabel_pl.training.nan_guard import NanGuard

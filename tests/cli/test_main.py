@@ -17,7 +17,8 @@ from multilabel_pl import MNISTDataModule, MultiLabelClassifier
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.model.head import HeadName
-from multilabel_pl.model.thresholds import Rule, learn_thresholds
+from multilabel_pl.model.rules import Rule
+from multilabel_pl.model.thresholds import learn_thresholds
 from tests.conftest import BRIEF, QUIET, copied_run, small
 from tests.data.tagged_images import write_tagged
 from tests.data.test_mnist import write_set
@@ -189,19 +190,25 @@ def test_thresholds_are_learned_on_the_validation_images(run_folder: Path) -> No
     data.setup("validate")
     assert data.val_set is not None
     with torch.no_grad():
-        probabilities = torch.cat([model(images) for images in torch.split(data.val_set.images, 250)]).sigmoid()
-    expected, learned = learn_thresholds(probabilities, data.val_set.targets, Rule("f1"))
-    assert learned.all()
-    assert torch.allclose(model.decision.thresholds, expected, atol=1e-4)
+        logits = torch.cat([model(images) for images in torch.split(data.val_set.images, 250)])
+    learned = learn_thresholds(logits, data.val_set.targets, Rule("f1"))
+    assert learned.found.all()
+    assert torch.allclose(model.decision.thresholds, learned.thresholds, atol=1e-3)
+    assert torch.equal(model.decision.positives, data.val_set.targets.sum(dim=0).long())
 
 
 def test_a_label_whose_threshold_cannot_be_learned_keeps_half(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_set(workplace / "set", digits=[1] * 20)
-    main(["fit", *QUIET, "--data.data_dir", "set", "--data.val_size", "4", "--trainer.max_epochs", "2"])
+    words = ["--data.data_dir", "set", "--data.val_size", "4", "--trainer.max_epochs", "2"]
+    main(["fit", *QUIET, *words, "--model.threshold", "f1_exact"])
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert notes == ["note: no threshold learned by f1 for labels 0, 2, 3, 4, 5, 6, 7, 8, 9, ≥5: using 0.5"]
+    unknown = ", ".join(f"{label} (0)" for label in LABELS if label != "1")
+    assert notes == [
+        f"note: no threshold learned by f1_exact for {unknown}: using 0.5",
+        "note: few positives to learn a threshold from: 1 (4)",
+    ]
     thresholds = load("runs/version_0/best.ckpt")["state_dict"]["decision.thresholds"]
     assert [i for i, value in enumerate(thresholds.tolist()) if value != 0.5] == [1]
 
@@ -244,7 +251,7 @@ def test_options_of_training_run_together(small_set: str, workplace: Path) -> No
     assert (schedule["total_steps"], schedule["last_epoch"]) == (3, 3)
     assert set(checkpoint["state_dict"]) == {
         *(f"network.{layer}.{kind}" for layer in ("conv", "hidden", "scores") for kind in ("weight", "bias")),
-        *(f"decision.{name}" for name in ("slopes", "offsets", "thresholds")),
+        *(f"decision.{name}" for name in ("slopes", "offsets", "thresholds", "positives")),
     }  # compiling renames nothing
     main(["test", *QUIET, "--figures", "false"])
 
@@ -417,7 +424,7 @@ def test_a_relative_data_folder_is_found_from_another_folder(workplace: Path) ->
 def test_a_small_set_without_some_labels_can_be_perfect(workplace: Path) -> None:
     write_set(workplace / "set", digits=[1] * 20)
     words = ["--data.data_dir", "set", "--data.val_size", "4", "--data.batch_size", "2", "--trainer.max_epochs", "8"]
-    main(["fit", *QUIET, *words])
+    main(["fit", *QUIET, *words, "--model.threshold", "f1_exact"])
     main(["test", *QUIET, "--figures", "false"])
     metrics = json.loads(Path("runs/version_0/test/metrics.json").read_text())
     assert metrics["test_exact_match"] == metrics["test_f1_macro"] == metrics["test_map"] == 1

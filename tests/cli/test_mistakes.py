@@ -151,9 +151,7 @@ OPTION_MISTAKES = {
         an_option("--model.pos_weight '[1, 2]'", "pos_weight must be auto, or 11 positive numbers, got [1.0, 2.0]"),
         an_option("--model.threshold 1.5", "threshold must be in [0, 1], got 1.5"),
         an_option("--model.threshold '[0.5, 0.5]'", "threshold must be a number or 11 of them, got 2"),
-        an_option(
-            "--model.threshold 'precision>=2'", "f1, precision>=P or recall>=R, P and R in [0, 1], got precision"
-        ),
+        an_option("--model.threshold 'precision>=2'", "confidence C, P and R in [0, 1], got precision"),
         an_option("--data NoSuchModule", "NoSuchModule"),
         an_option("--data.nonsense 1", "Option 'nonsense' is not accepted: is it an option of another --data?"),
         an_option("--data.val_size -1", "val_size must be at least 0, got -1"),

@@ -3,9 +3,10 @@ import torch
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.model.calibration import fit_slopes
+from multilabel_pl.model.calibration import cross_entropy, fit_calibration
 from multilabel_pl.model.decision import Decision
-from multilabel_pl.model.thresholds import Rule, Threshold, learn_thresholds
+from multilabel_pl.model.rules import Rule, Threshold
+from multilabel_pl.model.thresholds import learn_thresholds
 
 LABELS = ["cat", "dog", "owl"]
 
@@ -17,10 +18,10 @@ def validation(count: int = 400) -> tuple[Tensor, Tensor]:
     return 2 * logits, (torch.rand(count, 3, generator=generator) < logits.sigmoid()).float()
 
 
-def test_its_state_is_three_buffers_of_a_checkpoint() -> None:
+def test_its_state_is_four_buffers_of_a_checkpoint() -> None:
     decision = Decision(LABELS, [0.1, 0.2, 0.3], calibrate=False)
     state = decision.state_dict()
-    assert list(state) == ["slopes", "offsets", "thresholds"]
+    assert list(state) == ["slopes", "offsets", "thresholds", "positives"]
     assert state["slopes"].tolist() == [1, 1, 1]
     assert state["offsets"].tolist() == [0, 0, 0]
     assert state["thresholds"].tolist() == pytest.approx([0.1, 0.2, 0.3])
@@ -47,14 +48,16 @@ def test_fitting_calibrates_first_and_then_learns_thresholds() -> None:
     decision = Decision(LABELS, "recall>=0.9", calibrate=True)
     assert decision.thresholds.tolist() == [0.5] * 3
     decision.fit(logits, targets)
-    slopes, _ = fit_slopes(logits, targets)
-    assert torch.equal(decision.slopes, slopes)
-    assert slopes.tolist() == pytest.approx([0.5] * 3, abs=0.15)
-    expected, _ = learn_thresholds((logits * slopes).sigmoid(), targets, Rule("recall", 0.9))
+    line = fit_calibration(logits, targets)
+    assert torch.equal(decision.slopes, line.slopes)
+    assert torch.equal(decision.offsets, line.offsets)
+    assert decision.slopes.tolist() == pytest.approx([0.5] * 3, abs=0.15)
+    expected = learn_thresholds(line(logits), targets, Rule("recall", 0.9)).thresholds
     assert torch.equal(decision.thresholds, expected)
+    assert decision.positives.tolist() == targets.sum(dim=0).tolist()
     assert decision.notes == []
-    decision.fit(logits * 2, targets)  # from uncalibrated logits, whatever was fitted before
-    torch.testing.assert_close(decision.slopes, slopes / 2)
+    decision.fit(logits, targets)  # from uncalibrated logits, whatever was fitted before
+    assert torch.equal(decision.slopes, line.slopes)
 
 
 def test_fitting_without_calibration_removes_an_earlier_one() -> None:
@@ -65,7 +68,8 @@ def test_fitting_without_calibration_removes_an_earlier_one() -> None:
     assert (decision.slopes != 1).all()  # until it is fitted
     decision.fit(logits, targets)
     assert decision.slopes.tolist() == [1] * 3
-    expected, _ = learn_thresholds(logits.sigmoid(), targets, Rule("f1"))
+    assert decision.offsets.tolist() == [0] * 3
+    expected = learn_thresholds(logits, targets, Rule("f1")).thresholds
     assert torch.equal(decision.thresholds, expected)
 
 
@@ -91,20 +95,55 @@ def test_what_is_not_asked_for_stays_as_it_is() -> None:
     assert not torch.equal(decision.thresholds, before["thresholds"])
 
 
-def test_labels_that_cannot_be_learned_are_named_and_keep_their_defaults() -> None:
+def test_labels_of_which_little_is_known_are_named() -> None:
     logits, targets = validation()
-    targets[:, 0] = 0  # no positives
-    logits[:, 2] = targets[:, 2] * 2 - 1  # separated perfectly: the steeper the better
-    decision = Decision(LABELS, "f1", calibrate=True)
+    targets[:, 0] = 0
+    targets[4:, 1] = 0
+    decision = Decision(LABELS, "f1_exact", calibrate=True)
     decision.fit(logits, targets)
-    assert decision.notes == [
-        "no calibration fitted for labels cat, owl: using none",
-        "no threshold learned by f1 for labels cat: using 0.5",
-    ]
-    assert (decision.slopes[[0, 2]].tolist(), decision.thresholds[0].item()) == ([1, 1], 0.5)
+    few = f"few positives to learn a threshold from: dog ({int(targets[:, 1].sum())})"
+    assert decision.notes == ["no threshold learned by f1_exact for cat (0): using 0.5", few]
+    assert decision.thresholds[0].item() == 0.5
+    decision.configure("f1")
+    decision.fit(logits, targets)
+    assert decision.notes == [few.replace("from: ", "from: cat (0), ")]
     decision.configure("precision>=1")
-    decision.fit(torch.zeros(4, 3), torch.tensor([[1.0, 1, 1], [0, 0, 0]]).repeat(2, 1))
-    assert decision.notes[1:] == ["no threshold learned by precision>=1 for labels cat, dog, owl: using 0.5"]
+    decision.fit(torch.zeros(14, 3), torch.tensor([[1.0, 1, 1], [0, 0, 0]]).repeat(7, 1))
+    assert decision.notes == ["no threshold learned by precision>=1 for cat (7), dog (7), owl (7): using 0.5"]
+
+
+def test_a_guarantee_without_enough_images_is_kept_and_noted() -> None:
+    logits, targets = validation(60)
+    targets[:, 1] = 0
+    decision = Decision(LABELS, "recall>=0.9@0.99", calibrate=False)
+    decision.fit(logits, targets)
+    counts = targets.sum(dim=0).int().tolist()
+    named = ", ".join(f"{label} ({count})" for label, count in zip(LABELS, counts, strict=True))
+    start = "too few images for recall>=0.9@0.99, which takes 44 positives: every image is tagged with "
+    assert decision.notes == [start + named]
+    assert decision.tags(logits.sigmoid()).all()
+    decision.configure("precision>=0.9@0.99")
+    decision.fit(logits, targets)
+    start = "too few images for precision>=0.9@0.99, which takes 59 tags that are right: no image is tagged with "
+    assert decision.notes == [start + named]
+    assert not decision.tags(torch.ones(2, 3)).any()
+
+
+def test_of_many_labels_some_are_named() -> None:
+    decision = Decision([f"tag {i}" for i in range(30)], "f1_exact", calibrate=False)
+    decision.fit(torch.randn(4, 30), torch.zeros(4, 30))
+    [note] = decision.notes
+    assert note.endswith("tag 8 (0), tag 9 (0) and 20 more: using 0.5")
+
+
+def test_calibration_is_never_worse_on_the_validation_images() -> None:
+    logits, targets = validation(12)
+    for seed in range(50):
+        some = torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:6]
+        decision = Decision(LABELS, "f1", calibrate=True)
+        decision.fit(logits[some], targets[some])
+        before, after = (cross_entropy(z, targets[some]) for z in (logits[some], decision(logits[some])))
+        assert (after <= before).all()
 
 
 def test_a_rule_that_was_never_fitted_is_noted() -> None:
@@ -120,7 +159,7 @@ def test_a_rule_that_was_never_fitted_is_noted() -> None:
     [
         (1.5, r"threshold must be in \[0, 1\], got 1\.5"),
         ([0.5, 0.5], "threshold must be a number or 3 of them, got 2"),
-        ("f2", r"threshold must be in \[0, 1\], or f1, precision>=P or recall>=R, P and R in \[0, 1\], got f2"),
+        ("f2", r"threshold must be in \[0, 1\], or f1, .*, P and R in \[0, 1\], got f2"),
     ],
     ids=str,
 )

@@ -1,0 +1,40 @@
+"""Thresholds for the most images with no wrong tag."""
+
+import torch
+from torch import Tensor
+
+from multilabel_pl.model.calibration import fit_calibration
+
+EVEN = 0.5
+
+
+def exact_match_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
+    """Finds thresholds with which many images have no wrong tag.
+
+    Logits are calibrated as in `fit_calibration`. Of calibrated probabilities, 0.5 is the best threshold if labels are
+    independent; they are not, so the best single one is searched for. A search for each label's own fits the noise.
+
+    Args:
+        logits: float (N, L).
+        targets: (N, L) of 0 and 1.
+
+    Returns:
+        Thresholds for the sigmoid of these logits, float32 (L,).
+    """
+    line = fit_calibration(logits, targets)
+    probabilities, truth = line(logits.float()).sigmoid(), targets.bool()
+    highest_false = probabilities.masked_fill(truth, 0).amax(dim=1)  # (N,)
+    lowest_true = probabilities.masked_fill(~truth, 1).amin(dim=1)
+    # An image is right if the threshold is above its false labels, and not above its true ones.
+    separable = highest_false < lowest_true
+    common = _between(highest_false[separable], lowest_true[separable])
+    return ((common.logit() - line.offsets) / line.slopes).sigmoid()
+
+
+def _between(lower: Tensor, upper: Tensor) -> Tensor:
+    """Returns the number, (), that lies in most of some intervals (N,); of equals the one nearest 0.5."""
+    even = lower.new_tensor([EVEN])
+    edges = torch.cat([lower, upper, even / 2, 1 - even / 2]).sort().values
+    middles = torch.cat([(edges[1:] + edges[:-1]) / 2, even])
+    inside = torch.searchsorted(lower.sort().values, middles) - torch.searchsorted(upper.sort().values, middles)
+    return middles[(middles - even).abs().where(inside == inside.max(), torch.inf).argmin()]
