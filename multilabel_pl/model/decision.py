@@ -57,6 +57,11 @@ class Decision(nn.Module):
         if calibrate is not None:
             self.calibrate = calibrate
 
+    @property
+    def promise(self) -> str | None:
+        """What the rule guarantees of the thresholds that were learned, in a sentence; None without a guarantee."""
+        return self.rule.promise if self.rule is not None and self.positives.any() else None
+
     def forward(self, logits: Tensor) -> Tensor:
         """Calibrates logits (..., L)."""
         return logits * self.slopes + self.offsets

@@ -11,7 +11,9 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from multilabel_pl.model.decision import Decision
-from multilabel_pl.model.metrics import HALF, calibration_error, decision_metrics, label_rankings, ranking_metrics
+from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate
+from multilabel_pl.model.metrics import HALF, calibration_error, decision_metrics, ranking_metrics
+from multilabel_pl.model.ranking import label_rankings
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Evaluation:
 
     @cached_property
     def label_rankings(self) -> tuple[Tensor, Tensor]:
-        """Each label's average precision and AUROC (L,); see `metrics.label_rankings`."""
+        """Each label's average precision and AUROC (L,); see `ranking.label_rankings`."""
         return label_rankings(self.probabilities, self.targets)
 
     @cached_property
@@ -97,6 +99,28 @@ class Evaluation:
             before = calibration_error(self.uncalibrated.sigmoid(), self.targets)
             metrics["calibration_error_uncalibrated"] = before
         return {**metrics, "label_accuracy_of_no_tags": 1 - self.targets.float().mean()}
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """95 % intervals of the leading metrics, by the names that these have in `metrics`."""
+        return {name: estimate.interval() for name, estimate in self._estimates.items()}
+
+    @property
+    def gains(self) -> dict[str, Interval]:
+        """What the thresholds gain against 0.5, by metric."""
+        estimates = self._estimates
+        halves = {name: estimates[f"{name}_at_half"] for name in estimates if f"{name}_at_half" in estimates}
+        return {name: estimates[name].minus(half) for name, half in halves.items()}
+
+    @cached_property
+    def _estimates(self) -> dict[str, Estimate]:
+        at_half = decision_estimates(self.probabilities >= HALF, self.targets)
+        average_precision, _ = self.label_rankings
+        return {
+            **decision_estimates(self.tags, self.targets),
+            **{f"{name}_at_half": estimate for name, estimate in at_half.items()},
+            "map": map_estimate(self.probabilities, self.targets, average_precision),
+        }
 
 
 def gather(outputs: Sequence[tuple[Tensor, Tensor]], trainer: Trainer, loader: Any) -> tuple[Tensor, Tensor]:

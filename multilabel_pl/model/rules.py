@@ -63,6 +63,18 @@ class Rule:
             raise InputError(f"a guarantee needs numbers above 0 and below 1, as in {metric}>=0.9@0.95, got {text}")
         return cls(metric, minimum, confidence, parts[4] is not None)
 
+    @property
+    def promise(self) -> str | None:
+        """What the rule guarantees, in a sentence; None without a guarantee."""
+        if self.confidence is None:
+            return None
+        holds = f"a {self.metric} of at least {self.minimum:g} with a confidence of {self.confidence:g}"
+        of = "all labels at once have" if self.jointly else "each label has"
+        return (
+            f"Promised: on images like those that thresholds were learned from, {of} {holds}; strictly, if those did "
+            "not choose the epoch as well."
+        )
+
 
 def check_threshold(threshold: Threshold, num_labels: int | None = None) -> None:
     """Checks a threshold; that there are as many as labels, if their number is known.

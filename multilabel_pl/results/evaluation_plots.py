@@ -3,7 +3,9 @@
 import csv
 import math
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,7 +18,8 @@ from torch.utils.data import Dataset
 from torchmetrics.functional.classification import binary_confusion_matrix, binary_precision_recall_curve
 
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1, undefined_labels
+from multilabel_pl.model.intervals import wilson
+from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1
 from multilabel_pl.model.prediction import name_tags
 
 MODEL, BEFORE, REFERENCE = "tab:blue", "tab:orange", "lightgrey"
@@ -53,7 +56,7 @@ def precision_recall_figure(evaluation: Evaluation) -> Figure:
     chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
 
     def draw(axes: Axes, label: int) -> None:
-        with undefined_labels():
+        with _undefined_labels():
             precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
         axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
         axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
@@ -89,41 +92,44 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
 
 
 def reliability_figure(evaluation: Evaluation) -> Figure:
-    """Draws the share of positives against the probability of all decisions, above how many decisions there are."""
-    figure = Figure(figsize=(5, 6), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    """Draws the share of positives, with intervals, against the probability of all decisions, and their numbers."""
+    figure = Figure(figsize=(6, 6.5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
     upper.plot([0, 1], [0, 1], color=REFERENCE, zorder=0)
     if evaluation.decision.calibrate:
         probability, share, _ = _reliability(evaluation.uncalibrated.sigmoid(), evaluation.targets)
         upper.plot(probability, share, "o-", color=BEFORE, label="before calibration")
     probability, share, count = _reliability(evaluation.probabilities, evaluation.targets)
+    low, high = wilson(share, count)
+    bars = torch.stack([share - low, high - share]).clamp(min=0).numpy()
     upper.plot(probability, share, "o-", color=MODEL, label="the model")
+    upper.errorbar(probability, share, bars, fmt="none", ecolor="black", capsize=2)
     upper.legend(frameon=False)
-    upper.set(ylabel="share of positives", ylim=(-0.02, 1.02))
+    upper.set(ylabel="share of positives, with 95 % intervals", ylim=(-0.02, 1.02))
     title = f"expected calibration error {evaluation.metrics['calibration_error']:.4f}"
     if evaluation.decision.calibrate:
         title += f" ({evaluation.metrics['calibration_error_uncalibrated']:.4f} before)"
     upper.set_title(title)
     edges = [i / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
-    lower.bar(edges, count, width=1 / CALIBRATION_BINS, align="edge", color=MODEL, edgecolor="white")
-    lower.set(yscale="log", xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02))
+    drawn = lower.bar(edges, count.tolist(), align="edge", width=1 / CALIBRATION_BINS, color=MODEL, edgecolor="white")
+    lower.bar_label(drawn, [f"{int(number):,}" for number in count], rotation=90, padding=3, fontsize=8)
+    highest = max(10.0, count.max().item())
+    lower.set(yscale="log", xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02), ylim=(0.5, highest**1.6))
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def _reliability(probabilities: Tensor, targets: Tensor) -> tuple[list[float], list[float], list[float]]:
+def _reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Counts the decisions (N, L) in bins of their probability.
 
     Returns:
         The mean probability and the share of positives of each bin, NaN where it is empty, and how many it holds.
     """
     bins = (probabilities.flatten() * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
-    count, likely, true = (
-        torch.zeros(CALIBRATION_BINS).index_add(0, bins, values.flatten())
-        for values in (torch.ones_like(probabilities), probabilities, targets)
-    )
-    return (likely / count).tolist(), (true / count).tolist(), count.tolist()
+    weights = (None, probabilities.flatten(), targets.flatten())
+    count, likely, true = (torch.bincount(bins, weight, minlength=CALIBRATION_BINS).double() for weight in weights)
+    return likely / count, true / count, count
 
 
 def mistakes_figure(evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor]]) -> Figure:
@@ -191,3 +197,11 @@ def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None]) -> Figure
 
 def _joined(names: Sequence[str]) -> str:
     return ", ".join(names) or "nothing"
+
+
+@contextmanager
+def _undefined_labels() -> Iterator[None]:
+    """Silences torchmetrics' warning about labels without positives."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No positive samples")
+        yield

@@ -10,27 +10,48 @@ from torch import Tensor
 
 from multilabel_pl.atomic import atomic_path
 from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.intervals import Interval
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
 
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"
+INTERVAL = "95 % interval"
 
 
 def report(evaluation: Evaluation) -> str:
-    """Formats an evaluation as Markdown: metrics of decisions, metrics without thresholds, a row for each label."""
+    """Formats an evaluation as Markdown.
+
+    Metrics of decisions, what the thresholds gain against 0.5, what they promise, metrics without thresholds, and a row
+    for each label.
+    """
     metrics = {name: value.item() for name, value in evaluation.metrics.items()}
+    intervals = {name: _range(interval) for name, interval in evaluation.intervals.items()}
+
+    def cells(name: str) -> list[str]:
+        return [_number(metrics[name]), intervals.get(name, "")]
+
     floor = metrics.pop(NO_TAGS)
     decisions = [name for name in metrics if f"{name}{AT_HALF}" in metrics]
     others = [name for name in metrics if name not in decisions and not name.endswith(AT_HALF)]
-    sides = [[name, _number(metrics[name]), _number(metrics[f"{name}{AT_HALF}"])] for name in decisions]
+    sides = [[name, *cells(name), *cells(f"{name}{AT_HALF}")] for name in decisions]
     return "\n\n".join(
         [
-            _table(["decisions", "model's thresholds", "0.5"], sides),
+            _table(["decisions", "own thresholds", INTERVAL, "at 0.5", INTERVAL], sides),
+            *_gains(evaluation),
+            *filter(None, [evaluation.decision.promise]),
             f"Predicting no tag at all has a label_accuracy of {floor:.4f}.",
-            _table(["without thresholds", ""], [[name, _number(metrics[name])] for name in others]),
+            _table(["without thresholds", "", INTERVAL], [[name, *cells(name)] for name in others]),
             _label_table(evaluation),
         ]
     )
+
+
+def all_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Returns the metrics by name, and the bounds of their intervals with `_low` and `_high` after it."""
+    metrics = {name: value.item() for name, value in evaluation.metrics.items()}
+    for name, interval in evaluation.intervals.items():
+        metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return metrics
 
 
 def write_metrics(metrics: dict[str, float], path: Path) -> None:
@@ -45,6 +66,22 @@ def write_report(text: str, figures: Sequence[str], path: Path) -> None:
     page = "\n\n".join([text, *(f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures)])
     with atomic_path(path) as partial:
         partial.write_text(page + "\n", encoding="utf-8")
+
+
+def _gains(evaluation: Evaluation) -> list[str]:
+    """Says in words what the thresholds gain against 0.5; nothing if they are 0.5."""
+    if (evaluation.thresholds == HALF).all():
+        return []
+    lines = [f"- {_gain(name, gain)}" for name, gain in evaluation.gains.items() if math.isfinite(gain.value)]
+    return ["Against 0.5, own thresholds (with 95 % intervals)", "\n".join(lines)]
+
+
+def _gain(name: str, gain: Interval) -> str:
+    if gain.low <= 0 <= gain.high:
+        return f"make no certain difference to {name} ({gain.low:.4f} to {gain.high:.4f})"
+    if gain.value < 0:
+        return f"lose {-gain.value:.4f} of {name} ({-gain.high:.4f} to {-gain.low:.4f})"
+    return f"gain {gain.value:.4f} of {name} ({gain.low:.4f} to {gain.high:.4f})"
 
 
 def _label_table(evaluation: Evaluation) -> str:
@@ -68,6 +105,10 @@ def _label_table(evaluation: Evaluation) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else "–"
+
+
+def _range(interval: Interval) -> str:
+    return f"{_number(interval.low)}–{_number(interval.high)}" if math.isfinite(interval.value) else ""
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -20,7 +20,7 @@ from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.loading import load_weights
 from multilabel_pl.model.rules import check_threshold
-from multilabel_pl.results.report import report, write_metrics, write_report
+from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
 from multilabel_pl.training.lightning_internals import ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
 
@@ -248,15 +248,16 @@ class Trainer(pl.Trainer):
         model = self.lightning_module
         if not self.is_global_zero or not isinstance(model, MultiLabelClassifier) or model.evaluation is None:
             return
-        text = report(model.evaluation)
+        evaluation = model.evaluation.cpu()
+        text = report(evaluation)
         if verbose:
             say(f"\n{text}\n")
         if beside is None:
             return
         place = Path(beside).parent / folder
-        metrics = {f"{stage}_{name}": value.item() for name, value in model.evaluation.metrics.items()}
+        metrics = {f"{stage}_{name}": value for name, value in all_metrics(evaluation).items()}
         write_metrics(metrics, place / "metrics.json")
-        drawn = self._draw(stage, model.evaluation.cpu(), place) if figures else []
+        drawn = self._draw(stage, evaluation, place) if figures else []
         write_report(f"# {folder} of {beside}\n\n{text}", drawn, place / "report.md")
         say(f"written to {place}")
 

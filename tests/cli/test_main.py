@@ -27,6 +27,10 @@ AVERAGES = [f"{name}_{average}" for average in ("macro", "micro", "samples") for
 DECISIONS = ["label_accuracy", "exact_match", *AVERAGES]
 RANKINGS = ["map", "auroc", "ranking_loss", "calibration_error", "label_accuracy_of_no_tags"]
 METRICS = ["loss", *DECISIONS, *(f"{name}_at_half" for name in DECISIONS), *RANKINGS]
+LEADING = ["exact_match", "f1_macro", "f1_micro"]
+INTERVALS = [
+    f"{name}{bound}" for name in [*LEADING, *(f"{n}_at_half" for n in LEADING), "map"] for bound in ("_low", "_high")
+]
 CONFIGS = Path(__file__).parents[2] / "configs"
 OWN_DATA = ("scenes", "table")  # configurations that are not for sets in MNIST's format
 PARAMETERS = {"keras_sigmoid": 68_523, "keras_softmax": 68_523, "scenes": 61_051, "table": 61_339}
@@ -71,7 +75,7 @@ def evaluated(command: str, prefix: str, folder: Path, out: str) -> dict[str, fl
     """Checks the report of an evaluation, on standard output and beside the checkpoint, and returns its metrics."""
     assert f"using {folder.relative_to(Path.cwd())}/best.ckpt" in out
     metrics: dict[str, float] = json.loads((folder / command / "metrics.json").read_text())
-    assert list(metrics) == [f"{prefix}_{name}" for name in METRICS]
+    assert list(metrics) == [f"{prefix}_{name}" for name in [*METRICS, *INTERVALS]]
     assert all(f"{value:.4f}" in out for value in metrics.values())
     assert "\n| ≥5 " in (folder / command / "report.md").read_text()
     return metrics

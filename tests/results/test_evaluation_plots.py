@@ -72,10 +72,12 @@ def test_of_many_labels_the_most_frequent_have_a_panel() -> None:
 def test_a_reliability_diagram_shows_the_calibration_before_and_after() -> None:
     upper, lower = reliability_figure(evaluation()).axes
     assert "(" not in upper.get_title()
-    assert [line.get_label() for line in upper.lines[1:]] == ["the model"]
-    assert sum(bar.get_height() for bar in lower.patches) == TARGETS.numel()  # type: ignore[attr-defined]
+    assert upper.get_legend_handles_labels()[1] == ["the model"]
+    heights = [bar.get_height() for bar in lower.patches]  # type: ignore[attr-defined]
+    assert sum(heights) == TARGETS.numel()
+    assert [text.get_text() for text in lower.texts] == [f"{height:.0f}" for height in heights]
     upper, _ = reliability_figure(evaluation(calibrate=True)).axes
-    assert [line.get_label() for line in upper.lines[1:]] == ["before calibration", "the model"]
+    assert upper.get_legend_handles_labels()[1] == ["before calibration", "the model"]
     assert to_rgba(upper.lines[1].get_color()) == to_rgba(BEFORE)
     assert upper.get_title().endswith(" before)")
 

@@ -5,19 +5,51 @@ import torch
 
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.results.report import report, write_metrics, write_report
+from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
 
 TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
 LOGITS = torch.tensor([[2.0, -2, -1], [3, -3, -1], [-1, 1, -1], [1, -2, -1]])
 EVALUATION = Evaluation(Decision(["cat", "a|b", "owl"], [0.8, 0.5, 0.5], False), LOGITS, TARGETS, torch.tensor(0.5))
 
 
+def cells(report: str, name: str) -> list[str]:
+    """Returns the cells of a metric's row."""
+    [row] = [line for line in report.splitlines() if line.startswith(f"| {name} ")]
+    return [cell.strip() for cell in row.strip("|").split("|")][1:]
+
+
 def test_a_report_shows_the_thresholds_beside_one_half() -> None:
-    lines = report(EVALUATION).splitlines()
-    [exact] = [line for line in lines if line.startswith("| exact_match ")]
-    assert exact.split() == ["|", "exact_match", "|", "0.7500", "|", "0.5000", "|"]
-    assert "Predicting no tag at all has a label_accuracy of 0.6667." in lines
-    assert not any(line.startswith("| label_accuracy_of_no_tags") for line in lines)
+    text = report(EVALUATION)
+    assert cells(text, "exact_match") == ["0.7500", "0.3006–0.9544", "0.5000", "0.1500–0.8500"]  # Wilson's
+    assert cells(text, "label_accuracy") == ["0.9167", "", "0.8333", ""]
+    assert cells(text, "loss") == ["0.5000", ""]
+    assert "Predicting no tag at all has a label_accuracy of 0.6667." in text.splitlines()
+    assert "label_accuracy_of_no_tags" not in text
+
+
+def test_a_report_says_what_thresholds_gain_against_one_half() -> None:
+    assert "\n- make no certain difference to exact_match (-0.174" in report(EVALUATION)
+    many = (LOGITS.repeat(100, 1), TARGETS.repeat(100, 1), torch.tensor(0.5))
+    lines = report(Evaluation(EVALUATION.decision, *many)).splitlines()
+    assert "- gain 0.2500 of exact_match (0.2076 to 0.2924)" in lines
+    lines = report(Evaluation(Decision(["cat", "dog", "owl"], [0.5, 0.9, 0.5], False), *many)).splitlines()
+    assert "- lose 0.2500 of exact_match (0.2076 to 0.2924)" in lines
+    assert "Against" not in report(Evaluation(Decision(["cat", "dog", "owl"], 0.5, False), *many))
+
+
+def test_a_report_states_what_is_promised() -> None:
+    decision = Decision(["cat", "dog", "owl"], "recall>=0.5@0.6 jointly", calibrate=False)
+    promise = "all labels at once have a recall of at least 0.5 with a confidence of 0.6;"
+    assert promise not in report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))  # nothing is learned yet
+    decision.fit(LOGITS, TARGETS)
+    assert promise in report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))
+
+
+def test_bounds_of_intervals_are_metrics_too() -> None:
+    metrics = all_metrics(EVALUATION)
+    for name in ("exact_match", "exact_match_at_half", "f1_macro", "f1_micro", "map"):
+        assert metrics[f"{name}_low"] < metrics[name] <= metrics[f"{name}_high"]
+    assert len([name for name in metrics if name.endswith(("_low", "_high"))]) == 14
 
 
 def test_each_label_has_a_row_and_a_dash_where_nothing_is_defined() -> None:

@@ -1,0 +1,81 @@
+"""Intervals: how much a metric may differ on other images of the same kind."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from multilabel_pl.model.ranking import map_influences
+
+NORMAL = 1.96  # standard errors on each side of a 95 % interval
+
+
+class Interval(NamedTuple):
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Estimate(NamedTuple):
+    """A metric that was measured on some images.
+
+    Attributes:
+        value: ().
+        influences: The derivatives of the metric by the weight of each image, (N,). The sum of their squares is its
+            variance over the draw of the images (the infinitesimal jackknife, Efron, 1981,
+            https://doi.org/10.1093/biomet/68.3.589), which a bootstrap only approaches.
+    """
+
+    value: Tensor
+    influences: Tensor
+
+    def interval(self) -> Interval:
+        """Returns the interval of a metric in [0, 1]: Wilson's, of as many images as a share would vary so much with.
+
+        Of a share, such as the exact match, that is Wilson's itself.
+        """
+        variance, spread = self.influences.square().sum(), self.value * (1 - self.value)
+        count = (spread / variance).where((spread > 0) & (variance > 0), len(self.influences))
+        return Interval(self.value.item(), *(bound.item() for bound in wilson(self.value, count)))
+
+    def minus(self, other: "Estimate") -> Interval:
+        """Returns the difference from another metric of the same images."""
+        difference = (self.value - other.value).item()
+        error = (self.influences - other.influences).square().sum().sqrt().item()
+        return Interval(difference, difference - NORMAL * error, difference + NORMAL * error)
+
+
+def wilson(share: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the bounds of Wilson's 95 % interval (1927, https://doi.org/10.2307/2276774) of shares of so many."""
+    square = NORMAL**2 / count
+    middle = (share + square / 2) / (1 + square)
+    half = NORMAL / (1 + square) * (share * (1 - share) / count + square / count / 4).sqrt()
+    return (middle - half).clamp(min=0), (middle + half).clamp(max=1)
+
+
+def decision_estimates(tags: Tensor, targets: Tensor) -> dict[str, Estimate]:
+    """Estimates the exact match and the macro and micro F1 of tags, bool (N, L), against targets (N, L)."""
+    truth = targets.bool()
+    right = (tags == truth).all(dim=1).double()
+    counts = [part.float() for part in (tags & truth, tags, truth)]
+    return {
+        "exact_match": Estimate(right.mean(), (right - right.mean()) / len(right)),
+        "f1_macro": _mean_f1(*counts),
+        "f1_micro": _mean_f1(*(part.sum(dim=1, keepdim=True) for part in counts)),
+    }
+
+
+def map_estimate(probabilities: Tensor, targets: Tensor, average_precision: Tensor) -> Estimate:
+    """Estimates the mean average precision of probabilities (N, L) against targets (N, L), from that of labels (L,)."""
+    return Estimate(average_precision.nanmean(), map_influences(probabilities, targets))
+
+
+def _mean_f1(hits: Tensor, tagged: Tensor, true: Tensor) -> Estimate:
+    """Estimates the mean F1 of the columns with positives, from counts in each image, (N, C)."""
+    positives, either = true.sum(dim=0).double(), (tagged.sum(dim=0) + true.sum(dim=0)).double()
+    f1 = 2 * hits.sum(dim=0).double() / either
+    weight = ((positives > 0) / either / (positives > 0).sum()).where(positives > 0, 0)
+    # The derivative of 2 h / e by the weight of an image is (2 h' - f1 e') / e, with its own h' and e'.
+    influences = hits @ (2 * weight).float() - (tagged + true) @ (f1 * weight).where(positives > 0, 0).float()
+    return Estimate(f1[positives > 0].mean(), influences)

@@ -1,0 +1,86 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate, wilson
+from multilabel_pl.model.metrics import decision_metrics
+from multilabel_pl.model.ranking import label_rankings
+
+SIZE, DRAWS = 400, 1000
+TARGETS = (torch.rand(SIZE, 6, generator=torch.Generator().manual_seed(1)) < 0.2).float()
+SCORES = torch.rand(SIZE, 6, generator=torch.Generator().manual_seed(2)) / 2 + TARGETS / 3
+DRAWN = torch.randint(SIZE, (DRAWS, SIZE), generator=torch.Generator().manual_seed(3))
+
+
+def estimates(threshold: float = 0.5) -> dict[str, Estimate]:
+    average_precision, _ = label_rankings(SCORES, TARGETS)
+    return {
+        **decision_estimates(threshold <= SCORES, TARGETS),
+        "map": map_estimate(SCORES, TARGETS, average_precision),
+    }
+
+
+def bootstrap(metric: Callable[[Tensor, Tensor], Tensor]) -> Interval:
+    """Returns the interval of a metric over draws of the images."""
+    values = torch.stack([metric(SCORES[rows], TARGETS[rows]) for rows in DRAWN]).double()
+    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Interval(metric(SCORES, TARGETS).item(), low, high)
+
+
+@pytest.mark.parametrize("name", ["exact_match", "f1_macro", "f1_micro", "map"])
+def test_intervals_are_those_of_a_bootstrap(name: str) -> None:
+    if name == "map":
+        drawn = bootstrap(lambda scores, targets: label_rankings(scores, targets)[0].mean())
+    else:
+        drawn = bootstrap(lambda scores, targets: decision_metrics(scores >= 0.5, targets)[name])
+    interval = estimates()[name].interval()
+    width = drawn.high - drawn.low
+    assert interval.value == pytest.approx(drawn.value, rel=1e-5)
+    assert interval.high - interval.low == pytest.approx(width, rel=0.1)
+    assert [interval.low, interval.high] == pytest.approx([drawn.low, drawn.high], abs=0.15 * width)
+
+
+def test_the_interval_of_a_difference_is_that_of_a_bootstrap() -> None:
+    ours, other = estimates(0.4)["f1_micro"], estimates()["f1_micro"]
+    difference = ours.minus(other)
+    drawn = bootstrap(
+        lambda scores, targets: (
+            decision_metrics(scores >= 0.4, targets)["f1_micro"] - decision_metrics(scores >= 0.5, targets)["f1_micro"]
+        )
+    )
+    assert tuple(difference) == pytest.approx(tuple(drawn), abs=0.1 * (drawn.high - drawn.low))
+    assert ours.minus(ours) == Interval(0, 0, 0)
+
+
+def test_shares_have_wilsons_interval() -> None:
+    """Its bounds are the shares from which the one found is 1.96 standard errors away."""
+    share, count = 0.3, 50
+    for bound in (value.item() for value in wilson(torch.tensor(share), torch.tensor(count))):
+        assert abs(share - bound) == pytest.approx(1.96 * math.sqrt(bound * (1 - bound) / count), rel=1e-4)
+    right = torch.arange(count) < share * count
+    tags = right[:, None].expand(-1, 2)
+    interval = decision_estimates(tags, torch.ones(count, 2))["exact_match"].interval()
+    assert interval == pytest.approx(
+        (share, *(bound.item() for bound in wilson(torch.tensor(share), torch.tensor(count))))
+    )
+
+
+def test_what_is_perfect_on_few_images_may_not_be_on_others() -> None:
+    for name, estimate in decision_estimates(TARGETS[:20] > 0, TARGETS[:20]).items():
+        interval = estimate.interval()
+        assert (interval.value, interval.high) == pytest.approx((1, 1)), name
+        assert interval.low == pytest.approx(1 / (1 + 1.96**2 / 20), rel=1e-4)  # of 20 out of 20
+
+
+def test_without_positives_there_is_no_interval() -> None:
+    nothing = torch.zeros(5, 2)
+    average_precision, _ = label_rankings(SCORES[:5, :2], nothing)
+    found = {
+        **decision_estimates(nothing > 0, nothing),
+        "map": map_estimate(SCORES[:5, :2], nothing, average_precision),
+    }
+    for name in ("f1_macro", "f1_micro", "map"):
+        assert all(map(math.isnan, found[name].interval()))
