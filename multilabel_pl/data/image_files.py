@@ -10,12 +10,15 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import find_images
 from multilabel_pl.images.inputs import load_file
 from multilabel_pl.task import Preprocessing, Task
+
+BATCH_SIZE = 32
 
 
 class FileBatch(NamedTuple):
@@ -50,6 +53,27 @@ class ImageFiles(Dataset[FileBatch]):
             return load_file(path, self.task), None
         except InputError as error:
             return torch.zeros(self.task.image_shape, dtype=torch.uint8), str(error)
+
+
+def read_all(files: ImageFiles, num_workers: int, images: Tensor | None = None) -> list[str | None]:
+    """Decodes all files, in worker processes if they are many; in a terminal, a bar shows the progress.
+
+    Args:
+        files: The files.
+        num_workers: Processes.
+        images: Where to put the images, uint8 (N, C, H, W); nowhere if not given.
+
+    Returns:
+        The problem of each file, if any.
+    """
+    workers = num_workers if len(files) > BATCH_SIZE else 0
+    loader = DataLoader(dataset=files, batch_size=BATCH_SIZE, num_workers=workers, collate_fn=identity_collate)
+    problems: list[str | None] = []
+    for batch in tqdm(loader, desc="decoding images", leave=False, disable=None):
+        if images is not None:
+            images[len(problems) : len(problems) + len(batch.images)] = batch.images
+        problems += batch.problems
+    return problems
 
 
 class LabelledFiles(LabelledDataset):
@@ -98,7 +122,7 @@ class ImageFilesDataModule(LightningDataModule):
         self,
         path: str | list[str],
         preprocessing: Preprocessing | None = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         num_workers: int | None = None,
     ) -> None:
         super().__init__()

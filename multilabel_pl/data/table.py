@@ -2,17 +2,14 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
 from multilabel_pl.data.annotations.records import (
@@ -22,19 +19,19 @@ from multilabel_pl.data.annotations.records import (
     Problem,
     Row,
     find_repeated,
+    fingerprints,
     targets_of,
 )
 from multilabel_pl.data.augmentation import Augmentation
 from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
-from multilabel_pl.data.datasets import LabelledDataset, LabelledImages, identity_collate
-from multilabel_pl.data.image_files import ImageFiles, LabelledFiles
+from multilabel_pl.data.datasets import LabelledDataset, LabelledImages
+from multilabel_pl.data.image_files import ImageFiles, LabelledFiles, read_all
 from multilabel_pl.data.split import stratified_split
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.messages import say
 from multilabel_pl.task import WHITE, Task
 
-DECODING_BATCH_SIZE = 32
 BYTES_A_GIGABYTE = 1e9
 
 
@@ -63,6 +60,8 @@ class TableDataModule(LabelledDataModule):
         val_size: If no image is marked for validation: how many to set aside, as a number, or, below 1, as a share; 0
             validates on none.
         test_size: The same for the test images, which take no part in training or validation.
+        default_split: Makes all images that are not marked `val` or `test`, and sets none aside. Commands that evaluate
+            a checkpoint do so with a table of images that are new to it.
         split_seed: Seed of what is set aside, and of nothing else.
         flip: Whether to mirror every other training image, left to right.
         min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
@@ -93,6 +92,7 @@ class TableDataModule(LabelledDataModule):
         background: str = WHITE,
         val_size: float = 0.1,
         test_size: float = 0.1,
+        default_split: Literal["val", "test"] | None = None,
         split_seed: int = 0,
         flip: bool = False,
         min_crop: float = 1.0,
@@ -122,14 +122,31 @@ class TableDataModule(LabelledDataModule):
         moves = self.augmentation
         self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
         self.test_size = test_size
+        self.default_split = default_split
         self.split_seed = split_seed
         self.max_memory = max_memory
         self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
 
+    def take_new_images(self, split: Literal["val", "test"], seen: Mapping[str, Any]) -> None:
+        """Takes `table`, and it alone, as one split, if a checkpoint's model has seen none of its images.
+
+        Args:
+            split: Which one.
+            seen: What this class saved in that checkpoint; empty if the model was trained on other data.
+        """
+        own = fingerprints(self.main_table.rows, self.folder)
+        if not any(torch.isin(own, seen[name]).any() for name in ("train", "val") if name in seen):
+            self.tables, self.default_split = {"table": self.tables["table"]}, split
+
+    @cached_property
+    def main_table(self) -> Annotations:
+        """The content of `table`."""
+        return read_csv_table(self.tables["table"], self.folder, self.columns, self.hparams["labels"])
+
     @cached_property
     def annotations(self) -> Annotations:
         """The content of all tables."""
-        main = read_csv_table(self.tables["table"], self.folder, self.columns, self.hparams["labels"])
+        main = self.main_table
         rows, problems = main.rows, main.problems
         for split in ("val", "test"):
             if table := self.tables.get(f"{split}_table"):
@@ -141,7 +158,7 @@ class TableDataModule(LabelledDataModule):
     @cached_property
     def splits(self) -> dict[str, list[Row]]:
         """The images for training, validation and test."""
-        rows = self.annotations.rows
+        rows = [row._replace(split=row.split or self.default_split) for row in self.annotations.rows]
         splits = {split: [row for row in rows if row.split == split] for split in SPLITS}
         rest = [row for row in rows if row.split in (None, "train")]
         whole = len(rest)
@@ -176,12 +193,12 @@ class TableDataModule(LabelledDataModule):
             self.labels = self.annotations.labels
             self.hparams["labels"] = self.labels  # which a checkpoint keeps, whatever becomes of the table
             say(summary(self.labels, {name: targets_of(rows, self.labels) for name, rows in self.splits.items()}))
+        if stage == "fit" and not self.splits["train"]:
+            raise InputError(f"{self.tables['table']} has no image for training")
         super().setup(stage)
 
     def setup_training(self) -> None:
         """Opens the training and the validation images."""
-        if not self.splits["train"]:
-            raise InputError(f"{self.tables['table']} has no image for training")
         self.train_set, val = self._open(["train", "val"], to_check=["test"])
         self.val_set = val if len(val) > 0 else None
 
@@ -196,7 +213,9 @@ class TableDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on."""
-        return super().state_dict() | {split: self._fingerprints(split) for split in ("train", "val")}
+        return super().state_dict() | {
+            split: fingerprints(self.splits[split], self.folder) for split in ("train", "val")
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
@@ -205,15 +224,9 @@ class TableDataModule(LabelledDataModule):
         splits, seen, use = (
             (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")
         )
-        own = torch.cat([self._fingerprints(split) for split in splits])
+        own = fingerprints([row for split in splits for row in self.splits[split]], self.folder)
         common = int(torch.isin(own, torch.cat([state_dict[split] for split in seen])).sum())
         warn_of_seen(common, len(own), " and ".join(splits), use)
-
-    def _fingerprints(self, split: str) -> Tensor:
-        """Returns a hash of each image's path in the folder, wherever that is, int64 (N,)."""
-        paths = (os.path.relpath(row.file, self.folder) for row in self.splits[split])
-        numbers = [int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), signed=True) for path in paths]
-        return torch.tensor(numbers, dtype=torch.int64)
 
     def _open(self, names: Sequence[str], to_check: Sequence[str] = ()) -> list[LabelledDataset]:
         """Decodes the images of some splits once, and keeps them if those of the whole table fit into memory.
@@ -241,23 +254,9 @@ class TableDataModule(LabelledDataModule):
         return sets
 
     def _decode(self, rows: list[Row], images: Tensor | None = None) -> list[Problem]:
-        """Decodes the images of rows in worker processes, into `images` if given, and finds those that can't be read.
-
-        In a terminal, a bar shows the progress.
-        """
-        workers = self.num_workers if len(rows) > DECODING_BATCH_SIZE else 0
-        loader = DataLoader(
-            dataset=self._files(rows), batch_size=DECODING_BATCH_SIZE, num_workers=workers, collate_fn=identity_collate
-        )
-        problems, start = [], 0
-        for batch in tqdm(loader, desc="decoding images", leave=False, disable=None):
-            read = rows[start : start + len(batch.problems)]
-            if images is not None:
-                images[start : start + len(read)] = batch.images
-            found = zip(read, batch.problems, strict=True)
-            problems += [Problem(row.table, row.line, text) for row, text in found if text is not None]
-            start += len(read)
-        return problems
+        """Decodes the images of rows, into `images` if given, and finds those that can't be read."""
+        found = zip(rows, read_all(self._files(rows), self.num_workers, images), strict=True)
+        return [Problem(row.table, row.line, text) for row, text in found if text is not None]
 
     def _files(self, rows: list[Row]) -> ImageFiles:
         return ImageFiles([row.file for row in rows], self.decoding)

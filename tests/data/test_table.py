@@ -375,6 +375,36 @@ def test_images_that_trained_or_validated_a_checkpoint_are_counted(
     assert warned("test", "--data.table", moved, "--data.test_table", new) is None
 
 
+def test_a_table_of_new_images_is_evaluated_as_a_whole(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 60)
+    write_tagged(workplace, 30, start=60, name="new.csv")
+    main(["fit", *QUIET, *BRIEF, *TABLE])
+
+    def splits(command: str, *words: str) -> str:
+        """Returns what a command says of how it divides the images."""
+        capsys.readouterr()
+        main([command, *QUIET, *words])
+        said = capsys.readouterr()
+        assert "were used to" not in said.err
+        [found] = re.findall(r"^images: (.*)$", said.out, re.MULTILINE)
+        return str(found)
+
+    new, quick = ["--data.table", "new.csv"], ["--figures", "false"]
+    assert splits("test", *new, *quick) == "30 (30 test)"
+    assert splits("predict", *new) == "30 (30 test)"
+    assert splits("validate", *new, *quick) == "30 (30 val)"
+    assert splits("tune", *new, *quick, "--threshold", "recall>=0.8@0.5", "--output", "strict.ckpt") == "30 (30 val)"
+    report = Path("tune/report.md").read_text(encoding="utf-8")
+    assert "each label has a recall of at least 0.8 with a confidence of 0.5;" in report
+    assert report.count("| ≥5 ") == 1
+    whole = opened("new.csv", "validate", default_split="val").val_set
+    assert whole is not None
+    learned = MultiLabelClassifier.load_from_checkpoint("strict.ckpt").decision
+    assert torch.equal(learned.positives, whole.targets.sum(dim=0).long())
+    assert splits("test", *new, *quick, "--data.test_size", "5", "--data.val_size", "0") == "30 (25 train, 5 test)"
+    assert "train" in splits("test", "--data.table", "images.csv", *quick)  # not new: divided as in training
+
+
 def test_options_of_the_default_data_do_not_leak_into_the_tables(workplace: Path) -> None:
     """MNIST's default of val_size, 5000, once became that of the table."""
     write_tagged(workplace, 30)

@@ -1,7 +1,9 @@
 """Annotations: which image carries which labels, whatever format said so."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,3 +86,10 @@ def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
     if pairs:
         targets[tuple(torch.tensor(pairs).T)] = 1
     return targets
+
+
+def fingerprints(rows: Sequence[Row], folder: Path) -> Tensor:
+    """Returns a hash of each image's path in a folder, wherever that is, int64 (N,)."""
+    paths = (os.path.relpath(row.file, folder) for row in rows)
+    numbers = [int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), signed=True) for path in paths]
+    return torch.tensor(numbers, dtype=torch.int64)
