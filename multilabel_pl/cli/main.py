@@ -31,7 +31,7 @@ from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule  # noqa: F401, known by its name to --data
-from multilabel_pl.data.table import TableDataModule  # noqa: F401, known by its name to --data
+from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import INCOMPLETE, InputError
 from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
@@ -49,8 +49,8 @@ SCRIPT = "multilabel-pl"
 SEED = 0
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
-BEST_DEFAULTS = {"filename": BEST, "monitor": "val_loss", "enable_version_counter": False}
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
+DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
 EVALUATION = {"model", "dataloaders", "datamodule"}
 # The methods of Trainer that are subcommands, each with the parameters that are not options.
 SUBCOMMANDS = {
@@ -119,7 +119,6 @@ class CLI(LightningCLI):
         """
         parser.add_class_arguments(BestCheckpoint, "best_checkpoint")
         parser.add_class_arguments(LastCheckpoint, "last_checkpoint")
-        parser.set_defaults({f"best_checkpoint.{name}": value for name, value in BEST_DEFAULTS.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
@@ -232,6 +231,19 @@ class CLI(LightningCLI):
             io.opened[str(self.path)] = self.content
         if self.subcommand in ("validate", "test"):
             check_writable(self.path.parent / self.subcommand / "report.md")
+        self._take_new_images()
+
+    def _take_new_images(self) -> None:
+        """Evaluates on the whole of a table that the command line names, if its images are new to the checkpoint."""
+        words = (name.split(".") for name in self.request.options)
+        asked = {word[-1] for word in words if word[0] == "data"}
+        if not isinstance(self.datamodule, TableDataModule) or "table" not in asked or asked & DIVIDING:
+            return
+        seen = self.content.get(TableDataModule.__qualname__, {})
+        if self.subcommand in ("validate", "tune"):
+            self.datamodule.take_new_images("val", seen)
+        elif self.subcommand != "fit":
+            self.datamodule.take_new_images("test", seen)
 
     def before_fit(self) -> None:
         """Finds mistakes in the data, and in how the model fits them; then creates the folder of the run."""

@@ -3,22 +3,77 @@
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.training.runs import LAST
+from multilabel_pl.messages import note
+from multilabel_pl.training.runs import BEST, LAST
+
+LOWEST_IS_BEST = ("loss", "error")  # endings of metrics' names
+COMPARED = ("val_exact_match", "val_f1_macro", "val_map")  # at the end of a run
+MUCH_BETTER = 0.02
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """best.ckpt: the epoch with the best monitored value."""
+    """best.ckpt: the epoch with the best monitored value, of equals the latest.
+
+    Args:
+        monitor: The metric that decides, such as `val_map`, `val_loss` or `val_exact_match`.
+        mode: Whether the highest or the lowest value is the best; if not given, the lowest of a loss or an error.
+        filename: Name of the file.
+        enable_version_counter: Whether a file that exists is kept, and the new one numbered.
+        **kwargs: As in Lightning's ModelCheckpoint.
+
+    Attributes:
+        kept: Metrics of the epoch that was saved, those of COMPARED; empty if several are kept.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = "val_map",
+        mode: Literal["min", "max"] | None = None,
+        filename: str | None = BEST,
+        enable_version_counter: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        lowest = monitor is None or monitor.endswith(LOWEST_IS_BEST)
+        kwargs["mode"] = mode or ("min" if lowest else "max")
+        super().__init__(monitor=monitor, filename=filename, enable_version_counter=enable_version_counter, **kwargs)
+        self.kept: dict[str, float] = {}
 
     @property
     def state_key(self) -> str:
         """Names its state in a checkpoint, apart from any other ModelCheckpoint's."""
         return type(self).__name__
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Whether a value is among the best, equals included, as on few images many epochs have the same."""
+        equal = current is not None and bool(current == self.kth_value)
+        among = equal or super().check_monitor_top_k(trainer, current)
+        if among and self.save_top_k == 1:
+            self.kept = _compared(trainer)
+        return among
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes by what else the last epoch is much better."""
+        better = [
+            f"{name} {value:.4f} against {self.kept[name]:.4f}"
+            for name, value in _compared(trainer).items()
+            if name in self.kept and value > self.kept[name] + MUCH_BETTER
+        ]
+        if better:
+            note(
+                f"the last epoch does better than the best by {self.monitor}: {', '.join(better)}; use last.ckpt, or "
+                "choose by another metric with --best_checkpoint.monitor"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a resumed run has to know."""
+        return {**super().state_dict(), "kept": self.kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores what it knew of its files if they are in its folder, wherever that has been moved.
@@ -33,6 +88,7 @@ class BestCheckpoint(ModelCheckpoint):
         if all(Path(path).is_file() for path in [*moved.values(), *scores]):
             super().load_state_dict({**state_dict, **moved, "best_k_models": scores, "dirpath": self.dirpath})
             self.current_score = state_dict["current_score"]  # which Lightning saves, but doesn't restore
+            self.kept = state_dict.get("kept", {})
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Writes the curves first, so that what led to a checkpoint is never missing beside it."""
@@ -117,6 +173,10 @@ class LastCheckpoint(Checkpoint):
 def is_between_steps(trainer: Trainer, batch_idx: int) -> bool:
     """Whether a batch begins within an epoch, and with it another step of the optimizer."""
     return batch_idx > 0 and batch_idx % trainer.accumulate_grad_batches == 0
+
+
+def _compared(trainer: Trainer) -> dict[str, float]:
+    return {name: trainer.callback_metrics[name].item() for name in COMPARED if name in trainer.callback_metrics}
 
 
 def _save_loggers(trainer: Trainer) -> None:

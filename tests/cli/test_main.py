@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -150,16 +151,39 @@ def test_best_and_last_are_the_newest_runs(
     assert "using runs/version_1/best.ckpt" in capsys.readouterr().out
 
 
-def test_best_is_the_epoch_with_the_lowest_validation_loss(run_folder: Path) -> None:
-    losses = [float(row["val_loss"]) for row in read_rows(run_folder / "metrics.csv") if row["val_loss"]]
-    assert load(run_folder / "best.ckpt")["epoch"] == losses.index(min(losses))
+@pytest.mark.parametrize(
+    ("words", "metric", "best"),
+    [
+        ([], "val_map", max),
+        (["--best_checkpoint.monitor", "val_loss"], "val_loss", min),
+        (["--best_checkpoint.monitor", "val_label_accuracy_of_no_tags"], "val_label_accuracy_of_no_tags", max),
+    ],
+)
+def test_best_is_the_last_of_the_best_epochs(
+    words: list[str], metric: str, best: Callable[[list[float]], float], small_set: str, workplace: Path
+) -> None:
+    """The share of labels that no image has is the same in every epoch."""
+    main(["fit", *QUIET, *BRIEF, *small(small_set), "--trainer.max_epochs", "4", "--model.lr", "0.01", *words])
+    values = [float(row[metric]) for row in read_rows("runs/version_0/metrics.csv") if row[metric]]
+    kept = load("runs/version_0/best.ckpt")["epoch"]
+    assert values[kept] == best(values)
+    assert values[kept] not in values[kept + 1 :]
+    assert load("runs/version_0/last.ckpt")["epoch"] == 3
 
 
-def test_last_is_the_last_epoch_even_if_best_is_not(small_set: str, workplace: Path) -> None:
-    """A monitored value that never changes leaves best.ckpt at the first epoch; last.ckpt moves on."""
-    words = ["--trainer.max_epochs", "3", "--best_checkpoint.monitor", "val_label_accuracy_of_no_tags"]
+def test_a_run_says_by_what_its_end_is_much_better(
+    small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--best_checkpoint.monitor", "val_loss", "--trainer.max_epochs", "3"]
+    main(["fit", *QUIET, *BRIEF, *small(small_set), *words, "--best_checkpoint.mode", "max"])  # the worst epoch
+    [said] = [line for line in capsys.readouterr().err.splitlines() if "the last epoch does better" in line]
+    rows = [row for row in read_rows("runs/version_0/metrics.csv") if row["val_map"]]
+    maps = [float(row["val_map"]) for row in rows]
+    assert load("runs/version_0/best.ckpt")["epoch"] == 0
+    assert said.startswith("note: the last epoch does better than the best by val_loss: ")
+    assert f"val_map {maps[-1]:.4f} against {maps[0]:.4f}" in said
     main(["fit", *QUIET, *BRIEF, *small(small_set), *words])
-    assert [load(f"runs/version_0/{name}.ckpt")["epoch"] for name in ("best", "last")] == [0, 2]
+    assert "does better" not in capsys.readouterr().err
 
 
 def test_the_tutorials_settings_are_the_defaults(run_folder: Path) -> None:
