@@ -16,6 +16,7 @@ from multilabel_pl.model.metrics import HALF, precision_recall_f1
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"
 INTERVAL = "95 % interval"
+DECIMALS = 4
 
 
 def report(evaluation: Evaluation) -> str:
@@ -73,15 +74,16 @@ def _gains(evaluation: Evaluation) -> list[str]:
     if (evaluation.thresholds == HALF).all():
         return []
     lines = [f"- {_gain(name, gain)}" for name, gain in evaluation.gains.items() if math.isfinite(gain.value)]
-    return ["Against 0.5, own thresholds (with 95 % intervals)", "\n".join(lines)]
+    return ["Own thresholds against 0.5, with 95 % intervals:", "\n".join(lines)]
 
 
 def _gain(name: str, gain: Interval) -> str:
-    if gain.low <= 0 <= gain.high:
-        return f"make no certain difference to {name} ({gain.low:.4f} to {gain.high:.4f})"
-    if gain.value < 0:
-        return f"lose {-gain.value:.4f} of {name} ({-gain.high:.4f} to {-gain.low:.4f})"
-    return f"gain {gain.value:.4f} of {name} ({gain.low:.4f} to {gain.high:.4f})"
+    value, low, high = (round(part, DECIMALS) + 0.0 for part in gain)  # without the sign of -0.0
+    if low <= 0 <= high:
+        return f"make no certain difference to {name} ({_number(low)} to {_number(high)})"
+    if value < 0:
+        return f"lose {_number(-value)} of {name} ({_number(-high)} to {_number(-low)})"
+    return f"gain {_number(value)} of {name} ({_number(low)} to {_number(high)})"
 
 
 def _label_table(evaluation: Evaluation) -> str:
@@ -104,7 +106,7 @@ def _label_table(evaluation: Evaluation) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "–"
+    return f"{value:.{DECIMALS}f}" if math.isfinite(value) else "–"
 
 
 def _range(interval: Interval) -> str:

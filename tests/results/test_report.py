@@ -34,7 +34,7 @@ def test_a_report_says_what_thresholds_gain_against_one_half() -> None:
     assert "- gain 0.2500 of exact_match (0.2076 to 0.2924)" in lines
     lines = report(Evaluation(Decision(["cat", "dog", "owl"], [0.5, 0.9, 0.5], False), *many)).splitlines()
     assert "- lose 0.2500 of exact_match (0.2076 to 0.2924)" in lines
-    assert "Against" not in report(Evaluation(Decision(["cat", "dog", "owl"], 0.5, False), *many))
+    assert "against 0.5" not in report(Evaluation(Decision(["cat", "dog", "owl"], 0.5, False), *many))
 
 
 def test_a_report_states_what_is_promised() -> None:
