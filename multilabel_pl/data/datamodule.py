@@ -136,6 +136,10 @@ class LabelledDataModule(LightningDataModule, ABC):
         """Returns what a resumed run has to know."""
         return {"seed": self.seed}
 
+    def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Returns a checkpoint's state of the data after its thresholds were learned from the validation images."""
+        return state_dict
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the seed of the run that is resumed."""
         self.seed = state_dict.get("seed", self.seed)  # older checkpoints have none

@@ -20,6 +20,7 @@ from multilabel_pl.data.annotations.records import (
     Row,
     find_repeated,
     fingerprints,
+    recorded_images,
     targets_of,
 )
 from multilabel_pl.data.augmentation import Augmentation
@@ -29,7 +30,7 @@ from multilabel_pl.data.image_files import ImageFiles, LabelledFiles, read_all
 from multilabel_pl.data.split import stratified_split
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError, check_at_least
-from multilabel_pl.messages import say
+from multilabel_pl.messages import note, say
 from multilabel_pl.task import WHITE, Task
 
 BYTES_A_GIGABYTE = 1e9
@@ -134,8 +135,8 @@ class TableDataModule(LabelledDataModule):
             split: Which one.
             seen: What this class saved in that checkpoint; empty if the model was trained on other data.
         """
-        own = fingerprints(self.main_table.rows, self.folder)
-        if not any(torch.isin(own, seen[name]).any() for name in ("train", "val") if name in seen):
+        own = fingerprints(self.main_table.rows)
+        if not seen or ("val_images" in seen and not torch.isin(own, recorded_images(seen, ["train", "val"])).any()):
             self.tables, self.default_split = {"table": self.tables["table"]}, split
 
     @cached_property
@@ -176,6 +177,8 @@ class TableDataModule(LabelledDataModule):
         targets = targets_of(rows, self.annotations.labels)
         chosen = stratified_split(targets, number, self.split_seed)
         rest, aside = ([rows[i] for i in indices.tolist()] for indices in chosen)
+        if len(aside) > 1.2 * number + 5:  # else it is close enough
+            note(f"{option} sets {len(aside)} images aside rather than {number}, so that every label is on both sides")
         return rest, aside
 
     @property
@@ -213,9 +216,11 @@ class TableDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on."""
-        return super().state_dict() | {
-            split: fingerprints(self.splits[split], self.folder) for split in ("train", "val")
-        }
+        return super().state_dict() | {f"{split}_images": self.fingerprints[split] for split in ("train", "val")}
+
+    def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Adds the validation images to those that a checkpoint's model was validated on."""
+        return {**state_dict, "val_images": torch.cat([recorded_images(state_dict, ["val"]), self.fingerprints["val"]])}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
@@ -224,9 +229,14 @@ class TableDataModule(LabelledDataModule):
         splits, seen, use = (
             (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")
         )
-        own = fingerprints([row for split in splits for row in self.splits[split]], self.folder)
-        common = int(torch.isin(own, torch.cat([state_dict[split] for split in seen])).sum())
+        own = torch.cat([self.fingerprints[split] for split in splits])
+        common = int(torch.isin(own, recorded_images(state_dict, seen)).sum())
         warn_of_seen(common, len(own), " and ".join(splits), use)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, Tensor]:
+        """A number for each image of each split, int64 (N,)."""
+        return {split: fingerprints(rows) for split, rows in self.splits.items()}
 
     def _open(self, names: Sequence[str], to_check: Sequence[str] = ()) -> list[LabelledDataset]:
         """Decodes the images of some splits once, and keeps them if those of the whole table fit into memory.

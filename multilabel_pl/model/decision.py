@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from multilabel_pl.model.calibration import cross_entropy, fit_calibration
+from multilabel_pl.model.guarantees import EVERYTHING
 from multilabel_pl.model.rules import FALLBACK, Rule, Threshold, fixed_thresholds
 from multilabel_pl.model.thresholds import Learned, learn_thresholds
 
@@ -59,8 +60,18 @@ class Decision(nn.Module):
 
     @property
     def promise(self) -> str | None:
-        """What the rule guarantees of the thresholds that were learned, in a sentence; None without a guarantee."""
-        return self.rule.promise if self.rule is not None and self.positives.any() else None
+        """What the rule guarantees of the thresholds that were learned, in words; None without a guarantee."""
+        if self.rule is None or self.rule.promise is None or not self.positives.any():
+            return None
+        kept = self._named((self.thresholds == EVERYTHING) | (self.thresholds > 1))
+        return self.rule.promise + (f" With too few images: {self._instead} with {kept}." if kept else "")
+
+    @property
+    def _instead(self) -> str:
+        """How a label keeps a guarantee that can't be shown."""
+        return (
+            "every image is tagged" if self.rule is not None and self.rule.metric == "recall" else "no image is tagged"
+        )
 
     def forward(self, logits: Tensor) -> Tensor:
         """Calibrates logits (..., L)."""
@@ -96,9 +107,10 @@ class Decision(nn.Module):
         """Notes on which labels little is known."""
         few = self._named((self.positives < FEW) & learned.found)
         if rule.confidence is not None:
-            instead = "every image is tagged" if rule.metric == "recall" else "no image is tagged"
-            kind = "positives" if rule.metric == "recall" else "tags that are right"
-            text = f"too few images for {self.threshold}, which takes {learned.needed} {kind}: {instead} with {{}}"
+            takes = "positives" if rule.metric == "recall" else "right tags and hardly any wrong ones"
+            text = (
+                f"too few images for {self.threshold}, which takes {learned.needed} {takes}: {self._instead} with {{}}"
+            )
         else:
             text = f"no threshold learned by {self.threshold} for {{}}: using {FALLBACK}"
         for found, note in (self._named(~learned.found), text), (few, "few positives to learn a threshold from: {}"):

@@ -1,12 +1,15 @@
 """Intervals: how much a metric may differ on other images of the same kind."""
 
+import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from multilabel_pl.model.ranking import map_influences
 
 NORMAL = 1.96  # standard errors on each side of a 95 % interval
+ENOUGH = 10  # positives of each label, below which the spread of a mean over labels can't be seen in the images
 
 
 class Interval(NamedTuple):
@@ -36,6 +39,8 @@ class Estimate(NamedTuple):
         Of a share, such as the exact match, that is Wilson's itself.
         """
         variance, spread = self.influences.square().sum(), self.value * (1 - self.value)
+        if variance.isnan():
+            return Interval(self.value.item(), math.nan, math.nan)
         count = (spread / variance).where((spread > 0) & (variance > 0), len(self.influences))
         return Interval(self.value.item(), *(bound.item() for bound in wilson(self.value, count)))
 
@@ -68,7 +73,7 @@ def decision_estimates(tags: Tensor, targets: Tensor) -> dict[str, Estimate]:
 
 def map_estimate(probabilities: Tensor, targets: Tensor, average_precision: Tensor) -> Estimate:
     """Estimates the mean average precision of probabilities (N, L) against targets (N, L), from that of labels (L,)."""
-    return Estimate(average_precision.nanmean(), map_influences(probabilities, targets))
+    return Estimate(average_precision.nanmean(), _if_enough(targets, map_influences(probabilities, targets)))
 
 
 def _mean_f1(hits: Tensor, tagged: Tensor, true: Tensor) -> Estimate:
@@ -78,4 +83,15 @@ def _mean_f1(hits: Tensor, tagged: Tensor, true: Tensor) -> Estimate:
     weight = ((positives > 0) / either / (positives > 0).sum()).where(positives > 0, 0)
     # The derivative of 2 h / e by the weight of an image is (2 h' - f1 e') / e, with its own h' and e'.
     influences = hits @ (2 * weight).float() - (tagged + true) @ (f1 * weight).where(positives > 0, 0).float()
-    return Estimate(f1[positives > 0].mean(), influences)
+    return Estimate(f1[positives > 0].mean(), _if_enough(true, influences))
+
+
+def _if_enough(truth: Tensor, influences: Tensor) -> Tensor:
+    """Returns influences on a mean over the columns of truth (N, C); NaN if one of them has few positives."""
+    return torch.full_like(influences, torch.nan) if has_few(truth).any() else influences
+
+
+def has_few(truth: Tensor) -> Tensor:
+    """Whether each column of truth (N, C) has positives, but fewer than enough for intervals; bool (C,)."""
+    positives = truth.sum(dim=0)
+    return (positives > 0) & (positives < ENOUGH)

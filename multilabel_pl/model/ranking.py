@@ -65,7 +65,7 @@ def _chunks(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _rank(scores: Tensor, targets: Tensor) -> Ranking:
-    scores, image = scores.T.sort(dim=1, descending=True, stable=True)
+    scores, image = scores.T.contiguous().sort(dim=1, descending=True)  # twice as fast as with strides
     truth = targets.T.gather(1, image).long()
     place = torch.arange(len(targets), device=scores.device).expand_as(image)
     differs = scores[:, 1:] != scores[:, :-1]

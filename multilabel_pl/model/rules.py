@@ -68,11 +68,12 @@ class Rule:
         """What the rule guarantees, in a sentence; None without a guarantee."""
         if self.confidence is None:
             return None
-        holds = f"a {self.metric} of at least {self.minimum:g} with a confidence of {self.confidence:g}"
-        of = "all labels at once have" if self.jointly else "each label has"
+        chance = f"with a confidence of {self.confidence:g}"
+        bound = f"a {self.metric} of at least {self.minimum:g}"
+        holds = f"{chance}, every label has {bound}" if self.jointly else f"each label has {bound} {chance}"
         return (
-            f"Promised: on images like those that thresholds were learned from, {of} {holds}; strictly, if those did "
-            "not choose the epoch as well."
+            f"Promised: on images like those that thresholds were learned from, {holds}; strictly, if those did not "
+            "choose the epoch as well."
         )
 
 

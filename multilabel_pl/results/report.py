@@ -10,20 +10,25 @@ from torch import Tensor
 
 from multilabel_pl.atomic import atomic_path
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.intervals import Interval
+from multilabel_pl.model.intervals import ENOUGH, Interval, has_few
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
 
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"
 INTERVAL = "95 % interval"
 DECIMALS = 4
+LEARNED_HERE = "Thresholds were learned from these images, and look better on them than on others."
 
 
-def report(evaluation: Evaluation) -> str:
+def report(evaluation: Evaluation, learned_here: bool = False) -> str:
     """Formats an evaluation as Markdown.
 
     Metrics of decisions, what the thresholds gain against 0.5, what they promise, metrics without thresholds, and a row
     for each label.
+
+    Args:
+        evaluation: What to report.
+        learned_here: Whether thresholds were learned from these very images, which the report then says.
     """
     metrics = {name: value.item() for name, value in evaluation.metrics.items()}
     intervals = {name: _range(interval) for name, interval in evaluation.intervals.items()}
@@ -38,7 +43,9 @@ def report(evaluation: Evaluation) -> str:
     return "\n\n".join(
         [
             _table(["decisions", "own thresholds", INTERVAL, "at 0.5", INTERVAL], sides),
+            *([LEARNED_HERE] if learned_here else []),
             *_gains(evaluation),
+            *_without_interval(evaluation),
             *filter(None, [evaluation.decision.promise]),
             f"Predicting no tag at all has a label_accuracy of {floor:.4f}.",
             _table(["without thresholds", "", INTERVAL], [[name, *cells(name)] for name in others]),
@@ -73,17 +80,25 @@ def _gains(evaluation: Evaluation) -> list[str]:
     """Says in words what the thresholds gain against 0.5; nothing if they are 0.5."""
     if (evaluation.thresholds == HALF).all():
         return []
-    lines = [f"- {_gain(name, gain)}" for name, gain in evaluation.gains.items() if math.isfinite(gain.value)]
+    lines = [f"- {_gain(name, gain)}" for name, gain in evaluation.gains.items() if math.isfinite(gain.low)]
     return ["Own thresholds against 0.5, with 95 % intervals:", "\n".join(lines)]
 
 
 def _gain(name: str, gain: Interval) -> str:
     value, low, high = (round(part, DECIMALS) + 0.0 for part in gain)  # without the sign of -0.0
+    if low == high == 0:
+        return f"no difference in {name}"
     if low <= 0 <= high:
-        return f"make no certain difference to {name} ({_number(low)} to {_number(high)})"
+        return f"no certain difference in {name} ({_number(low)} to {_number(high)})"
     if value < 0:
-        return f"lose {_number(-value)} of {name} ({_number(-high)} to {_number(-low)})"
-    return f"gain {_number(value)} of {name} ({_number(low)} to {_number(high)})"
+        return f"a loss of {_number(-value)} in {name} ({_number(-high)} to {_number(-low)})"
+    return f"a gain of {_number(value)} in {name} ({_number(low)} to {_number(high)})"
+
+
+def _without_interval(evaluation: Evaluation) -> list[str]:
+    """Says why means over labels have no interval, if they have none."""
+    few = int(has_few(evaluation.targets).sum())
+    return [f"No interval of means over labels: fewer than {ENOUGH} images carry {few} of them."] if few else []
 
 
 def _label_table(evaluation: Evaluation) -> str:
@@ -110,7 +125,7 @@ def _number(value: float) -> str:
 
 
 def _range(interval: Interval) -> str:
-    return f"{_number(interval.low)}–{_number(interval.high)}" if math.isfinite(interval.value) else ""
+    return f"{_number(interval.low)}–{_number(interval.high)}" if math.isfinite(interval.low) else "–"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -78,8 +78,11 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores what it knew of its files if they are in its folder, wherever that has been moved.
 
-        The folder of a new run has none.
+        The folder of a new run has none. Values of another metric can't be compared with those to come.
         """
+        if state_dict["monitor"] != self.monitor:
+            note(f"best.ckpt was chosen by {state_dict['monitor']}, and is chosen by {self.monitor} from now on")
+            return
         folder = Path(self.dirpath or "")
         moved = {
             name: str(folder / Path(path).name) for name, path in state_dict.items() if name.endswith("_path") and path

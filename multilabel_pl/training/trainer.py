@@ -121,8 +121,9 @@ class Trainer(pl.Trainer):
         if self.is_global_zero:
             learned = {name: value.cpu() for name, value in model.decision.state_dict(prefix="decision.").items()}
             content["state_dict"].update(learned)
-            asked = {"threshold": model.decision.threshold, "calibrate": model.decision.calibrate}
-            content["hyper_parameters"].update(asked)
+            content["hyper_parameters"].update(threshold=model.decision.threshold, calibrate=model.decision.calibrate)
+            if (state := content.get(name := type(datamodule).__qualname__)) is not None:
+                content[name] = datamodule.state_when_tuned(state)
             write_checkpoint(content, Path(output))
             calibrated = ", calibrated" * model.decision.calibrate
             say(f"written to {output}: thresholds by {model.decision.threshold}{calibrated}")
@@ -249,7 +250,7 @@ class Trainer(pl.Trainer):
         if not self.is_global_zero or not isinstance(model, MultiLabelClassifier) or model.evaluation is None:
             return
         evaluation = model.evaluation.cpu()
-        text = report(evaluation)
+        text = report(evaluation, learned_here=folder == "tune")
         if verbose:
             say(f"\n{text}\n")
         if beside is None:

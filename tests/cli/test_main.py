@@ -186,6 +186,20 @@ def test_a_run_says_by_what_its_end_is_much_better(
     assert "does better" not in capsys.readouterr().err
 
 
+def test_a_run_may_be_resumed_by_another_metric(
+    small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose values can't be compared with those of the first."""
+    main(["fit", *QUIET, *BRIEF, *small(small_set), "--best_checkpoint.monitor", "val_loss"])
+    words = ["--ckpt_path", "last", "--trainer.max_epochs", "3", "--best_checkpoint.monitor", "val_exact_match"]
+    main(["fit", *QUIET, *BRIEF, *small(small_set), *words])
+    note = "note: best.ckpt was chosen by val_loss, and is chosen by val_exact_match from now on"
+    assert note in capsys.readouterr().err.splitlines()
+    rows = [row for row in read_rows("runs/version_0/metrics.csv") if row["val_exact_match"]]
+    values = [float(row["val_exact_match"]) for row in rows]
+    assert values[load("runs/version_0/best.ckpt")["epoch"]] == max(values[1:])
+
+
 def test_the_tutorials_settings_are_the_defaults(run_folder: Path) -> None:
     checkpoint = load(run_folder / "last.ckpt")
     [optimizer] = checkpoint["optimizer_states"]

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,15 @@ def test_a_column_or_tables_of_their_own_name_the_splits(tmp_path: Path) -> None
     assert (len(half.train_set), len(half.val_set)) == (10, 10)
     without = [row for row in marked if row[2].lower()[:3] != "val"]
     assert sizes(opened(write_table(tmp_path / "c.csv", ["path", "tags", "split"], without), val_size=5)) == [15, 5, 8]
+
+
+def test_rare_labels_may_need_more_images_than_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[path, f"label {i // 3}"] for i, (path, _) in enumerate(write_images(tmp_path, 90))]
+    table = write_table(tmp_path / "t.csv", ["path", "tags"], rows)
+    splits = opened(table, test_size=0, val_size=9).splits
+    assert [len(splits[split]) for split in ("train", "val")] == [60, 30]  # two and one of three with each label
+    start = "note: val_size 9 sets 30 images aside rather than 9,"
+    assert any(line.startswith(start) for line in capsys.readouterr().err.splitlines())
 
 
 def test_the_seed_decides_what_is_set_aside(tmp_path: Path) -> None:
@@ -375,34 +385,52 @@ def test_images_that_trained_or_validated_a_checkpoint_are_counted(
     assert warned("test", "--data.table", moved, "--data.test_table", new) is None
 
 
+def divided(capsys: pytest.CaptureFixture[str], command: str, *words: str) -> tuple[str, bool]:
+    """Returns what a command says of how it divides the images, and whether it warns that some are not new."""
+    capsys.readouterr()
+    main([command, *QUIET, *words])
+    said = capsys.readouterr()
+    [found] = re.findall(r"^images: (.*)$", said.out, re.MULTILINE)
+    return str(found), "images were used to" in said.err
+
+
 def test_a_table_of_new_images_is_evaluated_as_a_whole(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tagged(workplace, 60)
     write_tagged(workplace, 30, start=60, name="new.csv")
     main(["fit", *QUIET, *BRIEF, *TABLE])
-
-    def splits(command: str, *words: str) -> str:
-        """Returns what a command says of how it divides the images."""
-        capsys.readouterr()
-        main([command, *QUIET, *words])
-        said = capsys.readouterr()
-        assert "were used to" not in said.err
-        [found] = re.findall(r"^images: (.*)$", said.out, re.MULTILINE)
-        return str(found)
-
     new, quick = ["--data.table", "new.csv"], ["--figures", "false"]
-    assert splits("test", *new, *quick) == "30 (30 test)"
-    assert splits("predict", *new) == "30 (30 test)"
-    assert splits("validate", *new, *quick) == "30 (30 val)"
-    assert splits("tune", *new, *quick, "--threshold", "recall>=0.8@0.5", "--output", "strict.ckpt") == "30 (30 val)"
+    assert divided(capsys, "test", *new, *quick) == ("30 (30 test)", False)
+    assert divided(capsys, "predict", *new) == ("30 (30 test)", False)
+    assert divided(capsys, "validate", *new, *quick) == ("30 (30 val)", False)
+    sizes = ["--data.test_size", "5", "--data.val_size", "0"]
+    assert divided(capsys, "test", *new, *quick, *sizes) == ("30 (25 train, 5 test)", False)
+
+    tune = ["--threshold", "recall>=0.8@0.5", "--output", "strict.ckpt"]
+    assert divided(capsys, "tune", *new, *quick, *tune) == ("30 (30 val)", False)
     report = Path("tune/report.md").read_text(encoding="utf-8")
     assert "each label has a recall of at least 0.8 with a confidence of 0.5;" in report
-    assert report.count("| ≥5 ") == 1
     whole = opened("new.csv", "validate", default_split="val").val_set
     assert whole is not None
     learned = MultiLabelClassifier.load_from_checkpoint("strict.ckpt").decision
     assert torch.equal(learned.positives, whole.targets.sum(dim=0).long())
-    assert splits("test", *new, *quick, "--data.test_size", "5", "--data.val_size", "0") == "30 (25 train, 5 test)"
-    assert "train" in splits("test", "--data.table", "images.csv", *quick)  # not new: divided as in training
+    found, warned = divided(capsys, "test", *new, *quick, "--ckpt_path", "strict.ckpt")
+    assert warned  # they are not new to this one
+    assert "train" in found
+
+
+def test_images_are_known_by_name_and_content(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 60)
+    main(["fit", *QUIET, *BRIEF, *TABLE])
+    quick = ["--figures", "false"]
+    same_names = write_tagged(Path("other"), 30)
+    for path in Path("other/images").iterdir():
+        Image.effect_noise((48, 48), 99).save(path)
+    assert divided(capsys, "test", "--data.table", same_names, *quick) == ("30 (30 test)", False)
+    shutil.copytree("images", "again/deep/images")
+    table = Path("images.csv").read_text(encoding="utf-8").replace("images/", "deep/images/")
+    Path("again/table.csv").write_text(table, encoding="utf-8")
+    found, _ = divided(capsys, "test", "--data.table", "again/table.csv", *quick)
+    assert "train" in found  # divided as in training
 
 
 def test_options_of_the_default_data_do_not_leak_into_the_tables(workplace: Path) -> None:

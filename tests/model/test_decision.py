@@ -124,8 +124,8 @@ def test_a_guarantee_without_enough_images_is_kept_and_noted() -> None:
     assert decision.tags(logits.sigmoid()).all()
     decision.configure("precision>=0.9@0.99")
     decision.fit(logits, targets)
-    start = "too few images for precision>=0.9@0.99, which takes 59 tags that are right: no image is tagged with "
-    assert decision.notes == [start + named]
+    start = "too few images for precision>=0.9@0.99, which takes 59 right tags and hardly any wrong ones: "
+    assert decision.notes == [f"{start}no image is tagged with {named}"]
     assert not decision.tags(torch.ones(2, 3)).any()
 
 

@@ -1,11 +1,12 @@
 import json
+import math
 from pathlib import Path
 
 import torch
 
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
+from multilabel_pl.results.report import LEARNED_HERE, all_metrics, report, write_metrics, write_report
 
 TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
 LOGITS = torch.tensor([[2.0, -2, -1], [3, -3, -1], [-1, 1, -1], [1, -2, -1]])
@@ -28,28 +29,49 @@ def test_a_report_shows_the_thresholds_beside_one_half() -> None:
 
 
 def test_a_report_says_what_thresholds_gain_against_one_half() -> None:
-    assert "\n- make no certain difference to exact_match (-0.174" in report(EVALUATION)
+    assert "\n- no certain difference in exact_match (-0.174" in report(EVALUATION)
     many = (LOGITS.repeat(100, 1), TARGETS.repeat(100, 1), torch.tensor(0.5))
     lines = report(Evaluation(EVALUATION.decision, *many)).splitlines()
-    assert "- gain 0.2500 of exact_match (0.2076 to 0.2924)" in lines
+    assert "- a gain of 0.2500 in exact_match (0.2076 to 0.2924)" in lines
     lines = report(Evaluation(Decision(["cat", "dog", "owl"], [0.5, 0.9, 0.5], False), *many)).splitlines()
-    assert "- lose 0.2500 of exact_match (0.2076 to 0.2924)" in lines
+    assert "- a loss of 0.2500 in exact_match (0.2076 to 0.2924)" in lines
+    assert "- no difference in f1_micro" in report(
+        Evaluation(Decision(["cat", "dog", "owl"], [0.5, 0.501, 0.5], False), *many)
+    )
     assert "against 0.5" not in report(Evaluation(Decision(["cat", "dog", "owl"], 0.5, False), *many))
 
 
 def test_a_report_states_what_is_promised() -> None:
     decision = Decision(["cat", "dog", "owl"], "recall>=0.5@0.6 jointly", calibrate=False)
-    promise = "all labels at once have a recall of at least 0.5 with a confidence of 0.6;"
+    promise = "with a confidence of 0.6, every label has a recall of at least 0.5;"
     assert promise not in report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))  # nothing is learned yet
     decision.fit(LOGITS, TARGETS)
-    assert promise in report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))
+    text = report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))
+    assert promise in text
+    assert "With too few images: every image is tagged with cat (2), dog (2), owl (0)." in text
+    decision.fit(LOGITS.repeat(9, 1), TARGETS.repeat(9, 1))
+    assert "every image is tagged with owl (0)." in report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))
+
+
+def test_a_report_says_that_its_images_taught_the_thresholds() -> None:
+    assert LEARNED_HERE in report(EVALUATION, learned_here=True)
+    assert LEARNED_HERE not in report(EVALUATION)
 
 
 def test_bounds_of_intervals_are_metrics_too() -> None:
-    metrics = all_metrics(EVALUATION)
+    metrics = all_metrics(Evaluation(EVALUATION.decision, LOGITS.repeat(9, 1), TARGETS.repeat(9, 1), torch.tensor(0.5)))
     for name in ("exact_match", "exact_match_at_half", "f1_macro", "f1_micro", "map"):
         assert metrics[f"{name}_low"] < metrics[name] <= metrics[f"{name}_high"]
     assert len([name for name in metrics if name.endswith(("_low", "_high"))]) == 14
+
+
+def test_means_over_rare_labels_have_no_interval() -> None:
+    text = report(EVALUATION)
+    assert cells(text, "f1_macro")[1] == "–"
+    assert cells(text, "map")[1] == "–"
+    assert "No interval of means over labels: fewer than 10 images carry 2 of them." in text
+    assert "f1_macro (" not in text
+    assert math.isnan(all_metrics(EVALUATION)["map_low"])
 
 
 def test_each_label_has_a_row_and_a_dash_where_nothing_is_defined() -> None:

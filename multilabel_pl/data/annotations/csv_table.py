@@ -166,9 +166,9 @@ class _LineReader:
 
     def _split(self, cells: dict[str, str]) -> str | None:
         column = self.columns.split_column
-        if column not in cells:
+        if not cells.get(column):
             return None
         split = SPLIT_SYNONYMS.get(cells[column].lower(), cells[column].lower())
         if split not in SPLITS:
-            raise _LineError(f"{column} must be one of {', '.join(SPLITS)}, got {cells[column] or 'nothing'}")
+            raise _LineError(f"{column} must be one of {', '.join(SPLITS)}, got {cells[column]}")
         return split

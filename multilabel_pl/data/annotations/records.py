@@ -1,11 +1,12 @@
 """Annotations: which image carries which labels, whatever format said so."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,8 +89,20 @@ def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
     return targets
 
 
-def fingerprints(rows: Sequence[Row], folder: Path) -> Tensor:
-    """Returns a hash of each image's path in a folder, wherever that is, int64 (N,)."""
-    paths = (os.path.relpath(row.file, folder) for row in rows)
-    numbers = [int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), signed=True) for path in paths]
-    return torch.tensor(numbers, dtype=torch.int64)
+def fingerprints(rows: Sequence[Row]) -> Tensor:
+    """Returns a hash of each image's name and content, wherever it lies, int64 (N,)."""
+    with ThreadPoolExecutor() as pool:
+        return torch.tensor(list(pool.map(_fingerprint, rows)), dtype=torch.int64)
+
+
+def _fingerprint(row: Row) -> int:
+    digest = blake2b(row.file.name.encode(), digest_size=8)
+    with suppress(OSError):  # a missing file is reported when it is decoded
+        digest.update(row.file.read_bytes())
+    return int.from_bytes(digest.digest(), signed=True)
+
+
+def recorded_images(state_dict: Mapping[str, Any], splits: Sequence[str]) -> Tensor:
+    """Returns the fingerprints in a checkpoint's state; none in one of an older version, which recorded paths."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return torch.cat([state_dict.get(f"{split}_images", none) for split in splits])
