@@ -12,6 +12,7 @@ from multilabel_pl.atomic import atomic_path
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import ENOUGH, Interval, has_few
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
+from multilabel_pl.model.rules import Threshold
 
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"
@@ -23,8 +24,8 @@ LEARNED_HERE = "Thresholds were learned from these images, and look better on th
 def report(evaluation: Evaluation, learned_here: bool = False) -> str:
     """Formats an evaluation as Markdown.
 
-    Metrics of decisions, what the thresholds gain against 0.5, what they promise, metrics without thresholds, and a row
-    for each label.
+    How many images, metrics of decisions, what the thresholds gain against 0.5, what they promise, metrics without
+    thresholds, and a row for each label.
 
     Args:
         evaluation: What to report.
@@ -42,6 +43,7 @@ def report(evaluation: Evaluation, learned_here: bool = False) -> str:
     sides = [[name, *cells(name), *cells(f"{name}{AT_HALF}")] for name in decisions]
     return "\n\n".join(
         [
+            f"{len(evaluation.targets):,} images; thresholds {_origin(evaluation.decision.threshold)}.",
             _table(["decisions", "own thresholds", INTERVAL, "at 0.5", INTERVAL], sides),
             *([LEARNED_HERE] if learned_here else []),
             *_gains(evaluation),
@@ -76,6 +78,10 @@ def write_report(text: str, figures: Sequence[str], path: Path) -> None:
         partial.write_text(page + "\n", encoding="utf-8")
 
 
+def _origin(threshold: Threshold) -> str:
+    return f"by {threshold}" if isinstance(threshold, str) else "as given"
+
+
 def _gains(evaluation: Evaluation) -> list[str]:
     """Says in words what the thresholds gain against 0.5; nothing if they are 0.5."""
     if (evaluation.thresholds == HALF).all():
@@ -104,10 +110,10 @@ def _without_interval(evaluation: Evaluation) -> list[str]:
 def _label_table(evaluation: Evaluation) -> str:
     truth = evaluation.targets.bool()
     average_precision, auroc = evaluation.label_rankings
-    at_half = precision_recall_f1(evaluation.probabilities >= HALF, truth, dim=0)
+    at_half = _precision_recall_f1(evaluation.probabilities >= HALF, truth)
     columns: dict[str, Tensor] = {
         "threshold": evaluation.thresholds,
-        **precision_recall_f1(evaluation.tags, truth, dim=0),
+        **_precision_recall_f1(evaluation.tags, truth),
         **{f"{name} at 0.5": value for name, value in at_half.items()},
         "AP": average_precision,
         "AUROC": auroc,
@@ -118,6 +124,14 @@ def _label_table(evaluation: Evaluation) -> str:
         for label, support, row in zip(evaluation.labels, truth.sum(dim=0).tolist(), numbers, strict=True)
     ]
     return _table(["label", "images", *columns], rows)
+
+
+def _precision_recall_f1(tags: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Returns each label's, (L,), and NaN for precision without tags and recall without positives."""
+    values = precision_recall_f1(tags, truth, dim=0)
+    values["precision"] = values["precision"].where(tags.any(dim=0), torch.nan)
+    values["recall"] = values["recall"].where(truth.any(dim=0), torch.nan)
+    return values
 
 
 def _number(value: float) -> str:

@@ -21,6 +21,7 @@ def cells(report: str, name: str) -> list[str]:
 
 def test_a_report_shows_the_thresholds_beside_one_half() -> None:
     text = report(EVALUATION)
+    assert text.startswith("4 images; thresholds as given.\n\n| decisions ")
     assert cells(text, "exact_match") == ["0.7500", "0.3006–0.9544", "0.5000", "0.1500–0.8500"]  # Wilson's
     assert cells(text, "label_accuracy") == ["0.9167", "", "0.8333", ""]
     assert cells(text, "loss") == ["0.5000", ""]
@@ -47,6 +48,7 @@ def test_a_report_states_what_is_promised() -> None:
     assert promise not in report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))  # nothing is learned yet
     decision.fit(LOGITS, TARGETS)
     text = report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5)))
+    assert text.startswith("4 images; thresholds by recall>=0.5@0.6 jointly.\n")
     assert promise in text
     assert "With too few images: every image is tagged with cat (2), dog (2), owl (0)." in text
     decision.fit(LOGITS.repeat(9, 1), TARGETS.repeat(9, 1))
@@ -80,6 +82,12 @@ def test_each_label_has_a_row_and_a_dash_where_nothing_is_defined() -> None:
     assert other.startswith("| a\\|b  | ")  # as Markdown has it within a table
     assert [cell.strip(" |") for cell in owl.split(" | ")] == ["owl", "0", "0.5000", *["–"] * 8]
     assert len({len(line) for line in (cat, other, owl)}) == 1
+    decision = Decision(["cat", "dog", "owl"], [0.5, 1.0, 0.1], calibrate=False)  # dog is never tagged, owl always
+    _, _, _, dog, owl = (
+        report(Evaluation(decision, LOGITS, TARGETS, torch.tensor(0.5))).rpartition("\n\n")[2].splitlines()
+    )
+    assert [cell.strip() for cell in dog.split("|")][4:7] == ["–", "0.0000", "0.0000"]
+    assert [cell.strip() for cell in owl.split("|")][4:7] == ["0.0000", "–", "0.0000"]
 
 
 def test_metrics_that_are_not_finite_are_null(tmp_path: Path) -> None:
