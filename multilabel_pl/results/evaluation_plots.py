@@ -2,38 +2,48 @@
 
 import csv
 import math
-import textwrap
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchmetrics.functional.classification import binary_confusion_matrix, binary_precision_recall_curve
 
+from multilabel_pl.atomic import atomic_path
+from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1
-from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.figures import listed, plain_text, shortened
 
-MODEL, BEFORE, REFERENCE = "tab:blue", "tab:orange", "lightgrey"
+MODEL, BEFORE, REFERENCE, WRONG = "tab:blue", "tab:orange", "lightgrey", "tab:red"
 COLUMNS = 4
 PANEL_INCHES = 2.3
+PANEL_NAME_LENGTH = 26
 MAX_PANELS = 24  # with more labels, those with the most positives
 MISTAKES = 5  # rows and columns
-TITLE_LENGTH = 24  # of a line above an image
+TITLE_LENGTH, NAME_LENGTH = 28, 14  # of a line above or below an image, and of a label in it
+NO_BREAK = "\u00a0"
 CURVES = {"loss": {"train_loss": REFERENCE, "val_loss": MODEL}, "exact match": {"val_exact_match": MODEL}}
 
 
-def draw_evaluation(
-    evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor]] | None, run: Path
-) -> Iterator[tuple[str, Figure]]:
+def write_figures(evaluation: Evaluation, images: LabelledDataset | None, folder: Path) -> list[str]:
+    """Draws an evaluation into a folder of a run, and returns the names of the files; see `draw_evaluation`."""
+    names = []
+    with plain_text():
+        for name, figure in draw_evaluation(evaluation, images, run=folder.parent):
+            names.append(f"{name}.png")
+            with atomic_path(folder / names[-1]) as partial:
+                figure.savefig(partial, dpi=120)
+    return names
+
+
+def draw_evaluation(evaluation: Evaluation, images: LabelledDataset | None, run: Path) -> Iterator[tuple[str, Figure]]:
     """Draws all figures of an evaluation for which there is something to draw, each with its name.
 
     Args:
@@ -56,12 +66,15 @@ def precision_recall_figure(evaluation: Evaluation) -> Figure:
     chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
 
     def draw(axes: Axes, label: int) -> None:
-        with _undefined_labels():
-            precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
+        axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
+        name = shortened(evaluation.labels[label], PANEL_NAME_LENGTH)
+        axes.set_title(f"{name}\nthreshold {evaluation.thresholds[label]:.2f}", fontsize=9)
+        if not truth[:, label].any():
+            axes.text(0.5, 0.5, "on no image", ha="center", va="center", color="grey")
+            return
+        precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
         axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
         axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
-        axes.set_title(f"{evaluation.labels[label]}, threshold {evaluation.thresholds[label]:.2f}")
-        axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
 
     figure = _panels(evaluation, draw)
     figure.supxlabel("recall")
@@ -81,7 +94,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
         for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
-        axes.set_title(evaluation.labels[label])
+        axes.set_title(shortened(evaluation.labels[label], PANEL_NAME_LENGTH), fontsize=9)
         axes.set_xticks([0, 1], ["no", "yes"])
         axes.set_yticks([0, 1], ["no", "yes"])
 
@@ -132,29 +145,46 @@ def _reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
     return likely / count, true / count, count
 
 
-def mistakes_figure(evaluation: Evaluation, images: Dataset[tuple[Tensor, Tensor]]) -> Figure:
-    """Draws the wrongly tagged images with the highest loss, with their true and their predicted tags."""
+def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
+    """Draws the wrongly tagged images with the highest loss: above their names and true tags, below what is wrong."""
     truth = evaluation.targets.bool()
     losses = F.binary_cross_entropy_with_logits(evaluation.logits, evaluation.targets, reduction="none")  # (N, L)
     loss = losses.sum(dim=1)
     wrong = evaluation.wrong
-    worst = loss.where(wrong, -1.0).topk(min(MISTAKES**2, int(wrong.sum()))).indices
+    worst = loss.where(wrong, -1.0).topk(min(MISTAKES**2, int(wrong.sum()))).indices.tolist()
     rows = math.ceil(len(worst) / MISTAKES)
-    figure = Figure(figsize=(1.6 * MISTAKES, 2.1 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(2.0 * MISTAKES, 2.8 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
     panels = list(figure.subplots(rows, MISTAKES, squeeze=False).flat)
-    true_names, tag_names = (name_tags(tags[worst], evaluation.labels) for tags in (truth, evaluation.tags))
-    for axes in panels:
+    for axes in panels[len(worst) :]:
         axes.set_axis_off()
-    for axes, index, true, tagged in zip(panels, worst.tolist(), true_names, tag_names, strict=False):
+    for axes, index in zip(panels, worst, strict=False):
         image, _ = images[index]
         axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
-        title = (
-            textwrap.fill(f"{kind} {_joined(names)}", TITLE_LENGTH)
-            for kind, names in (("true", true), ("tagged", tagged))
-        )
-        axes.set_title("\n".join(title), fontsize=9)
+        axes.set(xticks=[], yticks=[])
+        name = f"image {index}" if images.paths is None else images.paths[index].name
+        true = listed(_names(truth[index], evaluation), TITLE_LENGTH, lines=2)
+        axes.set_title(f"{shortened(name, TITLE_LENGTH)}\n{true}", fontsize=9)
+        axes.set_xlabel(_mistakes(evaluation, index), fontsize=9, color=WRONG)
     figure.suptitle(f"{int(wrong.sum()):,} of {len(wrong):,} images have a wrong tag; those with the highest loss")
     return figure
+
+
+def _mistakes(evaluation: Evaluation, index: int) -> str:
+    """Says which tags of an image are missing, and which are wrong, with their probabilities."""
+    tags, truth = evaluation.tags[index], evaluation.targets[index].bool()
+    lines = []
+    for kind, chosen in {"missed": truth & ~tags, "wrong": tags & ~truth}.items():
+        probabilities = evaluation.probabilities[index, chosen].tolist()
+        named = zip(_names(chosen, evaluation), probabilities, strict=True)
+        names = [f"{shortened(name, NAME_LENGTH)}{NO_BREAK}({probability:.2f})" for name, probability in named]
+        if names:
+            lines.append(listed([f"{kind} {names[0]}", *names[1:]], TITLE_LENGTH, lines=2))
+    return "\n".join(lines)
+
+
+def _names(chosen: Tensor, evaluation: Evaluation) -> list[str]:
+    """Returns the names of labels that a bool (L,) chooses."""
+    return [evaluation.labels[i] for i in chosen.nonzero()[:, 0].tolist()]
 
 
 def training_figure(metrics_csv: Path) -> Figure:
@@ -192,16 +222,6 @@ def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None]) -> Figure
         axes.set_axis_off()
     for axes, label in zip(panels, labels, strict=False):
         draw(axes, label)
+    if len(labels) < len(evaluation.labels):
+        figure.suptitle(f"the {len(labels)} of {len(evaluation.labels)} labels that most images carry")
     return figure
-
-
-def _joined(names: Sequence[str]) -> str:
-    return ", ".join(names) or "nothing"
-
-
-@contextmanager
-def _undefined_labels() -> Iterator[None]:
-    """Silences torchmetrics' warning about labels without positives."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No positive samples")
-        yield

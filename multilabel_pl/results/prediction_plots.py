@@ -1,7 +1,6 @@
 """Figures of predictions."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,12 +10,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.figures import listed, shortened
 
 TAGGED, UNTAGGED, WRONG = "tab:blue", "lightgrey", "tab:red"
 SHEET_COLUMNS = 10
 CELL_INCHES = 1.4
 NAME_LENGTH = 18
 TITLE_LENGTH = 22
+BAR_NAME_LENGTH = 26
+PREDICTED_LENGTH = 48
 NAMES_LENGTH = 60  # of the names below the bars, side by side
 MAX_BARS = 25
 ROW_INCHES, HIGH_ROW_INCHES = 2.4, 3.9  # with horizontal and with vertical names below the bars
@@ -78,8 +80,8 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
         tags = item.probabilities >= thresholds
         wrong = item.true_tags is not None and not torch.equal(tags, item.true_tags)
         _show(axes, item.image)
-        names = textwrap.fill(_named(tags, labels), NAME_LENGTH)
-        axes.set_title(f"{_shortened(item.name)}\n{names}", fontsize=9, color=WRONG if wrong else "black")
+        names = listed(_names(tags, labels), NAME_LENGTH, lines=3)
+        axes.set_title(f"{shortened(item.name, NAME_LENGTH)}\n{names}", fontsize=9, color=WRONG if wrong else "black")
     return figure
 
 
@@ -90,15 +92,11 @@ def _show(axes: Axes, image: Tensor) -> None:
     axes.spines[:].set_color(UNTAGGED)  # where a white image ends
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2 - 1]}…{name[-NAME_LENGTH // 2 :]}"
-
-
 def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
     _show(axes, item.image)
-    name = _shortened(item.name)
-    title = name if item.true_tags is None else f"{name}: {_named(item.true_tags, labels)}"
-    axes.set_title(textwrap.fill(title, TITLE_LENGTH))
+    name = shortened(item.name, TITLE_LENGTH)
+    true = "" if item.true_tags is None else "\n" + listed(_names(item.true_tags, labels), TITLE_LENGTH, lines=3)
+    axes.set_title(name + true)
 
 
 def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> None:
@@ -111,14 +109,14 @@ def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds:
     lines = thresholds[shown].tolist()
     axes.hlines(lines, [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)
     crowded = sum(map(len, names)) > NAMES_LENGTH
-    axes.set_xticks(places, [_shortened(name) for name in names], rotation=90 if crowded else 0)
+    axes.set_xticks(places, [shortened(name, BAR_NAME_LENGTH) for name in names], rotation=90 if crowded else 0)
     if item.true_tags is not None:
         for name, true in zip(axes.get_xticklabels(), item.true_tags[shown].tolist(), strict=True):
             name.set_fontweight("bold" if true else "normal")
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("probability")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(textwrap.shorten(f"predicted: {_named(tags, labels)}", NAMES_LENGTH, placeholder=" …"))
+    axes.set_title(f"predicted: {listed(_names(tags, labels), PREDICTED_LENGTH, lines=1)}")
 
 
 def _bars(item: TaggedImage, tags: Tensor) -> list[int]:
@@ -128,6 +126,6 @@ def _bars(item: TaggedImage, tags: Tensor) -> list[int]:
     return sorted(order[:MAX_BARS].tolist())
 
 
-def _named(tags: Tensor, labels: Sequence[str]) -> str:
+def _names(tags: Tensor, labels: Sequence[str]) -> list[str]:
     [names] = name_tags(tags[None], labels)
-    return ", ".join(names) or "no tag"
+    return names or ["no tag"]

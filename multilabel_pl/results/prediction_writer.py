@@ -17,6 +17,7 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.images.decoding import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.prediction import PredictedBatch, name_tags
+from multilabel_pl.results.figures import plain_text
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, prediction_figure
 from multilabel_pl.results.prediction_tables import TABLES, file_rows, labelled_rows
 
@@ -120,7 +121,8 @@ class PredictionWriter(BasePredictionWriter):
 
     def _draw(self, items: Sequence[TaggedImage], model: MultiLabelClassifier, path: Path) -> None:
         draw = contact_sheet if self.figure is True else prediction_figure
-        draw(items, model.decision.labels, model.decision.thresholds.cpu()).savefig(path, dpi=150)
+        with plain_text():
+            draw(items, model.decision.labels, model.decision.thresholds.cpu()).savefig(path, dpi=150)
 
 
 def _joined(batches: Sequence[PredictedBatch]) -> PredictedBatch:

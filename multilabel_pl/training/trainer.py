@@ -9,7 +9,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from multilabel_pl.atomic import atomic_path, check_writable
+from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO, write_checkpoint
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset
@@ -264,17 +264,11 @@ class Trainer(pl.Trainer):
 
     def _draw(self, stage: Stage, evaluation: Evaluation, place: Path) -> list[str]:
         """Draws the figures of an evaluation and returns the names of their files."""
-        from multilabel_pl.results.evaluation_plots import draw_evaluation  # matplotlib takes a while to import
+        from multilabel_pl.results.evaluation_plots import write_figures  # matplotlib takes a while to import
 
         loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
         dataset = getattr(loader, "dataset", None)
-        images = dataset if isinstance(dataset, LabelledDataset) else None
-        names = []
-        for name, figure in draw_evaluation(evaluation, images, run=place.parent):
-            names.append(f"{name}.png")
-            with atomic_path(place / names[-1]) as partial:
-                figure.savefig(partial, dpi=120)
-        return names
+        return write_figures(evaluation, dataset if isinstance(dataset, LabelledDataset) else None, place)
 
 
 def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:

@@ -1,4 +1,3 @@
-import math
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +48,11 @@ def test_only_figures_with_something_to_show_are_drawn(tmp_path: Path) -> None:
 
 def test_a_curve_has_the_threshold_of_its_label_on_it() -> None:
     figure = precision_recall_figure(evaluation())
-    assert titles(figure) == ["cat, threshold 0.50", "dog, threshold 0.50", "owl, threshold 0.50"]
-    points = [axes.lines[1].get_xydata().tolist() for axes in figure.axes[:3]]  # type: ignore[union-attr]
-    assert points[:2] == [[[1.0, 0.6666666865348816]], [[0.5, 1.0]]]  # recall and precision
-    assert all(map(math.isnan, points[2][0]))  # no owl to find, and none found
+    assert titles(figure) == ["cat\nthreshold 0.50", "dog\nthreshold 0.50", "owl\nthreshold 0.50"]
+    points = [axes.lines[1].get_xydata().tolist() for axes in figure.axes[:2]]  # type: ignore[union-attr]
+    assert points == [[[1.0, 0.6666666865348816]], [[0.5, 1.0]]]  # recall and precision
+    owl = figure.axes[2]
+    assert (list(owl.lines), [text.get_text() for text in owl.texts]) == ([], ["on no image"])
 
 
 def test_a_confusion_matrix_counts_the_images_of_a_label() -> None:
@@ -67,6 +67,7 @@ def test_of_many_labels_the_most_frequent_have_a_panel() -> None:
     targets = (torch.arange(30) >= torch.arange(40)[:, None]).float()  # label i has i + 1 images
     figure = confusion_figure(evaluation(targets * 2 - 1, targets, labels))
     assert titles(figure) == labels[-MAX_PANELS:]
+    assert figure.get_suptitle() == "the 24 of 30 labels that most images carry"
 
 
 def test_a_reliability_diagram_shows_the_calibration_before_and_after() -> None:
@@ -85,7 +86,8 @@ def test_a_reliability_diagram_shows_the_calibration_before_and_after() -> None:
 def test_mistakes_are_the_wrong_images_with_the_highest_loss_first() -> None:
     figure = mistakes_figure(evaluation(), IMAGES)
     shown = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in shown] == ["true cat, dog\ntagged cat", "true nothing\ntagged cat"]
+    assert [axes.get_title() for axes in shown] == ["image 1\ncat, dog", "image 3\nnothing"]
+    assert [axes.get_xlabel() for axes in shown] == ["missed dog\u00a0(0.05)", "wrong cat\u00a0(0.73)"]
     for axes, index in zip(shown, (1, 3), strict=True):
         np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), IMAGES.images[index].permute(1, 2, 0))
     assert figure.get_suptitle().startswith("2 of 4 images have a wrong tag")
