@@ -95,8 +95,9 @@ def _show(axes: Axes, image: Tensor) -> None:
 def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
     _show(axes, item.image)
     name = shortened(item.name, TITLE_LENGTH)
-    true = "" if item.true_tags is None else "\n" + listed(_names(item.true_tags, labels), TITLE_LENGTH, lines=3)
-    axes.set_title(name + true)
+    true = "" if item.true_tags is None else listed(_names(item.true_tags, labels), TITLE_LENGTH, lines=3)
+    on_one_line = len(name) + len(true) < TITLE_LENGTH - 1
+    axes.set_title(f"{name}: {true}" if true and on_one_line else f"{name}\n{true}".strip())
 
 
 def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> None:

@@ -14,7 +14,7 @@ def test_a_figure_shows_tags_truth_and_thresholds() -> None:
     figure = prediction_figure([item, item], ["cat", "dog", "owl"], thresholds=torch.tensor([0.5, 0.5, 0.7]))
     assert len(figure.axes) == 4
     image, bars = figure.axes[:2]
-    assert image.get_title() == "image 3\ncat"
+    assert image.get_title() == "image 3: cat"
     assert bars.get_title() == "predicted: cat"
     assert [round(bar.get_height(), 6) for bar in bars.patches] == [0.9, 0.3, 0.6]  # type: ignore[attr-defined]
     colours = {True: TAGGED, False: UNTAGGED}
@@ -28,7 +28,7 @@ def test_a_figure_shows_tags_truth_and_thresholds() -> None:
 def test_an_image_without_tags_says_so() -> None:
     item = TaggedImage(torch.zeros(3, 8, 8, dtype=torch.uint8), "x", torch.tensor([False]), torch.tensor([0.1]))
     image, bars = prediction_figure([item], ["cat"], torch.tensor([0.5])).axes
-    assert (image.get_title(), bars.get_title()) == ("x\nno tag", "predicted: no tag")
+    assert (image.get_title(), bars.get_title()) == ("x: no tag", "predicted: no tag")
 
 
 def test_of_many_labels_the_true_and_the_likely_are_drawn() -> None:
