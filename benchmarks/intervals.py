@@ -6,6 +6,7 @@ of all 10,000: those of reports, and those of a bootstrap over the images, with 
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -72,7 +73,7 @@ def main() -> None:
             generator = torch.Generator().manual_seed(size)
             kinds: dict[str, Callable[[Tensor, Tensor], dict[str, Interval]]] = {
                 "report": lambda s, t: {name: estimate.interval() for name, estimate in estimates(s, t).items()},
-                "bootstrap": lambda s, t, g=generator: bootstrap(s, t, g),  # type: ignore[misc]
+                "bootstrap": partial(bootstrap, generator=generator),
             }
             draws = [torch.randint(len(scores), (size,), generator=generator) for _ in range(REPEATS)]
             for kind, intervals in kinds.items():

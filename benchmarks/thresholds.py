@@ -228,9 +228,10 @@ def violations(rule: str, population: Outputs, size: int, generator: torch.Gener
 def check_guarantees(root: Path) -> None:
     """Prints how often each promise is broken."""
     mnist = outputs("MNIST", root)
+    logits, targets = (torch.cat(parts) for parts in zip(mnist["val"], mnist["test"], strict=True))
     kinds: dict[str, Outputs] = {
         "synthetic": synthetic(100_000, torch.Generator().manual_seed(0)),
-        "MNIST": tuple(torch.cat(parts) for parts in zip(mnist["val"], mnist["test"], strict=True)),  # type: ignore[dict-item]
+        "MNIST": (logits, targets),
     }
     print("\n| images | rule | population | broken, of each label | broken, of any label |\n|--:|---|---|--:|--:|")
     for size, (kind, population), rule in itertools.product((1000, 5000), kinds.items(), PROMISES):

@@ -16,10 +16,10 @@ from multilabel_pl.data.annotations.records import (
     SPLITS,
     AnnotationError,
     Annotations,
+    Fingerprints,
     Problem,
     Row,
     find_repeated,
-    fingerprints,
     recorded_images,
     targets_of,
 )
@@ -124,6 +124,7 @@ class TableDataModule(LabelledDataModule):
         self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
         self.test_size = test_size
         self.default_split = default_split
+        self.fingerprints = Fingerprints()
         self.split_seed = split_seed
         self.max_memory = max_memory
         self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
@@ -135,7 +136,7 @@ class TableDataModule(LabelledDataModule):
             split: Which one.
             seen: What this class saved in that checkpoint; empty if the model was trained on other data.
         """
-        own = fingerprints(self.main_table.rows)
+        own = self.fingerprints(self.main_table.rows)
         if not seen or ("val_images" in seen and not torch.isin(own, recorded_images(seen, ["train", "val"])).any()):
             self.tables, self.default_split = {"table": self.tables["table"]}, split
 
@@ -216,11 +217,14 @@ class TableDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on."""
-        return super().state_dict() | {f"{split}_images": self.fingerprints[split] for split in ("train", "val")}
+        return super().state_dict() | {
+            f"{split}_images": self.fingerprints(self.splits[split]) for split in ("train", "val")
+        }
 
     def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """Adds the validation images to those that a checkpoint's model was validated on."""
-        return {**state_dict, "val_images": torch.cat([recorded_images(state_dict, ["val"]), self.fingerprints["val"]])}
+        own = self.fingerprints(self.splits["val"])
+        return {**state_dict, "val_images": torch.cat([recorded_images(state_dict, ["val"]), own])}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
@@ -229,14 +233,9 @@ class TableDataModule(LabelledDataModule):
         splits, seen, use = (
             (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")
         )
-        own = torch.cat([self.fingerprints[split] for split in splits])
+        own = torch.cat([self.fingerprints(self.splits[split]) for split in splits])
         common = int(torch.isin(own, recorded_images(state_dict, seen)).sum())
         warn_of_seen(common, len(own), " and ".join(splits), use)
-
-    @cached_property
-    def fingerprints(self) -> dict[str, Tensor]:
-        """A number for each image of each split, int64 (N,)."""
-        return {split: fingerprints(rows) for split, rows in self.splits.items()}
 
     def _open(self, names: Sequence[str], to_check: Sequence[str] = ()) -> list[LabelledDataset]:
         """Decodes the images of some splits once, and keeps them if those of the whole table fit into memory.

@@ -23,6 +23,10 @@ class Line(NamedTuple):
         """Calibrates logits (N, L)."""
         return logits * self.slopes + self.offsets
 
+    def inverse(self, calibrated: Tensor) -> Tensor:
+        """Returns the logits (N, L) that are calibrated to these."""
+        return (calibrated - self.offsets) / self.slopes
+
 
 def fit_calibration(logits: Tensor, targets: Tensor) -> Line:
     """Fits slopes and offsets for which sigmoid(slope * logit + offset) is the probability of a label.
@@ -79,8 +83,7 @@ def _fit_lines(logits: Tensor, truth: Tensor) -> Line:
                 break
             step = step.where(~uphill, step / 2)
         slopes, offsets = slopes - step[0].where(~uphill, 0), offsets - step[1].where(~uphill, 0)
-        change = (
-            torch.stack([slopes - 1, offsets]) ** 2 + torch.stack([c, a]) / determinant
-        )  # squared, expected, (2, C)
+        # The expected squares of what the lines differ by, (2, C).
+        change = torch.stack([slopes - 1, offsets]) ** 2 + torch.stack([c, a]) / determinant
         spread = (GUESS_WEIGHT * SPREAD**2 + change.sum(dim=1, keepdim=True)) / (GUESS_WEIGHT + len(slopes))
     return Line(slopes, offsets)

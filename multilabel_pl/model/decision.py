@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from multilabel_pl.model.calibration import cross_entropy, fit_calibration
 from multilabel_pl.model.guarantees import EVERYTHING
-from multilabel_pl.model.rules import FALLBACK, Rule, Threshold, fixed_thresholds
-from multilabel_pl.model.thresholds import Learned, learn_thresholds
+from multilabel_pl.model.rules import FALLBACK, Learned, Rule, Threshold, fixed_thresholds
+from multilabel_pl.model.thresholds import learn_thresholds
 
 FEW = 5  # positives, below which a label is named in a note
 NAMED = 10  # labels in a note, at most
@@ -64,14 +64,7 @@ class Decision(nn.Module):
         if self.rule is None or self.rule.promise is None or not self.positives.any():
             return None
         kept = self._named((self.thresholds == EVERYTHING) | (self.thresholds > 1))
-        return self.rule.promise + (f" With too few images: {self._instead} with {kept}." if kept else "")
-
-    @property
-    def _instead(self) -> str:
-        """How a label keeps a guarantee that can't be shown."""
-        return (
-            "every image is tagged" if self.rule is not None and self.rule.metric == "recall" else "no image is tagged"
-        )
+        return self.rule.promise + (f" With too few images: {self.rule.without_enough} with {kept}." if kept else "")
 
     def forward(self, logits: Tensor) -> Tensor:
         """Calibrates logits (..., L)."""
@@ -108,9 +101,8 @@ class Decision(nn.Module):
         few = self._named((self.positives < FEW) & learned.found)
         if rule.confidence is not None:
             takes = "positives" if rule.metric == "recall" else "right tags and hardly any wrong ones"
-            text = (
-                f"too few images for {self.threshold}, which takes {learned.needed} {takes}: {self._instead} with {{}}"
-            )
+            text = f"too few images for {self.threshold}, which takes {learned.needed} {takes}: "
+            text += f"{rule.without_enough} with {{}}"
         else:
             text = f"no threshold learned by {self.threshold} for {{}}: using {FALLBACK}"
         for found, note in (self._named(~learned.found), text), (few, "few positives to learn a threshold from: {}"):

@@ -69,6 +69,11 @@ class Evaluation:
         """Bool (N, L): the labels whose probability reaches their threshold."""
         return self.decision.tags(self.probabilities)
 
+    @cached_property
+    def tags_at_half(self) -> Tensor:
+        """Bool (N, L): the labels whose probability reaches 0.5."""
+        return self.probabilities >= HALF
+
     @property
     def wrong(self) -> Tensor:
         """Bool (N,): the images with a wrong tag."""
@@ -87,7 +92,7 @@ class Evaluation:
         `ranking_metrics`; the `calibration_error` and, of a calibrated model, `calibration_error_uncalibrated`;
         label_accuracy_of_no_tags, what predicting no tag at all would score, the floor of label_accuracy.
         """
-        at_half = decision_metrics(self.probabilities >= HALF, self.targets)
+        at_half = decision_metrics(self.tags_at_half, self.targets)
         metrics = {
             "loss": self.loss,
             **decision_metrics(self.tags, self.targets),
@@ -114,7 +119,7 @@ class Evaluation:
 
     @cached_property
     def _estimates(self) -> dict[str, Estimate]:
-        at_half = decision_estimates(self.probabilities >= HALF, self.targets)
+        at_half = decision_estimates(self.tags_at_half, self.targets)
         average_precision, _ = self.label_rankings
         return {
             **decision_estimates(self.tags, self.targets),

@@ -28,7 +28,7 @@ def exact_match_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
     # An image is right if the threshold is above its false labels, and not above its true ones.
     separable = highest_false < lowest_true
     common = _between(highest_false[separable], lowest_true[separable])
-    return ((common.logit() - line.offsets) / line.slopes).sigmoid()
+    return line.inverse(common.logit()).sigmoid()
 
 
 def _between(lower: Tensor, upper: Tensor) -> Tensor:

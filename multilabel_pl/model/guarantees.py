@@ -5,30 +5,16 @@ epoch, nor anything before it.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from multilabel_pl.model.rules import Learned
+
 EVERYTHING = 0.0  # the threshold that tags every image
-NOTHING = math.nextafter(1, 2)  # rounded to float32 below: the first threshold that no probability reaches
+NOTHING = 1 + torch.finfo(torch.float32).eps  # the lowest threshold that no probability reaches
 STARTS = 5  # of sequences of tests
 TESTS_PER_START = 8  # between one start and the next, at twice as many images
-
-
-class Guaranteed(NamedTuple):
-    """Thresholds with a guarantee.
-
-    Attributes:
-        thresholds: float32 (L,).
-        learned: Bool (L,): whether there were enough images. Others keep the promise by tagging everything (recall) or
-            nothing (precision).
-        needed: The least number of positives (recall) or of right tags (precision) for a guarantee.
-    """
-
-    thresholds: Tensor
-    learned: Tensor
-    needed: int
 
 
 def least_number(share: float, risk: float) -> int:
@@ -50,7 +36,7 @@ def allowed_misses(counts: Tensor, share: float, risk: float) -> Tensor:
     """
     different, where = torch.unique(counts, return_inverse=True)
     allowed = [_allowed(count, share, risk) for count in different.tolist()]
-    return torch.tensor(allowed, device=counts.device)[where]
+    return torch.tensor(allowed, dtype=torch.int64, device=counts.device)[where]
 
 
 def _allowed(count: int, share: float, risk: float) -> int:
@@ -60,7 +46,7 @@ def _allowed(count: int, share: float, risk: float) -> int:
     return int((log_probabilities.logcumsumexp(dim=0) <= math.log(risk)).sum()) - 1
 
 
-def recall_thresholds(probabilities: Tensor, targets: Tensor, recall: float, risk: float) -> Guaranteed:
+def recall_thresholds(probabilities: Tensor, targets: Tensor, recall: float, risk: float) -> Learned:
     """Finds the highest threshold of each label whose recall on new images is at least so much.
 
     It is one of the label's positive scores: the k-th smallest, with the largest k for which the Beta(n - k + 1, k)
@@ -77,11 +63,11 @@ def recall_thresholds(probabilities: Tensor, targets: Tensor, recall: float, ris
     scores = probabilities.where(truth, torch.inf).sort(dim=0).values  # (N, L), positives first
     misses = allowed_misses(truth.sum(dim=0), recall, risk)  # (L,)
     thresholds = scores.gather(0, misses.clamp(min=0)[None])[0]
-    learned = misses >= 0
-    return Guaranteed(thresholds.where(learned, EVERYTHING), learned, least_number(recall, risk))
+    found = misses >= 0
+    return Learned(thresholds.where(found, EVERYTHING), found, least_number(recall, risk))
 
 
-def precision_thresholds(probabilities: Tensor, targets: Tensor, precision: float, risk: float) -> Guaranteed:
+def precision_thresholds(probabilities: Tensor, targets: Tensor, precision: float, risk: float) -> Learned:
     """Finds a low threshold for each label whose precision on new images is at least so much.
 
     Fixed-sequence testing, from high thresholds to low, that the precision is lower (Learn then Test, Angelopoulos et
@@ -100,24 +86,20 @@ def precision_thresholds(probabilities: Tensor, targets: Tensor, precision: floa
     scores, order = probabilities.sort(dim=0, descending=True)  # (N, L)
     hits = targets.gather(0, order).long().cumsum(dim=0)
     ranks = _ranks(needed, len(scores)).to(scores.device)  # (T,)
-    if len(ranks) == 0:
-        none = torch.zeros_like(scores[0], dtype=torch.bool)
-        return Guaranteed(torch.full_like(scores[0], NOTHING).nextafter(scores.new_tensor(2)), none, needed)
     thresholds = scores[ranks - 1]  # (T, L)
     # A threshold also tags all images with just this score.
     tagged = torch.searchsorted(-scores.T.contiguous(), -thresholds.T.contiguous(), right=True).T  # (T, L)
     misses = tagged - hits.gather(0, tagged - 1)
     shown = misses <= allowed_misses(tagged, precision, risk / STARTS)
-    lowest = torch.full_like(scores[0], NOTHING).nextafter(scores.new_tensor(2))  # (L,)
+    lowest = torch.full_like(scores[0], NOTHING)  # (L,)
     for start in range(0, min(len(ranks), STARTS * TESTS_PER_START), TESTS_PER_START):
         steps = shown[start:].long().cumprod(dim=0).sum(dim=0)  # (L,): tests before the first that fails
         reached = thresholds[start:].gather(0, (steps - 1).clamp(min=0)[None])[0]
         lowest = torch.minimum(lowest, reached.where(steps > 0, torch.inf))
-    return Guaranteed(lowest, lowest <= 1, needed)
+    return Learned(lowest, lowest <= 1, needed)
 
 
 def _ranks(first: int, last: int) -> Tensor:
-    """Returns the numbers from first to last, each 2^(1/8) times the one before, int64 (T,)."""
-    octaves = math.log2(last / first) if last >= first else -1.0
-    powers = torch.arange(math.floor(octaves * TESTS_PER_START) + 1) if octaves >= 0 else torch.zeros(0)
-    return (first * 2 ** (powers / TESTS_PER_START)).round().long()
+    """Returns the numbers from first to last, each 2^(1/8) times the one before, int64 (T,); none if last is less."""
+    steps = math.floor(math.log2(last / first) * TESTS_PER_START) + 1
+    return (first * 2 ** (torch.arange(max(0, steps)) / TESTS_PER_START)).round().long()

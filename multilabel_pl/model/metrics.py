@@ -33,8 +33,9 @@ def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
     metrics = {"label_accuracy": right.float().mean(), "exact_match": right.all(dim=1).float().mean()}
     averages: dict[str, Any] = {"macro": 0, "micro": (0, 1), "samples": 1}  # what is summed over
     for average, dim in averages.items():
+        to_find = truth.sum(dim) > 0
         for name, value in precision_recall_f1(tags, truth, dim).items():
-            metrics[f"{name}_{average}"] = value.where(truth.sum(dim) > 0, torch.nan).nanmean()
+            metrics[f"{name}_{average}"] = value.where(to_find, torch.nan).nanmean()
     return metrics
 
 

@@ -34,7 +34,7 @@ def robust_f1_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
     positives = targets.sum(dim=0)
     weight = positives / (positives + PULL)
     log_odds = weight * own.logit() + (1 - weight) * common.logit()
-    return ((log_odds - line.offsets) / line.slopes).sigmoid()
+    return line.inverse(log_odds).sigmoid()
 
 
 def best_expected_f1(probabilities: Tensor, dim: int | tuple[int, ...]) -> Tensor:

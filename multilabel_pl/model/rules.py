@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -64,6 +64,11 @@ class Rule:
         return cls(metric, minimum, confidence, parts[4] is not None)
 
     @property
+    def without_enough(self) -> str:
+        """How a label keeps a guarantee that too few images can show."""
+        return "every image is tagged" if self.metric == "recall" else "no image is tagged"
+
+    @property
     def promise(self) -> str | None:
         """What the rule guarantees, in a sentence; None without a guarantee."""
         if self.confidence is None:
@@ -75,6 +80,21 @@ class Rule:
             f"Promised: on images like those that thresholds were learned from, {holds}; strictly, if those did not "
             "choose the epoch as well."
         )
+
+
+class Learned(NamedTuple):
+    """Thresholds, as far as they could be learned.
+
+    Attributes:
+        thresholds: float32 (L,).
+        found: Bool (L,): whether the threshold was learned, rather than what a label has instead: 0.5 or, for a
+            guarantee, what keeps it.
+        needed: Of a guarantee, the least number of positives (recall) or of right tags (precision).
+    """
+
+    thresholds: Tensor
+    found: Tensor
+    needed: int | None = None
 
 
 def check_threshold(threshold: Threshold, num_labels: int | None = None) -> None:

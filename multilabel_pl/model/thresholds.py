@@ -1,31 +1,14 @@
 """Thresholds: one for each label, learned by a rule on validation images."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from multilabel_pl.model.exact_match import exact_match_thresholds
 from multilabel_pl.model.guarantees import precision_thresholds, recall_thresholds
 from multilabel_pl.model.robust_f1 import robust_f1_thresholds
-from multilabel_pl.model.rules import FALLBACK, Rule
+from multilabel_pl.model.rules import FALLBACK, Learned, Rule
 
 EXCLUDED = -1.0  # less than any precision, recall or F1
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Thresholds, as far as they could be learned.
-
-    Attributes:
-        thresholds: float32 (L,).
-        found: Bool (L,): whether the threshold was learned, rather than what a label has instead.
-        needed: Of a guarantee, the least number of positives (recall) or tags (precision).
-    """
-
-    thresholds: Tensor
-    found: Tensor
-    needed: int | None = None
 
 
 def learn_thresholds(logits: Tensor, targets: Tensor, rule: Rule) -> Learned:
@@ -44,7 +27,7 @@ def learn_thresholds(logits: Tensor, targets: Tensor, rule: Rule) -> Learned:
     if rule.confidence is not None:
         risk = (1 - rule.confidence) / (targets.shape[1] if rule.jointly else 1)
         guarantee = recall_thresholds if rule.metric == "recall" else precision_thresholds
-        return Learned(*guarantee(probabilities, targets, rule.minimum, risk))
+        return guarantee(probabilities, targets, rule.minimum, risk)
     if rule.metric not in ("f1", "exact_match", "micro_f1"):
         return search(probabilities, targets, rule)
     found = targets.any().expand(targets.shape[1])

@@ -19,7 +19,8 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1
-from multilabel_pl.results.figures import listed, plain_text, shortened
+from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.figures import image_name, listed, plain_text, shortened, show_image
 
 MODEL, BEFORE, REFERENCE, WRONG = "tab:blue", "tab:orange", "lightgrey", "tab:red"
 COLUMNS = 4
@@ -159,11 +160,10 @@ def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
         axes.set_axis_off()
     for axes, index in zip(panels, worst, strict=False):
         image, _ = images[index]
-        axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
-        axes.set(xticks=[], yticks=[])
-        name = f"image {index}" if images.paths is None else images.paths[index].name
-        true = listed(_names(truth[index], evaluation), TITLE_LENGTH, lines=2)
-        axes.set_title(f"{shortened(name, TITLE_LENGTH)}\n{true}", fontsize=9)
+        show_image(axes, image)
+        [true] = name_tags(truth[index, None], evaluation.labels)
+        name = shortened(image_name(images, index), TITLE_LENGTH)
+        axes.set_title(f"{name}\n{listed(true, TITLE_LENGTH, lines=2)}", fontsize=9)
         axes.set_xlabel(_mistakes(evaluation, index), fontsize=9, color=WRONG)
     figure.suptitle(f"{int(wrong.sum()):,} of {len(wrong):,} images have a wrong tag; those with the highest loss")
     return figure
@@ -174,17 +174,12 @@ def _mistakes(evaluation: Evaluation, index: int) -> str:
     tags, truth = evaluation.tags[index], evaluation.targets[index].bool()
     lines = []
     for kind, chosen in {"missed": truth & ~tags, "wrong": tags & ~truth}.items():
-        probabilities = evaluation.probabilities[index, chosen].tolist()
-        named = zip(_names(chosen, evaluation), probabilities, strict=True)
-        names = [f"{shortened(name, NAME_LENGTH)}{NO_BREAK}({probability:.2f})" for name, probability in named]
-        if names:
-            lines.append(listed([f"{kind} {names[0]}", *names[1:]], TITLE_LENGTH, lines=2))
+        [names] = name_tags(chosen[None], evaluation.labels)
+        named = zip(names, evaluation.probabilities[index, chosen].tolist(), strict=True)
+        texts = [f"{shortened(name, NAME_LENGTH)}{NO_BREAK}({probability:.2f})" for name, probability in named]
+        if texts:
+            lines.append(listed([f"{kind} {texts[0]}", *texts[1:]], TITLE_LENGTH, lines=2))
     return "\n".join(lines)
-
-
-def _names(chosen: Tensor, evaluation: Evaluation) -> list[str]:
-    """Returns the names of labels that a bool (L,) chooses."""
-    return [evaluation.labels[i] for i in chosen.nonzero()[:, 0].tolist()]
 
 
 def training_figure(metrics_csv: Path) -> Figure:

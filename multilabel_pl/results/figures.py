@@ -6,6 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import matplotlib
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from multilabel_pl.data.datasets import LabelledDataset
 
 ELLIPSIS = "…"
 
@@ -17,6 +21,22 @@ def plain_text() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
         yield
+
+
+def show_image(axes: Axes, image: Tensor) -> None:
+    """Shows an image, uint8 (C, H, W), without ticks."""
+    axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
+    axes.set(xticks=[], yticks=[])
+
+
+def image_name(images: LabelledDataset, index: int) -> str:
+    """Returns the name of an image's file or, if it has none, its number."""
+    return utf_8(images.paths[index].name) if images.paths else f"image {index}"
+
+
+def utf_8(name: str) -> str:
+    """Escapes what is not UTF-8 in the name of a file, as the tables do."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def shortened(name: str, length: int) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.results.figures import listed, shortened
+from multilabel_pl.results.figures import listed, shortened, show_image
 
 TAGGED, UNTAGGED, WRONG = "tab:blue", "lightgrey", "tab:red"
 SHEET_COLUMNS = 10
@@ -86,9 +86,8 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
 
 
 def _show(axes: Axes, image: Tensor) -> None:
-    axes.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)  # (C, H, W) -> (H, W, C)
+    show_image(axes, image)
     axes.set_axis_on()
-    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color(UNTAGGED)  # where a white image ends
 
 

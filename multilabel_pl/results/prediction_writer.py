@@ -17,7 +17,7 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.images.decoding import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.prediction import PredictedBatch, name_tags
-from multilabel_pl.results.figures import plain_text
+from multilabel_pl.results.figures import image_name, plain_text, utf_8
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, prediction_figure
 from multilabel_pl.results.prediction_tables import TABLES, file_rows, labelled_rows
 
@@ -156,20 +156,11 @@ def _joined_on_first(
 def _labelled_to_draw(
     images: LabelledDataset, chosen: list[int], targets: Tensor, probabilities: Tensor
 ) -> list[TaggedImage]:
-    names = [_utf_8(images.paths[i].name) if images.paths else f"image {i}" for i in chosen]
-    parts = zip(chosen, names, strict=True)
-    return [TaggedImage(images[i][0], name, targets[i], probabilities[i]) for i, name in parts]
+    return [TaggedImage(images[i][0], image_name(images, i), targets[i], probabilities[i]) for i in chosen]
 
 
 def _files_to_draw(
     files: ImageFiles, chosen: list[int], probabilities: Tensor, problems: list[str | None]
 ) -> list[TaggedImage]:
     readable = [(files.paths[i], probabilities[i]) for i in chosen if problems[i] is None]
-    return [
-        TaggedImage(read_image(path, files.task.background), _utf_8(path.name), None, row) for path, row in readable
-    ]
-
-
-def _utf_8(name: str) -> str:
-    """Escapes what is not UTF-8 in the name of a file, as the tables do."""
-    return name.encode(errors="backslashreplace").decode()
+    return [TaggedImage(read_image(path, files.task.background), utf_8(path.name), None, row) for path, row in readable]

@@ -110,7 +110,7 @@ def _without_interval(evaluation: Evaluation) -> list[str]:
 def _label_table(evaluation: Evaluation) -> str:
     truth = evaluation.targets.bool()
     average_precision, auroc = evaluation.label_rankings
-    at_half = _precision_recall_f1(evaluation.probabilities >= HALF, truth)
+    at_half = _precision_recall_f1(evaluation.tags_at_half, truth)
     columns: dict[str, Tensor] = {
         "threshold": evaluation.thresholds,
         **_precision_recall_f1(evaluation.tags, truth),

@@ -65,7 +65,7 @@ def test_with_too_few_images_the_promise_is_kept_by_everything_or_nothing() -> N
         assert not (torch.ones(1) >= thresholds).any()
         assert (learned.item(), needed) == (False, 44)
     wrong = torch.zeros(200, 1)  # there are enough, but none is right
-    assert not precision_thresholds(torch.rand(200, 1), wrong, 0.9, 0.05).learned
+    assert not precision_thresholds(torch.rand(200, 1), wrong, 0.9, 0.05).found
 
 
 def test_images_with_the_same_score_are_tagged_together() -> None:

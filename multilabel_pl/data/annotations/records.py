@@ -89,16 +89,24 @@ def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
     return targets
 
 
-def fingerprints(rows: Sequence[Row]) -> Tensor:
-    """Returns a hash of each image's name and content, wherever it lies, int64 (N,)."""
-    with ThreadPoolExecutor() as pool:
-        return torch.tensor(list(pool.map(_fingerprint, rows)), dtype=torch.int64)
+class Fingerprints:
+    """Hashes of images' names and contents, wherever they lie; each is computed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[Path, int] = {}
+
+    def __call__(self, rows: Sequence[Row]) -> Tensor:
+        """Returns one for each row, int64 (N,)."""
+        new = [row.file for row in rows if row.file not in self.known]
+        with ThreadPoolExecutor() as pool:
+            self.known.update(zip(new, pool.map(_fingerprint, new), strict=True))
+        return torch.tensor([self.known[row.file] for row in rows], dtype=torch.int64)
 
 
-def _fingerprint(row: Row) -> int:
-    digest = blake2b(row.file.name.encode(), digest_size=8)
+def _fingerprint(file: Path) -> int:
+    digest = blake2b(file.name.encode(), digest_size=8)
     with suppress(OSError):  # a missing file is reported when it is decoded
-        digest.update(row.file.read_bytes())
+        digest.update(file.read_bytes())
     return int.from_bytes(digest.digest(), signed=True)
 
 
