@@ -39,6 +39,11 @@ def _run() -> None:
     if sys.argv[1:] == ["--version"]:  # before Lightning's imports, which take seconds
         print(f"multilabel_pl {__version__}")
         return
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        from multilabel_pl.cli.commands import overview
+
+        print(overview())
+        return
     from multilabel_pl.cli.main import main as run
 
     run()

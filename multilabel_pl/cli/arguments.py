@@ -1,98 +1,22 @@
-"""From words to one configuration: what must be known before parsing, checkpoint defaults, conflicts, checks."""
+"""Checks of options, and those that a checkpoint records: its data, and conflicts with what is asked for."""
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
-from lightning.pytorch.cli import ArgsType
 
 from multilabel_pl.checkpoint import read_checkpoint
+from multilabel_pl.cli.request import Request
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note
-from multilabel_pl.training.runs import newest_checkpoints
+from multilabel_pl.training.runs import BEST, LAST, Run, find_checkpoint, newest_checkpoints, newest_run, run_of
 
 POSITIVE = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # of the trainer's options
 MAX_SEED = 2**32 - 1  # NumPy's
 MAX_NUMBER = 2**62  # of integers; torch has 64 bits
 SPEED_ONLY = ("eval_batch_size", "max_memory", "num_workers")  # data options that don't change results
-
-
-@dataclass(frozen=True)
-class Request:
-    """What must be known of a command line before its options can be parsed.
-
-    Attributes:
-        subcommand: None if it is missing or unknown.
-        options: Raw values by dotted names, those of configuration files among them.
-    """
-
-    subcommand: str | None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def asks_for_help(self) -> bool:
-        """Whether the parser will only print help."""
-        return any(name in ("-h", "help") or name.endswith(".help") for name in self.options)
-
-    def get(self, name: str) -> str | None:
-        """Returns the text of an option, None if it is not given or null."""
-        value = self.options.get(name)
-        return None if value in (None, "null") else str(value)
-
-    @classmethod
-    def read(cls, args: ArgsType, subcommands: Collection[str]) -> "Request":
-        """Reads the words of a command line, or a configuration as a dictionary, as far as that is possible.
-
-        Mistakes are left to the parser.
-        """
-        if args is not None and not isinstance(args, list):
-            known = dict(args if isinstance(args, dict) else args.as_dict())
-            subcommand = next((name for name in known if name in subcommands), None)
-            return cls(subcommand, _flat(known[subcommand]) if subcommand else {})
-        words = sys.argv[1:] if args is None else args
-        place = next((i for i, word in enumerate(words) if word in subcommands), None)
-        if place is None:
-            return cls(None)
-        before, after = dict(_options(words[:place])), _options(words[place + 1 :])
-        options = _flat(before.get(words[place]) or {})
-        for name, value in after:
-            options |= _flat({name: value})
-        return cls(words[place], options)
-
-
-def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
-    """Yields the names and values of options; those in the files of --config one by one."""
-    for i, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if not name.startswith("-"):
-            continue
-        if not equals:
-            value = next(iter(words[i + 1 : i + 2]), "")
-        if name in ("--config", "-c"):
-            yield from _read_yaml(value).items()
-        else:
-            yield name.removeprefix("--"), value
-
-
-def _read_yaml(path: str) -> dict[str, Any]:
-    with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
-    return {}
-
-
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Joins the names of nested options by dots."""
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return flat
 
 
 def check_values(options: Namespace, groups: Collection[str]) -> None:
@@ -117,6 +41,36 @@ def check_values(options: Namespace, groups: Collection[str]) -> None:
         value = options.trainer[name]
         if isinstance(value, int | float) and value <= 0:
             raise InputError(f"--trainer.{name} must be above 0, got {value}")
+
+
+def checkpoint_to_use(request: Request, root: Path) -> tuple[Run | None, Path | None]:
+    """Returns what --ckpt_path means: a run to resume, if it is one's last checkpoint, and a path.
+
+    Commands that evaluate use the newest run's best checkpoint if it isn't given; `fit` needs none, and no path means
+    to start from scratch.
+
+    Raises:
+        InputError: If there is none, or the newest run has others than the last.
+    """
+    asked, fitting = request.get("ckpt_path"), request.command == "fit"
+    if fitting and asked is None:
+        return None, None
+    if fitting and asked == LAST:
+        run = newest_run(root)
+        return run, _last_of(run, root)
+    name = asked or BEST
+    path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
+    return run_of(root, path), path
+
+
+def _last_of(run: Run | None, root: Path) -> Path | None:
+    """Returns the checkpoint from which a run is resumed; none if it was ended before its first."""
+    if run is not None and run.last.is_file():
+        return run.last
+    if run is not None and any(run.folder.glob("*.ckpt")):
+        raise InputError(f"{run.last} does not exist: give another checkpoint to --ckpt_path")
+    note(f"no checkpoint yet in {run.folder if run else root}: starting from scratch")
+    return None
 
 
 def read_sound(path: Path, root: Path) -> dict[str, Any]:

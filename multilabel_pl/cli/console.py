@@ -105,7 +105,6 @@ def _in_short(message: str) -> str:
     message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
     message = message.replace("Expected a typing.Literal", "Expected one of ")
     message = message.replace("Does not validate against any of the Union subtypes", "")
-    message = re.sub(r"(Option '\w+' is not accepted)", r"\1: is it an option of another --data?", message)
     message = message.replace("Expected a list", 'Expected a list, such as "[0, 9]"')
     noise = (
         "Subtypes:",
@@ -115,7 +114,9 @@ def _in_short(message: str) -> str:
         "Given value: Namespace",
         "Expected a NoneType",
     )
-    lines = [re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()]
+    lines = dict.fromkeys(
+        re.sub(r"^\s*(- )?", "", line) for line in message.splitlines()
+    )  # each alternative has its own
     short = "; ".join(line for line in lines if line and not line.startswith(noise)).replace(":;", ":")
     short = re.sub(r"--(\w+): Problem with given class_path '[^']+': --(\w+):", r"--\1.\2:", short)
     required = r"--(\w+): Problem with given class_path '[^']+': the following arguments are required: (\w+)"

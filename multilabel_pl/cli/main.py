@@ -18,50 +18,43 @@ from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.cli.arguments import (
-    Request,
     check_values,
+    checkpoint_to_use,
     class_name,
     note_ignored,
     note_other_data,
     read_sound,
     recorded_data,
 )
+from multilabel_pl.cli.commands import COMMANDS, overview, program
 from multilabel_pl.cli.console import one_line_errors, quiet_lightning
+from multilabel_pl.cli.help import help_for
+from multilabel_pl.cli.request import Request
+from multilabel_pl.cli.suggestions import check_monitors, check_options
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
-from multilabel_pl.data.scenes import SceneDataModule  # noqa: F401, known by its name to --data
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import INCOMPLETE, InputError
-from multilabel_pl.messages import note, say
+from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.evaluation import metric_names
 from multilabel_pl.model.loading import build_model
 from multilabel_pl.training.allocator import keep_freed_memory
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.csv_logger import ResumableCSVLogger
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
-from multilabel_pl.training.runs import BEST, LAST, Run, checkpoint_of, find_checkpoint, make_run, newest_run, run_of
+from multilabel_pl.training.lightning_internals import options_of
+from multilabel_pl.training.runs import BEST, LAST, Run, checkpoint_of, find_checkpoint, make_run
 from multilabel_pl.training.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
 RUNS = "runs"
-SCRIPT = "multilabel-pl"
 SEED = 0
 STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
-EVALUATION = {"model", "dataloaders", "datamodule"}
-# The methods of Trainer that are subcommands, each with the parameters that are not options.
-SUBCOMMANDS = {
-    "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
-    "validate": EVALUATION,
-    "test": EVALUATION,
-    "predict": {*EVALUATION, "return_predictions"},
-    "tune": {"model", "datamodule"},
-    "export": {"model", "datamodule"},
-    "demo": {"model", "datamodule"},
-}
 
 
 class CLI(LightningCLI):
@@ -78,27 +71,33 @@ class CLI(LightningCLI):
     step: int = 0  # of that checkpoint
     recorded_data: dict[str, Any] | None = None  # options of the data that it was trained on
     loaded: MultiLabelClassifier | None = None  # built from that checkpoint, still without its weights
+    options_parser: LightningArgumentParser
 
     def __init__(self, args: ArgsType = None) -> None:
-        self.request = Request.read(args, SUBCOMMANDS)
+        self.request = Request.read(args)
+        if self.request.command is None and self.request.help is not None:
+            say(overview())
+            sys.exit(0)
+        if self.request.command is None and not self.request.options:
+            raise InputError(f"no command is given: there are {', '.join(COMMANDS)}; --help explains them")
         super().__init__(
             MultiLabelClassifier,
             LightningDataModule,
             subclass_mode_data=True,
             trainer_class=Trainer,
             seed_everything_default=SEED,
-            parser_kwargs={"prog": _program(), "version": __version__, "exit_on_error": False},
+            parser_kwargs={"prog": program(), "version": __version__, "exit_on_error": False},
             save_config_callback=RunConfig,
             save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
             load_from_checkpoint_support=False,  # the hyperparameters are plain values already
-            args=args,
+            args=self.request.args,
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # not static: it depends on the words
-        """Returns the subcommand that was asked for, so that its parser alone is built, or all of them."""
-        asked = self.request.subcommand
-        return {asked: SUBCOMMANDS[asked]} if asked else SUBCOMMANDS
+        """Returns the command that was asked for, so that its parser alone is built, or all of them."""
+        names = [self.request.command] if self.request.command else COMMANDS
+        return {name: set(COMMANDS[name].supplied) for name in names}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of trainer, model and data; the model's task comes from the data or the checkpoint."""
@@ -117,20 +116,17 @@ class CLI(LightningCLI):
         Not by `add_lightning_class_args`, since `fit` alone has these callbacks, and
         --trainer.enable_checkpointing decides.
         """
+        self.options_parser = parser  # of the command
         parser.add_class_arguments(BestCheckpoint, "best_checkpoint")
         parser.add_class_arguments(LastCheckpoint, "last_checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
-        subcommand = self.request.subcommand
-        if subcommand == "validate" and "output" in self.request.options:
-            raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
-        if subcommand is not None and not self.request.asks_for_help:
-            self._find_checkpoint(self._root)
-        if self.path is not None:
-            self._set_defaults(parser, self.path)
+        if self.request.command is not None:
+            self._prepare(parser, self.request.command)
         try:
-            super().parse_arguments(parser, args)
+            # Not by Lightning's method, which warns if these are not the words of the process.
+            self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
         except UnicodeDecodeError as error:
             raise InputError(f"--config takes a YAML file in UTF-8, which this is not: {error}") from error
         options = self.config[self.config.subcommand]
@@ -142,32 +138,28 @@ class CLI(LightningCLI):
             for name in own.keys() & options.model.keys():
                 options.model[name] = own[name]
 
-    def _find_checkpoint(self, root: Path) -> None:
-        """Finds the checkpoint that --ckpt_path means; commands that evaluate use the best one if it isn't given."""
-        asked, fitting = self.request.get("ckpt_path"), self.request.subcommand == "fit"
-        if fitting and asked is None:
+    def _prepare(self, parser: LightningArgumentParser, command: str) -> None:
+        """Prints help, or checks the names of the options and makes those of a checkpoint the defaults."""
+        if command == "validate" and "output" in self.request.options:
+            raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
+        options = options_of(self.options_parser)
+        asked = class_name(self._data_asked_for() or "")
+        if (text := help_for(self.request, options, asked)) is not None:
+            say(text)
+            sys.exit(0)
+        if self.request.help is not None:
             return
-        if fitting and asked == LAST:
-            self.run = newest_run(root)
-            self.path = self._last_of(self.run, root)
-            return
-        name = str(asked or BEST)
-        self.path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
-        self.run = run_of(root, self.path)
-
-    @staticmethod
-    def _last_of(run: Run | None, root: Path) -> Path | None:
-        """Returns the checkpoint from which a run is resumed; none if it was ended before its first."""
-        if run is not None and run.last.is_file():
-            return run.last
-        if run is not None and any(run.folder.glob("*.ckpt")):
-            raise InputError(f"{run.last} does not exist: give another checkpoint to --ckpt_path")
-        note(f"no checkpoint yet in {run.folder if run else root}: starting from scratch")
-        return None
+        self.run, self.path = checkpoint_to_use(self.request, self._root)
+        if self.path is not None:
+            self._set_defaults(parser, self.path)
+        recorded = class_name(str((self.recorded_data or {}).get("class_path", DEFAULT_DATA)))
+        check_options(self.request.options, options, asked or recorded)
+        if self.request.recipe is not None:
+            say(f"using the recipe {self.request.recipe}: --config names another")
 
     def _set_defaults(self, parser: LightningArgumentParser, path: Path) -> None:
         """Reads the checkpoint and makes its options the defaults."""
-        subcommand = self.request.subcommand
+        subcommand = self.request.command
         self.content = read_sound(path, self._root)
         self.step = self.content.get("global_step", 0)
         if subcommand == "fit" and "optimizer_states" not in self.content:
@@ -199,6 +191,8 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer; only `fit` saves checkpoints and logs, in a folder created when all is well."""
         _check_data(self.datamodule, str(self.subcommand))
+        if self.request.images:
+            self._name_images(self.request.images)
         options = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         own = options.callbacks or []
@@ -209,13 +203,22 @@ class CLI(LightningCLI):
                 callbacks.append(TQDMProgressBar(refresh_rate=STEPS_PER_BAR_UPDATE, leave=True))
             if fitting and options.enable_checkpointing is not False:
                 callbacks += self._checkpoints(options)
-        if not fitting:
+        if fitting:
+            logged = metric_names(self.config_init.fit.model.hparams["calibrate"])
+            check_monitors(callbacks, ["train_loss", *(f"val_{name}" for name in logged)])
+        else:
             self.save_config_callback = None
         logger = None if options.barebones else False if options.logger in (None, True) else options.logger
         try:
             return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
         except (TypeError, ValueError) as error:  # Lightning's messages about values, such as an unknown accelerator
             raise InputError(str(error)) from error
+
+    def _name_images(self, images: list[str]) -> None:
+        """Passes on images that are named without an option: the parser takes a second for a thousand of them."""
+        if not isinstance(self.datamodule, ImageFilesDataModule):
+            raise InputError(f"{images[0]} is for --data {ImageFilesDataModule.__name__}: leave out other --data")
+        self.datamodule.paths += images
 
     def _checkpoints(self, options: Namespace) -> list[Checkpoint]:
         validates = self.datamodule.has_validation and options.limit_val_batches != 0
@@ -310,11 +313,6 @@ def _check_data(data: LightningDataModule, subcommand: str) -> None:
         raise InputError(
             f"{subcommand} needs labelled images, which {type(data).__name__} does not have: choose other --data"
         )
-
-
-def _program() -> str:
-    """Returns the program's name: its script, which has completions, or its module."""
-    return SCRIPT if Path(sys.argv[0]).name == SCRIPT else "python -m multilabel_pl"
 
 
 def main(args: ArgsType = None) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -107,6 +108,7 @@ class ImageFilesDataModule(LightningDataModule):
 
     Args:
         path: An image, a folder of images, a pattern such as `scans/**/*.png`, or a list of these.
+        list_file: A text file that names an image, a folder or a pattern on each line; `-` for standard input.
         preprocessing: How the images are brought to the shape of the model's: `mnist` finds the digit on a page,
             `resize` takes the whole image. As for the model's training images if not given.
         batch_size: Images in a batch; it changes the speed, not the results.
@@ -120,7 +122,8 @@ class ImageFilesDataModule(LightningDataModule):
 
     def __init__(
         self,
-        path: str | list[str],
+        path: str | list[str] | None = None,
+        list_file: str | None = None,
         preprocessing: Preprocessing | None = None,
         batch_size: int = BATCH_SIZE,
         num_workers: int | None = None,
@@ -128,7 +131,8 @@ class ImageFilesDataModule(LightningDataModule):
         super().__init__()
         check_at_least(1, batch_size=batch_size)
         check_at_least(0, num_workers=num_workers or 0)
-        self.path = path
+        self.paths = [path] if isinstance(path, str) else list(path or [])
+        self.list_file = list_file
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -141,7 +145,12 @@ class ImageFilesDataModule(LightningDataModule):
         if not isinstance(task, Task):
             raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
         self.task = replace(task, preprocessing=self.preprocessing or task.preprocessing)
-        self.files = ImageFiles(find_images(self.path), self.task)
+        if self.list_file is not None:
+            self.paths += _read_list(self.list_file)
+            self.list_file = None  # standard input can be read but once
+        if not self.paths:
+            raise InputError("no images are named: give paths, folders or patterns, or a list of them with --list")
+        self.files = ImageFiles(find_images(self.paths), self.task)
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
         """Serves the files in order.
@@ -162,3 +171,14 @@ class ImageFilesDataModule(LightningDataModule):
             collate_fn=identity_collate,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _read_list(path: str) -> list[str]:
+    """Returns the lines of a text file that are not empty."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--list takes a text file in UTF-8, and {path} can't be read as one: {error}") from error
+    if not (lines := [line for line in text.splitlines() if line.strip()]):
+        raise InputError(f"{path} names no image: write one on each line")
+    return lines

@@ -128,6 +128,12 @@ class Evaluation:
         }
 
 
+def metric_names(calibrate: bool) -> list[str]:
+    """Returns the names of all metrics of a model that is calibrated, or not."""
+    one = torch.ones(1, 1)
+    return list(Evaluation(Decision(["label"], HALF, calibrate), one, one, one.squeeze()).metrics)
+
+
 def gather(outputs: Sequence[tuple[Tensor, Tensor]], trainer: Trainer, loader: Any) -> tuple[Tensor, Tensor]:
     """Joins the outputs of all batches and all processes, in the order of the images.
 

@@ -3,9 +3,11 @@
 `pyproject.toml` bounds lightning to the minor version tried here.
 """
 
+from argparse import Action
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 
 SCHEDULE_LENGTH = ("total_steps", "_schedule_phases")  # of torch's OneCycleLR
 
@@ -44,3 +46,12 @@ class ExactResume(Callback):
                 counts.update(ready=1, started=1, processed=0, completed=0)
         else:  # a validation that was repeated has counted its first batch twice
             validation["total"].update(ready=validation["total"]["completed"], started=validation["total"]["completed"])
+
+
+def options_of(parser: LightningArgumentParser) -> dict[str, Action]:
+    """Returns the options of a parser by their dotted names, in order, with their texts; argparse offers no list."""
+    return {
+        name.removeprefix("--"): action
+        for name, action in parser._option_string_actions.items()
+        if name.startswith("--") and not name.endswith("+")
+    }

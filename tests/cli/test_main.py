@@ -1,6 +1,7 @@
 """The command line, from a training run to its evaluation, prediction and repetition."""
 
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier
+from multilabel_pl.cli.commands import COMMANDS
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.model.head import HeadName
@@ -434,12 +436,79 @@ def test_runs_land_in_the_folder_asked_for(small_set: str, workplace: Path, caps
     assert [path.name for path in workplace.iterdir()] == ["elsewhere"]
 
 
-def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, expected in ((["--version"], "multilabel_pl 0"), (["fit", "--help"], "--model.head {sigmoid,softmax}")):
-        with pytest.raises(SystemExit) as caught:
-            main(words)
-        assert caught.value.code == 0
-        assert expected in capsys.readouterr().out
+def printed(words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Returns what a command prints that ends without doing anything."""
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_version_and_an_overview_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "multilabel_pl 0" in printed("--version", capsys)
+    overview = printed("--help", capsys)
+    assert [line.split()[0] for line in overview.split("commands:\n")[1].split("\n\n")[0].splitlines()] == list(
+        COMMANDS
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_short_and_has_examples(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    lines = printed(f"{command} --help", capsys).splitlines()
+    assert len(lines) <= 90
+    assert all(len(line) <= 110 for line in lines)
+    assert lines[4] == "examples:"
+    assert lines[5].startswith(f"  {command}")
+    options = [line.split()[0] for line in lines if line.startswith("  --")]
+    assert options[0] == ("--model.head" if command == "fit" else "--config")
+    assert ("--model.lr" in options) == ("--data.val_size" in options) == (command == "fit")
+    assert "--trainer.enable_autolog_hparams" not in options
+
+
+def test_all_options_are_behind_help_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--trainer.enable_autolog_hparams" in printed("fit --help-all", capsys)
+
+
+def test_the_classes_of_data_and_their_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = printed("fit --data.help", capsys)
+    assert [line.split()[0] for line in listed.splitlines()[1:5]] == [
+        "MNISTDataModule",
+        "TableDataModule",
+        "SceneDataModule",
+        "ImageFilesDataModule",
+    ]
+    assert "--data.tag_delimiter" in printed("fit --data.help TableDataModule", capsys)
+    assert "--data.tag_delimiter" in printed("fit images.csv --help", capsys)
+
+
+def test_a_table_is_trained_on_and_images_are_tagged_as_typed(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that YAML would read as something else, and lists of names, are taken as they are."""
+    write_tagged(workplace, 40, name="my images.csv")
+    main(["fit", "my images.csv", *QUIET, *BRIEF])
+    assert "using the recipe table: --config names another" in capsys.readouterr().out
+    options = load("runs/version_0/best.ckpt")["hyper_parameters"]
+    assert (options["network"], options["lr_schedule"]) == ("conv_stack", "one_cycle")
+    main(["test", "runs/version_0/last.ckpt", *QUIET, "--figures", "false"])
+    assert "using runs/version_0/last.ckpt" in capsys.readouterr().out
+
+    paths = sorted(Path("images").glob("*.png"))
+    odd = [
+        path.rename(path.with_name(name)) for path, name in zip(paths, ("null", "[x].png", "a: b.png"), strict=False)
+    ]
+    main(["predict", *map(str, odd[:2]), *QUIET, "images/a: *"])
+    table = "runs/version_0/predict/predictions.csv"
+    assert [row["file"] for row in read_rows(table)] == [str(path) for path in odd]
+    Path("list.txt").write_text("\n".join(map(str, paths[3:6])))
+    main(["predict", "--list", "list.txt", str(odd[0]), *QUIET])
+    assert [row["file"] for row in read_rows(table)] == [str(path) for path in [odd[0], *paths[3:6]]]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{paths[6]}\n\n"))
+    main(["predict", "--list", "-", *QUIET])
+    assert [row["file"] for row in read_rows(table)] == [str(paths[6])]
 
 
 def test_a_checkpoint_knows_its_data(small_run: Path, workplace: Path) -> None:
@@ -473,7 +542,7 @@ def test_a_small_set_without_some_labels_can_be_perfect(workplace: Path) -> None
     assert metrics["test_auroc"] is None  # it needs negatives
 
 
-COMMANDS = {
+USES = {
     "test": ["test", "--figures", "false"],
     "predict": ["predict", "--figure", "[]"],
     "tune": ["tune", "--figures", "false", "--output", "tuned.ckpt"],
@@ -482,7 +551,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", USES)
 def test_a_command_reads_its_checkpoint_once_and_builds_one_network(
     command: str, small_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,7 +570,7 @@ def test_a_command_reads_its_checkpoint_once_and_builds_one_network(
 
     monkeypatch.setattr(torch, "load", counting_load)
     monkeypatch.setattr(torch.nn.Conv2d, "__init__", counting_build)
-    main([*COMMANDS[command], *QUIET])
+    main([*USES[command], *QUIET])
     assert read == [f"runs/version_0/{'last' if command == 'fit' else 'best'}.ckpt"]
     assert len(built) == 1  # the tutorial's network has one convolution
 

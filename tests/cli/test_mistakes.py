@@ -131,12 +131,40 @@ DATA_MISTAKES = {
 OPTION_MISTAKES = {
     mistake.command: mistake
     for mistake in [
-        Mistake("", "subcommand"),
-        Mistake("learn", "invalid choice: 'learn'"),
-        an_option("--nonsense 1", "unrecognized arguments: --nonsense 1"),
-        an_option("nonsense", "unrecognized arguments: nonsense"),
+        Mistake("", "no command is given: there are fit, validate, test, predict, tune, export, demo; --help explains"),
+        Mistake("train", "there is no command train: did you mean fit?"),
+        Mistake("--model.head softmax fit", "--model.head=softmax must come after fit"),
+        an_option("--nonsense 1", "there is no option --nonsense: --help lists them"),
+        an_option("nonsense", "there is no table nonsense: name it with --data.table"),
+        Mistake(
+            "fit --head softmax --lr 3 --epochs 2 --batch_size 4 --model.hed x --trainer.epochs 3 "
+            "--data.val-size 4 --hlep",
+            (
+                "--head: did you mean --model.head?",
+                "--lr: did you mean --model.lr?",
+                "--epochs: did you mean --trainer.max_epochs?",
+                "--batch_size: did you mean --data.batch_size?",
+                "--model.hed: did you mean --model.head?",
+                "--trainer.epochs: did you mean --trainer.max_epochs?",
+                "--data.val-size: did you mean --data.val_size?",
+                "--hlep: did you mean --help?",
+            ),
+        ),
+        Mistake(
+            "fit --optimizer SGD --lr_scheduler x --image_size 3",
+            (
+                "--optimizer: did you mean --model.lr or --model.lr_schedule or --model.weight_decay?",
+                "--lr_scheduler: did you mean --model.lr_schedule or --model.lr?",
+                "--image_size: did you mean --data.image_size, of TableDataModule?",
+            ),
+        ),
+        an_option("--best_checkpoint.monitor val_mapp", "BestCheckpoint can't monitor val_mapp: did you mean val_map?"),
+        an_option(
+            "--trainer.callbacks EarlyStopping --trainer.callbacks.monitor loss",
+            "EarlyStopping can't monitor loss",
+        ),
         an_option("--model.head tanh", "--model.head: Expected one of ['sigmoid', 'softmax']"),
-        an_option("--model.labels '[a, b]'", "unrecognized arguments: --model.labels [a, b]"),
+        an_option("--model.labels '[a, b]'", "did you mean --data.labels, of TableDataModule?"),
         an_option("--model.network resnet17", "or the name of a timm model, got resnet17: did you mean resnet18"),
         an_option("--model.lr fast", "--model.lr: Expected a float"),
         an_option("--model.lr -1", "lr must be a positive number, got -1.0"),
@@ -153,7 +181,8 @@ OPTION_MISTAKES = {
         an_option("--model.threshold '[0.5, 0.5]'", "threshold must be a number or 11 of them, got 2"),
         an_option("--model.threshold 'precision>=2'", "confidence C, P and R in [0, 1], got precision"),
         an_option("--data NoSuchModule", "NoSuchModule"),
-        an_option("--data.nonsense 1", "Option 'nonsense' is not accepted: is it an option of another --data?"),
+        an_option("--data.nonsense 1", "there is no option --data.nonsense: --help lists them"),
+        an_option("--data.flip true", "--data.flip is an option of TableDataModule, but the data are of MNIST"),
         an_option("--data.val_size -1", "val_size must be at least 0, got -1"),
         an_option("--data.val_size 60000", "val_size must be in [0, 60000), got 60000: set --data.val_size"),
         an_option("--data.val_size many", "val_size: Expected a int. Got value: many"),
@@ -195,7 +224,8 @@ OPTION_MISTAKES = {
         an_option("--last_checkpoint.every_n_epochs 0", "last_checkpoint.every_n_epochs must be at least 1, got 0"),
         an_option("--best_checkpoint.save_top_k -3", "save_top_k=-3. Must be >= -1"),
         an_option("--trainer nothing", '--trainer: Unable to load config "nothing"'),
-        an_option("--config nowhere.yaml", "--config: File does not exist: '{}/nowhere.yaml'"),
+        an_option("--config nowhere.yaml", "there is no file nowhere.yaml, and no recipe of this name; recipes are"),
+        an_option("--config fats", "there is no file fats, and no recipe of this name: did you mean fast?"),
         an_option("--config set", "--config: Path is not a file: '{}/set'"),
         Mistake("predict --figure 10000", "figure must name images in [0, 10000), got 10000"),
         Mistake("predict --figure '[9, -1]'", "figure must name images in [0, 10000), got -1"),
@@ -219,7 +249,12 @@ OPTION_MISTAKES = {
         Mistake("tune --output m.ckpt --threshold 1.5", "threshold must be in [0, 1], got 1.5"),
         Mistake("tune --output m.ckpt --threshold '[0.5, 0.5]'", "threshold must be a number or 11 of them, got 2"),
         Mistake("tune --output m.ckpt --data.val_size 0", "there are no images to validate on: val_size is 0"),
-        Mistake("predict --data ImageFilesDataModule", "--data.path is required"),
+        Mistake("predict --data ImageFilesDataModule", "no images are named: give paths, folders or patterns"),
+        Mistake("predict a.png --data MNISTDataModule", "a.png is for --data ImageFilesDataModule"),
+        Mistake("predict --list no.txt", "--list takes a text file in UTF-8, and no.txt can't be read as one"),
+        Mistake("predict --list a.png", "--list takes a text file in UTF-8, and a.png can't be read as one"),
+        Mistake("predict --list l.txt", "l.txt names no image: write one on each line", {"l.txt": b"\n \n"}),
+        Mistake("predict no.png", "there is no image at no.png: name an image, a folder of images, or a pattern"),
         *(
             Mistake(f"predict --data ImageFilesDataModule {words}", expected)
             for words, expected in [
@@ -240,10 +275,8 @@ CONFIG_MISTAKES = {
     "a config that is a text": a_config("Unexpected config: hello", b"hello"),
     "a config that is a list": a_config("Unexpected config: ", b"- model\n"),
     "a config that is no text": a_config("--config takes a YAML file in UTF-8, which this is not: ", PNG),
-    "a config of another key": a_config("'fit' does not accept option 'nonsense'", b"nonsense: 3"),
-    "a config of another option": a_config(
-        "'fit' does not accept option 'trainer.nonsense'", b"trainer: {nonsense: 3}"
-    ),
+    "a config of another key": a_config("there is no option --nonsense: --help lists them", b"nonsense: 3"),
+    "a config of another option": a_config("--model.hed: did you mean --model.head?", b"model: {hed: sigmoid}"),
     "a config of a bad value": a_config("--model.lr: Expected a float. Got value: fast", b"model: {lr: fast}"),
     "a trainer of null": a_config("--trainer must have options, got None: leave it out", b"trainer: null"),
     "a trainer of null to predict": a_config("--trainer must have options, got None", b"trainer: null", "predict"),
@@ -374,10 +407,10 @@ def test_a_mistake_is_reported_before_anything_is_written(
 
 
 LATE_MISTAKES = [
-    an_option("--best_checkpoint.monitor nope", "`ModelCheckpoint(monitor='nope')` could not find the monitored key"),
+    an_option("--best_checkpoint.monitor nope", "BestCheckpoint can't monitor nope; there are train_loss, val_loss, "),
     an_option(
         "--trainer.callbacks EarlyStopping --trainer.callbacks.monitor nope",
-        "Early stopping conditioned on metric `nope` which is not available",
+        "EarlyStopping can't monitor nope; there are train_loss, val_loss, ",
     ),
     an_option("--trainer.val_check_interval 4", "`val_check_interval` (4) must be less than or equal to the number"),
     an_option("--trainer.limit_val_batches 0.00001", "Please increase the `limit_val_batches` argument"),

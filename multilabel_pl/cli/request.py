@@ -1,0 +1,186 @@
+"""From words to options: short forms are written out, and what must be known before parsing is read."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from lightning.pytorch.cli import ArgsType
+
+from multilabel_pl.cli.commands import COMMANDS, PROGRAM_OPTIONS
+from multilabel_pl.cli.recipes import find_config
+from multilabel_pl.cli.suggestions import suggest_command
+from multilabel_pl.data.image_files import ImageFilesDataModule
+from multilabel_pl.data.table import TableDataModule
+from multilabel_pl.errors import InputError
+from multilabel_pl.training.runs import BEST, LAST
+
+OPTION = re.compile(r"-[^\d.].*", re.DOTALL)  # not a negative number, and not the - of standard input
+HELP_ALL = "--help-all"  # the parser's own help
+VALUELESS = ("-h", "--help", HELP_ALL, "--version", "--print_config")
+CONFIG = ("--config", "-c")
+TABLES = (".csv", ".tsv")  # endings of files
+TABLE_RECIPE = "table"
+
+
+class Word(NamedTuple):
+    """An option and its value, None if that is missing; or, without a name, an operand."""
+
+    name: str
+    value: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What must be known of a command line before its options can be parsed.
+
+    Attributes:
+        command: None if it is missing.
+        options: Raw values by dotted names, those of configuration files among them.
+        args: What the parser is to parse, with short forms written out.
+        images: Image files, folders and patterns that are named without an option.
+        recipe: The recipe that the data imply.
+    """
+
+    command: str | None
+    options: dict[str, Any] = field(default_factory=dict)
+    args: ArgsType = None
+    images: list[str] = field(default_factory=list)
+    recipe: str | None = None
+
+    @property
+    def help(self) -> str | None:
+        """The option that asks for help, if there is one."""
+        return next((n for n in self.options if n in ("h", "help", "help-all") or n.endswith(".help")), None)
+
+    def get(self, name: str) -> str | None:
+        """Returns the text of an option, None if it is not given or null."""
+        value = self.options.get(name)
+        return None if value in (None, "null") else str(value)
+
+    @classmethod
+    def read(cls, args: ArgsType) -> "Request":
+        """Reads the words of a command line, or a configuration as a dictionary.
+
+        Mistakes in options are left to the parser.
+
+        Raises:
+            InputError: If there is no such command or recipe, or an operand is not what the command takes.
+        """
+        if args is not None and not isinstance(args, list):
+            known = dict(args if isinstance(args, dict) else args.as_dict())
+            command = next((name for name in known if name in COMMANDS), None)
+            return cls(command, _flat(known[command]) if command else {}, args)
+        words = [_written_out(word) for word in _read_words(sys.argv[1:] if args is None else args)]
+        place = next((i for i, word in enumerate(words) if not word.name), len(words))
+        before, rest = words[:place], words[place:]
+        if not rest:
+            return cls(None, _options(before), list(map(str, before)))
+        command = str(rest[0].value)
+        if command not in COMMANDS:
+            raise InputError(f"there is no command {command}{suggest_command(command)}")
+        if stray := next((str(word) for word in before if word.name.lstrip("-") not in PROGRAM_OPTIONS), None):
+            raise InputError(f"{stray} must come after {command}")
+        operands, images = _sort(command, rest[1:])
+        after = [*(word for word in rest[1:] if word.name), *operands]
+        common = _flat(_options(before, nested=True).get(command) or {})
+        implied, recipe = _implied(command, {**common, **_options(after)}, images)
+        after = [*implied, *after]
+        given = [*map(str, before), command, *map(str, after)]
+        given = ["--help" if word == HELP_ALL else word for word in given]
+        return cls(command, {**common, **_options(after)}, given, images, recipe)
+
+
+def _read_words(words: Sequence[str]) -> Iterator[Word]:
+    """Yields options with their values, and operands."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if not OPTION.fullmatch(word):
+            yield Word("", word)
+        elif equals:
+            yield Word(name, value)
+        elif name in VALUELESS or not rest or OPTION.fullmatch(rest[0]):
+            yield Word(name, None)
+        else:
+            yield Word(name, rest.pop(0))
+
+
+def _written_out(word: Word) -> Word:
+    if word.name in CONFIG:
+        return Word(CONFIG[0], find_config(word.value or ""))
+    return Word("--data.list_file", word.value) if word.name == "--list" else word
+
+
+def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
+    """Returns the options that operands stand for, and images, which stand for none."""
+    takes = COMMANDS[command].operands
+    operands: dict[str, list[str]] = {"CHECKPOINT": [], "TABLE": [], "IMAGE": []}
+    for operand in (str(word.value) for word in words if not word.name):
+        if (kind := _kind(operand, takes)) is None:
+            raise InputError(f"{command} takes {takes} and options, but {operand} is none of these")
+        operands[kind].append(operand)
+    options = []
+    for kind, name in {"CHECKPOINT": "--ckpt_path", "TABLE": "--data.table"}.items():
+        values = [*operands[kind], *(str(word.value) for word in words if word.name == name and operands[kind])]
+        if len(values) > 1:
+            raise InputError(f"{command} takes one {kind.lower()}, got {' and '.join(values)}")
+        options += [Word(name, value) for value in values]
+    tables, images = operands["TABLE"], operands["IMAGE"]
+    if tables and images:
+        raise InputError(f"{command} takes a table or images, got both: {tables[0]} and {images[0]}")
+    return options, images
+
+
+def _kind(operand: str, takes: str) -> str | None:
+    if operand in (BEST, LAST) or operand.endswith(".ckpt"):
+        return "CHECKPOINT"
+    if "IMAGE" in takes:
+        return "TABLE" if operand.endswith(TABLES) else "IMAGE"
+    return "TABLE" if "TABLE" in takes and not Path(operand).is_dir() else None
+
+
+def _implied(command: str, options: Mapping[str, Any], images: Sequence[str]) -> tuple[list[Word], str | None]:
+    """Returns what names the class of the data, if other options imply it, and the recipe that does."""
+    if options.keys() & {"data", "data.class_path"}:
+        return [], None
+    if "data.table" in options and command == "fit" and "ckpt_path" not in options:
+        return [Word(CONFIG[0], find_config(TABLE_RECIPE))], TABLE_RECIPE
+    if "data.table" in options:
+        return [Word("--data", TableDataModule.__name__)], None
+    if images or options.keys() & {"data.path", "data.list_file"}:
+        return [Word("--data", ImageFilesDataModule.__name__)], None
+    return [], None
+
+
+def _options(words: Sequence[Word], nested: bool = False) -> dict[str, Any]:
+    """Returns the values of options, and of those in configuration files, by dotted names unless nested."""
+    options: dict[str, Any] = {}
+    for word in words:
+        found = _read_yaml(str(word.value)) if word.name in CONFIG else {word.name.lstrip("-"): word.value}
+        options |= found if nested else _flat(found)
+    return options
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Joins the names of nested options by dots."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return flat
