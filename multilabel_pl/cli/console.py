@@ -1,10 +1,8 @@
-"""One-line errors, and a filter for Lightning's log."""
+"""One-line errors."""
 
-import logging
 import re
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -17,39 +15,6 @@ from multilabel_pl.errors import MISTAKE, InputError, MultipleInputError
 TOO_LARGE = re.compile(
     "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
 )
-
-NOISE = (
-    "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
-    "exists and is not empty",  # of the run's folder, where loggers and checkpoints write together
-    "Total length of `list` across ranks is zero",  # a fit without validation was asked for
-    "is smaller than the logging interval",  # a small set's curves have the points of its validation
-    "Using `DistributedSampler` with the dataloaders",  # no image counts twice, in our metrics
-    r"sync_dist=True\)` when logging on epoch level",  # each process has the metrics of all images
-    "torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of torch
-    "callbacks used to create the checkpoint",  # an evaluation saves no checkpoints
-    "your dataloader is not resumable",  # its order knows the progress within the epoch
-    r"Glyph \d+ .* missing from font",  # a figure with a file name that matplotlib can't write
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
-    "No complete tensor found in the group",  # from an export, which is checked afterwards
-)
-
-
-def quiet_lightning() -> None:
-    """Sends Lightning's progress to standard output, and filters messages that don't apply here."""
-    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
-        for handler in logging.getLogger(name).handlers:
-            if type(handler) is logging.StreamHandler:  # Lightning's own
-                handler.stream = sys.stdout
-                handler.addFilter(_is_no_advertisement)
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message=f".*{message}")
-    for name in ("torch.onnx", "onnxscript"):  # about operators that no network here has
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.raiseExceptions = False  # no traceback if the output is closed, as by `head`
-
-
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return "Tip: " not in record.getMessage()
 
 
 @contextmanager

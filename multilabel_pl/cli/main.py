@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import Strategy
@@ -27,7 +27,7 @@ from multilabel_pl.cli.arguments import (
     recorded_data,
 )
 from multilabel_pl.cli.commands import COMMANDS, overview, program
-from multilabel_pl.cli.console import one_line_errors, quiet_lightning
+from multilabel_pl.cli.console import one_line_errors
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.suggestions import check_monitors, check_options
@@ -45,13 +45,13 @@ from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.csv_logger import ResumableCSVLogger
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
 from multilabel_pl.training.lightning_internals import options_of
+from multilabel_pl.training.quiet import filter_messages, log_to_stdout
 from multilabel_pl.training.runs import BEST, LAST, Run, checkpoint_of, find_checkpoint, make_run
 from multilabel_pl.training.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
 RUNS = "runs"
 SEED = 0
-STEPS_PER_BAR_UPDATE = 50  # as often as Lightning logs the loss
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
@@ -197,12 +197,8 @@ class CLI(LightningCLI):
         fitting = self.subcommand == "fit"
         own = options.callbacks or []
         callbacks = [GracefulShutdown(), *([own] if isinstance(own, Callback) else own)]
-        if not options.barebones:
-            if options.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-                # Not Rich's, which Lightning prefers where it is installed: it is lost in redirected output.
-                callbacks.append(TQDMProgressBar(refresh_rate=STEPS_PER_BAR_UPDATE, leave=True))
-            if fitting and options.enable_checkpointing is not False:
-                callbacks += self._checkpoints(options)
+        if fitting and not options.barebones and options.enable_checkpointing is not False:
+            callbacks += self._checkpoints(options)
         if fitting:
             logged = metric_names(self.config_init.fit.model.hparams["calibrate"])
             check_monitors(callbacks, ["train_loss", *(f"val_{name}" for name in logged)])
@@ -280,8 +276,11 @@ class CLI(LightningCLI):
             say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
             return
         path = checkpoint_of(self.trainer.run_folder, BEST)
-        say(f"\ntrained: {path}")
-        say(f"test it: {shlex.join(['python', '-m', 'multilabel_pl', 'test', '--ckpt_path', str(path)])}")
+        for checkpoint in self.trainer.checkpoint_callbacks:
+            if isinstance(checkpoint, BestCheckpoint) and checkpoint.kept:
+                say(f"\n{checkpoint.summary()}")
+        say(f"trained: {path}")
+        say(f"test it: {shlex.join([*program().split(), 'test', str(path)])}")
 
     def after_predict(self) -> None:
         """Sets the exit status if some files could not be read."""
@@ -325,7 +324,8 @@ def main(args: ArgsType = None) -> None:
         SystemExit: With status 2 after a user's mistake, which is reported in one line on standard error.
     """
     keep_freed_memory()
-    quiet_lightning()
+    filter_messages()
+    log_to_stdout()
     # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
     words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
     completes = any(word.startswith("--print_completion") for word in words)

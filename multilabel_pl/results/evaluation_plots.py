@@ -20,7 +20,8 @@ from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.results.figures import image_name, listed, plain_text, shortened, show_image
+from multilabel_pl.results.figures import image_name, plain_text, show_image
+from multilabel_pl.results.text import listed, shortened
 
 MODEL, BEFORE, REFERENCE, WRONG = "tab:blue", "tab:orange", "lightgrey", "tab:red"
 COLUMNS = 4

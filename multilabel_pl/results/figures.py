@@ -1,8 +1,7 @@
-"""What all figures share: names are drawn as they are, and cut where they don't fit."""
+"""What all figures share: text is drawn as it is, and images without ticks."""
 
-import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib
@@ -10,8 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from multilabel_pl.data.datasets import LabelledDataset
-
-ELLIPSIS = "…"
+from multilabel_pl.results.text import utf_8
 
 
 @contextmanager
@@ -32,27 +30,3 @@ def show_image(axes: Axes, image: Tensor) -> None:
 def image_name(images: LabelledDataset, index: int) -> str:
     """Returns the name of an image's file or, if it has none, its number."""
     return utf_8(images.paths[index].name) if images.paths else f"image {index}"
-
-
-def utf_8(name: str) -> str:
-    """Escapes what is not UTF-8 in the name of a file, as the tables do."""
-    return name.encode(errors="backslashreplace").decode()
-
-
-def shortened(name: str, length: int) -> str:
-    """Cuts a name in its middle if it is longer."""
-    if len(name) <= length:
-        return name
-    end = (length - 1) // 3
-    return f"{name[: length - 1 - end].rstrip()}{ELLIPSIS}{name[len(name) - end :].lstrip()}"
-
-
-def listed(names: Sequence[str], width: int, lines: int) -> str:
-    """Joins names by commas, on so many lines of a width at most; those that don't fit are counted."""
-    short = [shortened(name, width) for name in names]
-    for count in range(min(len(short), width * lines), 0, -1):
-        more = f" +{len(short) - count} more" if count < len(short) else ""
-        wrapped = textwrap.wrap(", ".join(short[:count]) + more, width)
-        if len(wrapped) <= lines:
-            return "\n".join(wrapped)
-    return f"{len(names)} tags" if names else "nothing"

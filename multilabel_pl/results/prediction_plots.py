@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.results.figures import listed, shortened, show_image
+from multilabel_pl.results.figures import show_image
+from multilabel_pl.results.text import listed, shortened
 
 TAGGED, UNTAGGED, WRONG = "tab:blue", "lightgrey", "tab:red"
 SHEET_COLUMNS = 10

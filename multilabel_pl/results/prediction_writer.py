@@ -17,9 +17,10 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.images.decoding import read_image
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.prediction import PredictedBatch, name_tags
-from multilabel_pl.results.figures import image_name, plain_text, utf_8
+from multilabel_pl.results.figures import image_name, plain_text
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, prediction_figure
 from multilabel_pl.results.prediction_tables import TABLES, file_rows, labelled_rows
+from multilabel_pl.results.text import utf_8
 
 MAX_DRAWN = 100
 TUTORIAL_IMAGE = 9  # that the tutorial shows

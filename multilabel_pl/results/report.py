@@ -13,15 +13,17 @@ from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import ENOUGH, Interval, has_few
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
 from multilabel_pl.model.rules import Threshold
+from multilabel_pl.results.text import table
 
 NO_TAGS = "label_accuracy_of_no_tags"
 AT_HALF = "_at_half"
 INTERVAL = "95 % interval"
 DECIMALS = 4
+MAX_ROWS, MOST_FREQUENT, WORST = 40, 20, 10  # labels on a screen
 LEARNED_HERE = "Thresholds were learned from these images, and look better on them than on others."
 
 
-def report(evaluation: Evaluation, learned_here: bool = False) -> str:
+def report(evaluation: Evaluation, learned_here: bool = False, width: int | None = None) -> str:
     """Formats an evaluation as Markdown.
 
     How many images, metrics of decisions, what the thresholds gain against 0.5, what they promise, metrics without
@@ -30,6 +32,8 @@ def report(evaluation: Evaluation, learned_here: bool = False) -> str:
     Args:
         evaluation: What to report.
         learned_here: Whether thresholds were learned from these very images, which the report then says.
+        width: Columns of the screen, which tables are made to fit: of many labels, the most frequent and the worst are
+            shown. All is shown if not given.
     """
     metrics = {name: value.item() for name, value in evaluation.metrics.items()}
     intervals = {name: _range(interval) for name, interval in evaluation.intervals.items()}
@@ -44,14 +48,14 @@ def report(evaluation: Evaluation, learned_here: bool = False) -> str:
     return "\n\n".join(
         [
             f"{len(evaluation.targets):,} images; thresholds {_origin(evaluation.decision.threshold)}.",
-            _table(["decisions", "own thresholds", INTERVAL, "at 0.5", INTERVAL], sides),
+            table(["decisions", "own thresholds", INTERVAL, "at 0.5", INTERVAL], sides, width),
             *([LEARNED_HERE] if learned_here else []),
             *_gains(evaluation),
             *_without_interval(evaluation),
             *filter(None, [evaluation.decision.promise]),
             f"Predicting no tag at all has a label_accuracy of {floor:.4f}.",
-            _table(["without thresholds", "", INTERVAL], [[name, *cells(name)] for name in others]),
-            _label_table(evaluation),
+            table(["without thresholds", "", INTERVAL], [[name, *cells(name)] for name in others], width),
+            *_label_table(evaluation, width),
         ]
     )
 
@@ -107,15 +111,16 @@ def _without_interval(evaluation: Evaluation) -> list[str]:
     return [f"No interval of means over labels: fewer than {ENOUGH} images carry {few} of them."] if few else []
 
 
-def _label_table(evaluation: Evaluation) -> str:
+def _label_table(evaluation: Evaluation, width: int | None) -> list[str]:
+    """Returns a row for each label; on a screen, of many, those of some, and which these are."""
     truth = evaluation.targets.bool()
     average_precision, auroc = evaluation.label_rankings
     at_half = _precision_recall_f1(evaluation.tags_at_half, truth)
     columns: dict[str, Tensor] = {
         "threshold": evaluation.thresholds,
         **_precision_recall_f1(evaluation.tags, truth),
-        **{f"{name} at 0.5": value for name, value in at_half.items()},
         "AP": average_precision,
+        **{f"{name} at 0.5": at_half[name] for name in ("f1", "precision", "recall")},
         "AUROC": auroc,
     }
     numbers = torch.stack(list(columns.values()), dim=1).tolist()  # (L, columns)
@@ -123,7 +128,17 @@ def _label_table(evaluation: Evaluation) -> str:
         [label, str(support), *map(_number, row)]
         for label, support, row in zip(evaluation.labels, truth.sum(dim=0).tolist(), numbers, strict=True)
     ]
-    return _table(["label", "images", *columns], rows)
+    header = ["label", "images", *columns]
+    if width is None or len(rows) <= MAX_ROWS:
+        return [table(header, rows, width)]
+    support, f1 = truth.sum(dim=0), columns["f1"].nan_to_num(1)
+    frequent = support.argsort(descending=True, stable=True)[:MOST_FREQUENT].tolist()
+    worst = [label for label in f1.argsort(stable=True).tolist() if label not in frequent][:WORST]
+    return [
+        f"The {len(frequent)} most frequent of {len(rows)} labels, and the {len(worst)} others with the lowest F1; "
+        "report.md has all.",
+        table(header, [rows[label] for label in (*frequent, *worst)], width),
+    ]
 
 
 def _precision_recall_f1(tags: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -140,15 +155,3 @@ def _number(value: float) -> str:
 
 def _range(interval: Interval) -> str:
     return f"{_number(interval.low)}–{_number(interval.high)}" if math.isfinite(interval.low) else "–"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """Formats a Markdown table whose columns are aligned as text, too: the first to the left, the others right."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = "|".join(["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)])
-    lines = []
-    for name, *values in cells:
-        aligned = [name.ljust(first), *(value.rjust(width) for value, width in zip(values, others, strict=True))]
-        lines.append(f"| {' | '.join(aligned)} |")
-    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])

@@ -1,6 +1,7 @@
 """The two checkpoints of a run: its best epoch, and its newest state, from which it is resumed."""
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from multilabel_pl.messages import note
 from multilabel_pl.training.runs import BEST, LAST
 
 LOWEST_IS_BEST = ("loss", "error")  # endings of metrics' names
+KEPT = ("val_loss", "val_map", "val_exact_match", "val_f1_macro")
 COMPARED = ("val_exact_match", "val_f1_macro", "val_map")  # at the end of a run
 MUCH_BETTER = 0.02
 
@@ -29,7 +31,7 @@ class BestCheckpoint(ModelCheckpoint):
         **kwargs: As in Lightning's ModelCheckpoint.
 
     Attributes:
-        kept: Metrics of the epoch that was saved, those of COMPARED; empty if several are kept.
+        kept: The epoch that was saved, from 1, and its metrics, those of KEPT; empty if several are kept.
     """
 
     def __init__(
@@ -55,14 +57,14 @@ class BestCheckpoint(ModelCheckpoint):
         equal = current is not None and bool(current == self.kth_value)
         among = equal or super().check_monitor_top_k(trainer, current)
         if among and self.save_top_k == 1:
-            self.kept = _compared(trainer)
+            self.kept = {"epoch": trainer.current_epoch + 1, **_values(trainer, KEPT)}
         return among
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes by what else the last epoch is much better."""
         better = [
             f"{name} {value:.4f} against {self.kept[name]:.4f}"
-            for name, value in _compared(trainer).items()
+            for name, value in _values(trainer, COMPARED).items()
             if name in self.kept and value > self.kept[name] + MUCH_BETTER
         ]
         if better:
@@ -70,6 +72,11 @@ class BestCheckpoint(ModelCheckpoint):
                 f"the last epoch does better than the best by {self.monitor}: {', '.join(better)}; use last.ckpt, or "
                 "choose by another metric with --best_checkpoint.monitor"
             )
+
+    def summary(self) -> str:
+        """Returns which epoch is kept, and its metrics."""
+        values = [f"{name} {value:.4f}" for name, value in self.kept.items() if name != "epoch"]
+        return f"kept epoch {self.kept['epoch']:.0f}: {', '.join(values)}"
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed run has to know."""
@@ -178,8 +185,8 @@ def is_between_steps(trainer: Trainer, batch_idx: int) -> bool:
     return batch_idx > 0 and batch_idx % trainer.accumulate_grad_batches == 0
 
 
-def _compared(trainer: Trainer) -> dict[str, float]:
-    return {name: trainer.callback_metrics[name].item() for name in COMPARED if name in trainer.callback_metrics}
+def _values(trainer: Trainer, names: Sequence[str]) -> dict[str, float]:
+    return {name: trainer.callback_metrics[name].item() for name in names if name in trainer.callback_metrics}
 
 
 def _save_loggers(trainer: Trainer) -> None:

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from torch import Tensor
 
 from multilabel_pl.atomic import check_writable
@@ -21,8 +22,12 @@ from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.loading import load_weights
 from multilabel_pl.model.rules import check_threshold
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
+from multilabel_pl.results.text import screen_width
+from multilabel_pl.training.layer_summary import LayerSummary
 from multilabel_pl.training.lightning_internals import ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
+from multilabel_pl.training.progress import EpochProgress
+from multilabel_pl.training.quiet import filter_messages
 
 CHECKED = 100  # images that an exported model is checked with
 EXAMPLES = 12  # images to choose from on the page
@@ -44,8 +49,10 @@ class Trainer(pl.Trainer):
     run_folder: Path | None = None  # where `fit` on the command line writes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        filter_messages()
+        users = _callbacks_of(kwargs)
         super().__init__(*args, **kwargs)
-        self.callbacks[:0] = [NanGuard(), ExactResume()]
+        self.callbacks = [NanGuard(), ExactResume(), *_with_own_displays(self.callbacks, users)]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
             self.strategy.checkpoint_io = AtomicCheckpointIO()
 
@@ -250,16 +257,16 @@ class Trainer(pl.Trainer):
         if not self.is_global_zero or not isinstance(model, MultiLabelClassifier) or model.evaluation is None:
             return
         evaluation = model.evaluation.cpu()
-        text = report(evaluation, learned_here=folder == "tune")
+        learned_here = folder == "tune"
         if verbose:
-            say(f"\n{text}\n")
+            say(f"\n{report(evaluation, learned_here, width=screen_width())}\n")
         if beside is None:
             return
         place = Path(beside).parent / folder
         metrics = {f"{stage}_{name}": value for name, value in all_metrics(evaluation).items()}
         write_metrics(metrics, place / "metrics.json")
         drawn = self._draw(stage, evaluation, place) if figures else []
-        write_report(f"# {folder} of {beside}\n\n{text}", drawn, place / "report.md")
+        write_report(f"# {folder} of {beside}\n\n{report(evaluation, learned_here)}", drawn, place / "report.md")
         say(f"written to {place}")
 
     def _draw(self, stage: Stage, evaluation: Evaluation, place: Path) -> list[str]:
@@ -269,6 +276,21 @@ class Trainer(pl.Trainer):
         loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
         dataset = getattr(loader, "dataset", None)
         return write_figures(evaluation, dataset if isinstance(dataset, LabelledDataset) else None, place)
+
+
+def _callbacks_of(options: dict[str, Any]) -> list[Callback]:
+    """Returns the user's callbacks, in a list to which Lightning adds none."""
+    given = options.get("callbacks") or []
+    return [given] if isinstance(given, Callback) else list(given)
+
+
+def _with_own_displays(callbacks: list[Callback], users: list[Callback]) -> list[Callback]:
+    """Puts this package's progress bar and summary in the place of Lightning's, but not of the user's."""
+    own = {ProgressBar: EpochProgress, ModelSummary: LayerSummary}
+    return [
+        next((ours() for base, ours in own.items() if isinstance(callback, base) and callback not in users), callback)
+        for callback in callbacks
+    ]
 
 
 def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:

@@ -502,13 +502,13 @@ def test_a_table_is_trained_on_and_images_are_tagged_as_typed(
     ]
     main(["predict", *map(str, odd[:2]), *QUIET, "images/a: *"])
     table = "runs/version_0/predict/predictions.csv"
-    assert [row["file"] for row in read_rows(table)] == [str(path) for path in odd]
+    assert [row["path"] for row in read_rows(table)] == [str(path) for path in odd]
     Path("list.txt").write_text("\n".join(map(str, paths[3:6])))
     main(["predict", "--list", "list.txt", str(odd[0]), *QUIET])
-    assert [row["file"] for row in read_rows(table)] == [str(path) for path in [odd[0], *paths[3:6]]]
+    assert [row["path"] for row in read_rows(table)] == [str(path) for path in [odd[0], *paths[3:6]]]
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{paths[6]}\n\n"))
     main(["predict", "--list", "-", *QUIET])
-    assert [row["file"] for row in read_rows(table)] == [str(paths[6])]
+    assert [row["path"] for row in read_rows(table)] == [str(paths[6])]
 
 
 def test_a_checkpoint_knows_its_data(small_run: Path, workplace: Path) -> None:

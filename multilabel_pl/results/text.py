@@ -1,0 +1,70 @@
+"""Text that fits: names are cut, lists and tables shortened; on screens, wide characters count as two."""
+
+import shutil
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+
+ELLIPSIS = "…"
+COMBINING = ("Mn", "Me", "Cf")  # categories of characters that take no place of their own
+
+
+def utf_8(name: str) -> str:
+    """Escapes what is not UTF-8 in the name of a file, as the tables do."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def shortened(name: str, length: int) -> str:
+    """Cuts a name in its middle if it is longer."""
+    if len(name) <= length:
+        return name
+    end = (length - 1) // 3
+    return f"{name[: length - 1 - end].rstrip()}{ELLIPSIS}{name[len(name) - end :].lstrip()}"
+
+
+def listed(names: Sequence[str], width: int, lines: int) -> str:
+    """Joins names by commas, on so many lines of a width at most; those that don't fit are counted."""
+    short = [shortened(name, width) for name in names]
+    for count in range(min(len(short), width * lines), 0, -1):
+        more = f" +{len(short) - count} more" if count < len(short) else ""
+        wrapped = textwrap.wrap(", ".join(short[:count]) + more, width)
+        if len(wrapped) <= lines:
+            return "\n".join(wrapped)
+    return f"{len(names)} tags" if names else "nothing"
+
+
+def display_width(text: str) -> int:
+    """Returns how many columns of a terminal a text takes."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.category(character) in COMBINING for character in text)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Formats a Markdown table whose columns are aligned as text, too: the first to the left, the others right.
+
+    Args:
+        header: A name for each column.
+        rows: Their cells.
+        width: Columns of the screen: the rightmost columns that don't fit are left out, and names are cut to a third of
+            it. All is shown if not given.
+    """
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    if width is not None:
+        cells = [[shortened(row[0], max(width // 3, 8)), *row[1:]] for row in cells]
+    widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]
+    while width is not None and len(widths) > 2 and sum(widths) + 3 * len(widths) + 1 > width:
+        widths.pop()
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])])
+    lines = [f"| {' | '.join(map(_aligned, row, widths, range(len(widths))))} |" for row in cells]
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+
+
+def _aligned(cell: str, width: int, column: int) -> str:
+    space = " " * (width - display_width(cell))
+    return space + cell if column else cell + space
+
+
+def screen_width() -> int | None:
+    """Returns the columns of the terminal that standard output goes to; None if it goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,0 +1,133 @@
+"""What is seen of a run: a bar of what is under way, and a line for each epoch that is done."""
+
+import shutil
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+from multilabel_pl.messages import say
+
+LOSS = "train_loss"
+SHOWN = ("val_loss", "val_map", "val_exact_match")
+HEADER = f"{'epoch':>9}  {'time':>8}  {LOSS}  {'  '.join(SHOWN)}"
+BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"
+MAX_WIDTH = 80
+STEPS_PER_UPDATE = 50  # as often as Lightning logs the loss
+
+
+class EpochProgress(ProgressBar):
+    """Bars on a terminal, which vanish when they are full, and a table with a line for each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enabled = True
+        self.bars: list[tqdm] = []  # of an epoch, and of a validation within it
+        self.started = 0.0
+        self.values: dict[str, float] = {}  # of the epoch's last validation
+
+    def enable(self) -> None:
+        """Shows what is under way."""
+        self.enabled = True
+
+    def disable(self) -> None:
+        """Shows nothing."""
+        self.enabled = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the names of the columns."""
+        self._print(HEADER)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the bar of an epoch."""
+        self.started = time.monotonic()
+        self._open(self._name(trainer), self.total_train_batches)
+        self._show_values()
+        self.values = {}
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Moves the bar."""
+        self._move(trainer.fit_loop.batch_idx + 1)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the bar of a validation."""
+        batches = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
+        self._open("validate", sum(batches))
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the bar of a test."""
+        self._open("test", sum(trainer.num_test_batches))
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the bar of a prediction."""
+        self._open("predict", sum(trainer.num_predict_batches))
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Moves the bar."""
+        self._move(batch_idx + 1)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the bar of a validation, and shows its values on that of the epoch."""
+        self._close()
+        if not trainer.sanity_checking:
+            self.values = {n: trainer.callback_metrics[n].item() for n in SHOWN if n in trainer.callback_metrics}
+            self._show_values()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the bar."""
+        self._close()
+
+    on_predict_end = on_test_end
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the bar and prints the epoch's line."""
+        self._close()
+        loss = trainer.callback_metrics.get(LOSS)
+        values = {LOSS: loss.item() if loss is not None else None, **{name: self.values.get(name) for name in SHOWN}}
+        cells = [f"{value:.4f}" if value is not None else "–" for value in values.values()]
+        numbers = "  ".join(f"{cell:>{len(name)}}" for name, cell in zip(values, cells, strict=True))
+        self._print(f"{self._name(trainer):>9}  {time.monotonic() - self.started:>6.1f} s  {numbers}")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Closes all bars."""
+        while self.bars:
+            self._close()
+
+    def _name(self, trainer: Trainer) -> str:
+        last = f"/{trainer.max_epochs}" if trainer.max_epochs not in (None, -1) else ""
+        return f"{trainer.current_epoch + 1}{last}"
+
+    def _open(self, name: str, total: float) -> None:
+        if self.enabled:
+            width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
+            options: dict[str, Any] = {"ncols": width, "bar_format": BAR, "leave": False, "disable": None}
+            self.bars.append(tqdm(desc=name, total=total, file=sys.stderr, **options))
+
+    def _move(self, done: int) -> None:
+        if self.bars and (done % STEPS_PER_UPDATE == 0 or done == self.bars[-1].total):
+            self.bars[-1].update(done - self.bars[-1].n)
+
+    def _show_values(self) -> None:
+        if self.bars:
+            self.bars[-1].set_postfix_str(" ".join(f"{name} {value:.4f}" for name, value in self.values.items()))
+
+    def _close(self) -> None:
+        if self.bars:
+            self.bars.pop().close()
+
+    def _print(self, text: str) -> None:
+        if self.enabled:
+            say(text)
