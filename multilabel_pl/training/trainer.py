@@ -7,7 +7,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from torch import Tensor
 
 from multilabel_pl.atomic import check_writable
@@ -23,10 +22,9 @@ from multilabel_pl.model.loading import load_weights
 from multilabel_pl.model.rules import check_threshold
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
 from multilabel_pl.results.text import screen_width
-from multilabel_pl.training.layer_summary import LayerSummary
+from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.lightning_internals import ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
-from multilabel_pl.training.progress import EpochProgress
 from multilabel_pl.training.quiet import filter_messages
 
 CHECKED = 100  # images that an exported model is checked with
@@ -50,9 +48,9 @@ class Trainer(pl.Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         filter_messages()
-        users = _callbacks_of(kwargs)
+        users = callbacks_of(kwargs)
         super().__init__(*args, **kwargs)
-        self.callbacks = [NanGuard(), ExactResume(), *_with_own_displays(self.callbacks, users)]
+        self.callbacks = [NanGuard(), ExactResume(), *with_own_displays(self.callbacks, users)]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
             self.strategy.checkpoint_io = AtomicCheckpointIO()
 
@@ -276,21 +274,6 @@ class Trainer(pl.Trainer):
         loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
         dataset = getattr(loader, "dataset", None)
         return write_figures(evaluation, dataset if isinstance(dataset, LabelledDataset) else None, place)
-
-
-def _callbacks_of(options: dict[str, Any]) -> list[Callback]:
-    """Returns the user's callbacks, in a list to which Lightning adds none."""
-    given = options.get("callbacks") or []
-    return [given] if isinstance(given, Callback) else list(given)
-
-
-def _with_own_displays(callbacks: list[Callback], users: list[Callback]) -> list[Callback]:
-    """Puts this package's progress bar and summary in the place of Lightning's, but not of the user's."""
-    own = {ProgressBar: EpochProgress, ModelSummary: LayerSummary}
-    return [
-        next((ours() for base, ours in own.items() if isinstance(callback, base) and callback not in users), callback)
-        for callback in callbacks
-    ]
 
 
 def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:

@@ -68,9 +68,13 @@ def test_fit_reports_where_the_checkpoint_is_and_how_to_test_it(
     small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["fit", *QUIET, *BRIEF, *small(small_set)])
-    assert capsys.readouterr().out.splitlines()[-2:] == [
+    kept, *rest = capsys.readouterr().out.splitlines()[-3:]
+    [epoch] = [row for row in read_rows("runs/version_0/metrics.csv") if row["val_loss"]]
+    values = [f"{name} {float(epoch[name]):.4f}" for name in ("val_loss", "val_map", "val_exact_match", "val_f1_macro")]
+    assert kept == f"kept epoch 1: {', '.join(values)}"
+    assert rest == [
         "trained: runs/version_0/best.ckpt",
-        "test it: python -m multilabel_pl test --ckpt_path runs/version_0/best.ckpt",
+        "test it: python -m multilabel_pl test runs/version_0/best.ckpt",
     ]
 
 
@@ -355,7 +359,7 @@ def test_without_validation_there_is_only_last(
 ) -> None:
     main(["fit", *QUIET, "--data.data_dir", small_set, "--data.val_size", "0", *BRIEF])
     assert not Path("runs/version_0/best.ckpt").exists()
-    assert "multilabel_pl test --ckpt_path runs/version_0/last.ckpt" in capsys.readouterr().out
+    assert "multilabel_pl test runs/version_0/last.ckpt" in capsys.readouterr().out
     main(["test", *QUIET, "--figures", "false"])
     assert "using runs/version_0/last.ckpt" in capsys.readouterr().out
     with pytest.raises(SystemExit) as caught:

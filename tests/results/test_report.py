@@ -2,11 +2,13 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 import torch
 
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.report import LEARNED_HERE, all_metrics, report, write_metrics, write_report
+from multilabel_pl.results.text import display_width
 
 TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
 LOGITS = torch.tensor([[2.0, -2, -1], [3, -3, -1], [-1, 1, -1], [1, -2, -1]])
@@ -103,3 +105,31 @@ def test_a_page_links_its_figures(tmp_path: Path) -> None:
     write_report("# test", ["precision_recall.png"], tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert text == "# test\n\n![precision recall](precision_recall.png)\n"
+
+
+def an_evaluation(labels: list[str]) -> Evaluation:
+    generator = torch.Generator().manual_seed(0)
+    targets = (torch.rand(500, len(labels), generator=generator) < 0.2).float()
+    logits = torch.randn(500, len(labels), generator=generator) + 2 * targets
+    return Evaluation(Decision(labels, 0.5, False), logits, targets, torch.tensor(0.5))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_tables_fit_the_screen(width: int) -> None:
+    labels = ["a|b", "long-haired pointer with a very long name of its own", "日本語のタグ", "👍 thumbs", "$5_$10"]
+    lines = report(an_evaluation(labels), width=width).splitlines()
+    tables = [line for line in lines if line.startswith("|")]
+    assert max(map(display_width, tables)) <= width
+    named = [line for line in tables if "日本語のタグ" in line or "$5_$10" in line]
+    assert len({display_width(line) for line in named}) == 1
+    assert sum(line.count("|") for line in tables) < sum(
+        line.count("|") for line in report(an_evaluation(labels)).splitlines()
+    )
+
+
+def test_of_many_labels_a_screen_shows_the_most_frequent_and_the_worst() -> None:
+    evaluation = an_evaluation([f"label {i}" for i in range(223)])
+    lines = report(evaluation, width=100).splitlines()
+    assert "The 20 most frequent of 223 labels, and the 10 others with the lowest F1; report.md has all." in lines
+    assert sum(line.startswith("| label ") for line in lines) == 31
+    assert sum(line.startswith("| label ") for line in report(evaluation).splitlines()) == 224
