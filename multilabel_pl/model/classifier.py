@@ -29,8 +29,7 @@ class MultiLabelClassifier(LightningModule):
     """Gives images any number of labels.
 
     Args:
-        head: `sigmoid` gives every label a probability of its own; `softmax`, the tutorial's wrong method, makes the
-            labels share one unit of probability.
+        head: `sigmoid` gives every label a probability of its own; `softmax`, the tutorial's wrong way, one to share.
         network: `conv_pool_dense`, the tutorial's; `conv_pool_dense_keras`, what Keras made of it; `conv_stack`, a
             small one that finds a label wherever it is; or the name of a timm model, such as `resnet18`. From Python
             also a module of your own: uint8 images (B, C, H, W) to scores (B, L).
@@ -39,8 +38,7 @@ class MultiLabelClassifier(LightningModule):
         lr_schedule: `constant`, or `one_cycle`: up for the first 30 % of the steps, then down to nearly 0.
         weight_decay: Decoupled weight decay of Adam (AdamW).
         loss: `bce`, binary cross-entropy, or `asymmetric`, which weighs easy decisions less (Ridnik et al., 2021).
-        pos_weight: What the loss of positives is multiplied by: a list with a number for each label, or `auto`, a
-            label's negatives per positive among the training images.
+        pos_weight: Factors of the loss of positives: a list, one for each label, or `auto`, its negatives per positive.
         gamma_pos: For the asymmetric loss: how little easy positives count, from 0.
         gamma_neg: For the asymmetric loss: how little easy negatives count, from 0.
         clip: For the asymmetric loss: the probability up to which a negative counts nothing, below 1.
@@ -58,6 +56,7 @@ class MultiLabelClassifier(LightningModule):
 
     network: nn.Module  # this and the next from `bind` on
     decision: Decision
+    saved_epoch: int | None = None  # of the checkpoint that a Trainer has loaded
 
     def __init__(
         self,
@@ -130,7 +129,8 @@ class MultiLabelClassifier(LightningModule):
         return model.to(map_location).eval()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Checks the weights that a Trainer is about to restore."""
+        """Checks the weights that a Trainer is about to restore, and notes the epoch after which they were saved."""
+        self.saved_epoch = checkpoint["epoch"] + 1 if "epoch" in checkpoint else None
         check_weights(checkpoint, self, self.trainer.ckpt_path)
 
     def setup(self, stage: str) -> None:

@@ -1,109 +1,109 @@
 """Figures of an evaluation: where the model is right, where it is wrong, and how sure it is."""
 
-import csv
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
-from torchmetrics.functional.classification import binary_confusion_matrix, binary_precision_recall_curve
 
 from multilabel_pl.atomic import atomic_path
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
-from multilabel_pl.model.metrics import CALIBRATION_BINS, precision_recall_f1
+from multilabel_pl.model.metrics import CALIBRATION_BINS
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.results.figures import image_name, plain_text, show_image
+from multilabel_pl.results.figures import BEFORE, MODEL, REFERENCE, WRONG, image_name, plain_text, show_image
+from multilabel_pl.results.label_plots import (
+    confusion_figure,
+    cooccurrence_figure,
+    drawn_labels,
+    f1_figure,
+    precision_recall_figure,
+    which_labels,
+)
+from multilabel_pl.results.mistakes import worst_first
+from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet
 from multilabel_pl.results.text import listed, shortened
+from multilabel_pl.results.training_plots import training_figure
 
-MODEL, BEFORE, REFERENCE, WRONG = "tab:blue", "tab:orange", "lightgrey", "tab:red"
-COLUMNS = 4
-PANEL_INCHES = 2.3
-PANEL_NAME_LENGTH = 26
-MAX_PANELS = 24  # with more labels, those with the most positives
-MISTAKES = 5  # rows and columns
+SHEET_IMAGES = 50
+MISTAKES, MISTAKES_A_ROW = 25, 5
 TITLE_LENGTH, NAME_LENGTH = 28, 14  # of a line above or below an image, and of a label in it
 NO_BREAK = "\u00a0"
-CURVES = {"loss": {"train_loss": REFERENCE, "val_loss": MODEL}, "exact match": {"val_exact_match": MODEL}}
 
 
-def write_figures(evaluation: Evaluation, images: LabelledDataset | None, folder: Path) -> list[str]:
-    """Draws an evaluation into a folder of a run, and returns the names of the files; see `draw_evaluation`."""
-    names = []
+class Drawn(NamedTuple):
+    """A figure, the name of its file without suffix, and what it shows."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+def write_figures(
+    evaluation: Evaluation, images: LabelledDataset | None, folder: Path, epoch: int | None = None
+) -> dict[str, str]:
+    """Draws an evaluation into a folder of a run; see `draw_evaluation`.
+
+    Returns:
+        What each figure shows, by the name of its file.
+    """
+    captions = {}
     with plain_text():
-        for name, figure in draw_evaluation(evaluation, images, run=folder.parent):
-            names.append(f"{name}.png")
-            with atomic_path(folder / names[-1]) as partial:
+        for name, figure, caption in draw_evaluation(evaluation, images, folder.parent, epoch):
+            captions[f"{name}.png"] = caption
+            with atomic_path(folder / f"{name}.png") as partial:
                 figure.savefig(partial, dpi=120)
-    return names
+    return captions
 
 
-def draw_evaluation(evaluation: Evaluation, images: LabelledDataset | None, run: Path) -> Iterator[tuple[str, Figure]]:
-    """Draws all figures of an evaluation for which there is something to draw, each with its name.
+def draw_evaluation(
+    evaluation: Evaluation, images: LabelledDataset | None, run: Path, epoch: int | None = None
+) -> Iterator[Drawn]:
+    """Draws all figures of an evaluation for which there is something to draw.
 
     Args:
         evaluation: What to draw.
-        images: The images evaluated, in the order of the evaluation; without them, or mistakes, none are shown.
+        images: The images evaluated, in the order of the evaluation; without them, none are shown.
         run: Folder of the run, with its metrics.csv; without that, no curves are shown.
+        epoch: The epoch after which the checkpoint was saved, from 1.
     """
-    yield "precision_recall", precision_recall_figure(evaluation)
-    yield "confusion", confusion_figure(evaluation)
-    yield "reliability", reliability_figure(evaluation)
+    which = which_labels(evaluation)
+    names = ", ".join(evaluation.labels[label] for label in drawn_labels(evaluation))
+    shown, same = (f" Shown are {which}: {names}.", " The labels are the same.") if which else ("", "")
+    yield Drawn(
+        "precision_recall",
+        precision_recall_figure(evaluation),
+        f"Precision against recall; the dot is the threshold.{shown}",
+    )
+    yield Drawn("f1", f1_figure(evaluation), f"F1 by threshold; the dot is the chosen one, the line 0.5.{same}")
+    yield Drawn("confusion", confusion_figure(evaluation), f"Images by their true and predicted tag.{same}")
+    if len(evaluation.labels) > 1:
+        caption = "Of the images that carry a label, the share with each other label."
+        yield Drawn("cooccurrence", cooccurrence_figure(evaluation), f"{caption}{same}")
+    yield Drawn("reliability", reliability_figure(evaluation), "How often decisions of a probability are positive.")
     if images is not None and evaluation.wrong.any():
-        yield "mistakes", mistakes_figure(evaluation, images)
+        caption = "The wrongly tagged images with the highest loss; mistakes.csv lists all."
+        yield Drawn("mistakes", mistakes_figure(evaluation, images), caption)
+    if images is not None:
+        yield Drawn("images", _sheet(evaluation, images), "Some images and their tags, in red where one is wrong.")
     if (run / "metrics.csv").is_file():
-        yield "training", training_figure(run / "metrics.csv")
+        yield Drawn("training", training_figure(run / "metrics.csv", epoch), "The curves of the run.")
 
 
-def precision_recall_figure(evaluation: Evaluation) -> Figure:
-    """Draws a precision-recall curve for each label, with the threshold on it."""
-    truth = evaluation.targets.int()
-    chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
-
-    def draw(axes: Axes, label: int) -> None:
-        axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
-        name = shortened(evaluation.labels[label], PANEL_NAME_LENGTH)
-        axes.set_title(f"{name}\nthreshold {evaluation.thresholds[label]:.2f}", fontsize=9)
-        if not truth[:, label].any():
-            axes.text(0.5, 0.5, "on no image", ha="center", va="center", color="grey")
-            return
-        precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
-        axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
-        axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
-
-    figure = _panels(evaluation, draw)
-    figure.supxlabel("recall")
-    figure.supylabel("precision")
-    return figure
-
-
-def confusion_figure(evaluation: Evaluation) -> Figure:
-    """Draws a confusion matrix for each label: the truth in rows, the tags in columns."""
-    truth = evaluation.targets.int()
-    tags = evaluation.tags.int()
-
-    def draw(axes: Axes, label: int) -> None:
-        counts = binary_confusion_matrix(tags[:, label], truth[:, label])  # (2, 2)
-        shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-        axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
-        axes.set_title(shortened(evaluation.labels[label], PANEL_NAME_LENGTH), fontsize=9)
-        axes.set_xticks([0, 1], ["no", "yes"])
-        axes.set_yticks([0, 1], ["no", "yes"])
-
-    figure = _panels(evaluation, draw)
-    figure.supxlabel("tagged")
-    figure.supylabel("true")
-    return figure
+def _sheet(evaluation: Evaluation, images: LabelledDataset) -> Figure:
+    """Draws images from all over the set, as it may be in the order of its labels."""
+    count = len(evaluation.targets)
+    numbers = torch.linspace(0, count - 1, min(SHEET_IMAGES, count)).long().tolist()
+    items = [
+        TaggedImage(images[i][0], image_name(images, i), evaluation.targets[i].bool(), evaluation.probabilities[i])
+        for i in numbers
+    ]
+    return contact_sheet(items, evaluation.labels, evaluation.thresholds)
 
 
 def reliability_figure(evaluation: Evaluation) -> Figure:
@@ -149,14 +149,11 @@ def _reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 
 def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
     """Draws the wrongly tagged images with the highest loss: above their names and true tags, below what is wrong."""
-    truth = evaluation.targets.bool()
-    losses = F.binary_cross_entropy_with_logits(evaluation.logits, evaluation.targets, reduction="none")  # (N, L)
-    loss = losses.sum(dim=1)
-    wrong = evaluation.wrong
-    worst = loss.where(wrong, -1.0).topk(min(MISTAKES**2, int(wrong.sum()))).indices.tolist()
-    rows = math.ceil(len(worst) / MISTAKES)
-    figure = Figure(figsize=(2.0 * MISTAKES, 2.8 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
-    panels = list(figure.subplots(rows, MISTAKES, squeeze=False).flat)
+    truth, wrong = evaluation.targets.bool(), evaluation.wrong
+    worst = worst_first(evaluation)[0][:MISTAKES].tolist()
+    rows = math.ceil(len(worst) / MISTAKES_A_ROW)
+    figure = Figure(figsize=(2.0 * MISTAKES_A_ROW, 2.8 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
+    panels = list(figure.subplots(rows, MISTAKES_A_ROW, squeeze=False).flat)
     for axes in panels[len(worst) :]:
         axes.set_axis_off()
     for axes, index in zip(panels, worst, strict=False):
@@ -181,43 +178,3 @@ def _mistakes(evaluation: Evaluation, index: int) -> str:
         if texts:
             lines.append(listed([f"{kind} {texts[0]}", *texts[1:]], TITLE_LENGTH, lines=2))
     return "\n".join(lines)
-
-
-def training_figure(metrics_csv: Path) -> Figure:
-    """Draws the curves of a run from its metrics.csv."""
-    with metrics_csv.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    for axes, (title, curves) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
-        for name, color in curves.items():
-            steps, values = _curve(rows, name)
-            if steps:  # a short run logs no training loss
-                axes.plot(steps, values, ".-", label=name, color=color)
-        axes.set(xlabel="step", ylabel=title)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.lines:
-            axes.legend(frameon=False)
-    return figure
-
-
-def _curve(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:
-    """Returns the steps and values of a column that is empty in most rows."""
-    filled = [row for row in rows if row.get(name)]
-    return [int(row["step"]) for row in filled], [float(row[name]) for row in filled]
-
-
-def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None]) -> Figure:
-    """Draws one small panel for each label."""
-    frequent = evaluation.targets.sum(dim=0).argsort(descending=True, stable=True)[:MAX_PANELS]
-    labels = sorted(frequent.tolist())
-    rows = math.ceil(len(labels) / COLUMNS)
-    figure = Figure(figsize=(PANEL_INCHES * COLUMNS, PANEL_INCHES * rows), layout="constrained")
-    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
-    for axes in panels[len(labels) :]:
-        axes.set_axis_off()
-    for axes, label in zip(panels, labels, strict=False):
-        draw(axes, label)
-    if len(labels) < len(evaluation.labels):
-        figure.suptitle(f"the {len(labels)} of {len(evaluation.labels)} labels that most images carry")
-    return figure

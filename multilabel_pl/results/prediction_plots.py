@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.results.figures import show_image
+from multilabel_pl.results.figures import MODEL, REFERENCE, WRONG, show_image
 from multilabel_pl.results.text import listed, shortened
 
-TAGGED, UNTAGGED, WRONG = "tab:blue", "lightgrey", "tab:red"
 SHEET_COLUMNS = 10
 CELL_INCHES = 1.4
 NAME_LENGTH = 18
@@ -89,7 +88,7 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
 def _show(axes: Axes, image: Tensor) -> None:
     show_image(axes, image)
     axes.set_axis_on()
-    axes.spines[:].set_color(UNTAGGED)  # where a white image ends
+    axes.spines[:].set_color(REFERENCE)  # where a white image ends
 
 
 def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
@@ -105,7 +104,7 @@ def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds:
     shown = _bars(item, tags)
     names = [labels[i] for i in shown]
     places = range(len(shown))
-    colors = [TAGGED if tag else UNTAGGED for tag in tags[shown]]
+    colors = [MODEL if tag else REFERENCE for tag in tags[shown]]
     axes.bar(places, item.probabilities[shown].tolist(), color=colors)
     lines = thresholds[shown].tolist()
     axes.hlines(lines, [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)

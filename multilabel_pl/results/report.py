@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -75,11 +75,17 @@ def write_metrics(metrics: dict[str, float], path: Path) -> None:
         partial.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_report(text: str, figures: Sequence[str], path: Path) -> None:
-    """Writes the report as a page, with links to figures in the same folder."""
-    page = "\n\n".join([text, *(f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures)])
+def write_report(text: str, figures: Mapping[str, str], path: Path) -> None:
+    """Writes the report as a page.
+
+    Args:
+        text: The report.
+        figures: What each figure in the same folder shows, by the name of its file.
+        path: Where to.
+    """
+    shown = [f"![{Path(name).stem.replace('_', ' ')}]({name})\n\n{caption}" for name, caption in figures.items()]
     with atomic_path(path) as partial:
-        partial.write_text(page + "\n", encoding="utf-8")
+        partial.write_text("\n\n".join([text, *shown]) + "\n", encoding="utf-8")
 
 
 def _origin(threshold: Threshold) -> str:

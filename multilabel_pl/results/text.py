@@ -1,5 +1,6 @@
 """Text that fits: names are cut, lists and tables shortened; on screens, wide characters count as two."""
 
+import re
 import shutil
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 ELLIPSIS = "…"
+BREAKS = re.compile(r"[\t\r\n]+")
 COMBINING = ("Mn", "Me", "Cf")  # categories of characters that take no place of their own
 
 
@@ -16,7 +18,8 @@ def utf_8(name: str) -> str:
 
 
 def shortened(name: str, length: int) -> str:
-    """Cuts a name in its middle if it is longer."""
+    """Cuts a name in its middle if it is longer; tabs and line breaks become spaces."""
+    name = BREAKS.sub(" ", name)
     if len(name) <= length:
         return name
     end = (length - 1) // 3
@@ -49,7 +52,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
         width: Columns of the screen: the rightmost columns that don't fit are left out, and names are cut to a third of
             it. All is shown if not given.
     """
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    cells = [[BREAKS.sub(" ", cell).replace("|", "\\|") for cell in row] for row in (header, *rows)]
     if width is not None:
         cells = [[shortened(row[0], max(width // 3, 8)), *row[1:]] for row in cells]
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]

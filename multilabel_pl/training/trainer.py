@@ -17,10 +17,10 @@ from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.images.pixels import MAX_PIXEL
 from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.loading import load_weights
 from multilabel_pl.model.rules import check_threshold
-from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
+from multilabel_pl.results.evaluation_writer import write_evaluation
+from multilabel_pl.results.report import report
 from multilabel_pl.results.text import screen_width
 from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.lightning_internals import ExactResume
@@ -261,19 +261,16 @@ class Trainer(pl.Trainer):
         if beside is None:
             return
         place = Path(beside).parent / folder
-        metrics = {f"{stage}_{name}": value for name, value in all_metrics(evaluation).items()}
-        write_metrics(metrics, place / "metrics.json")
-        drawn = self._draw(stage, evaluation, place) if figures else []
-        write_report(f"# {folder} of {beside}\n\n{report(evaluation, learned_here)}", drawn, place / "report.md")
+        title = f"{folder} of {beside}"
+        epoch = model.saved_epoch
+        write_evaluation(evaluation, self._dataset(stage), place, title, stage, learned_here, figures, epoch)
         say(f"written to {place}")
 
-    def _draw(self, stage: Stage, evaluation: Evaluation, place: Path) -> list[str]:
-        """Draws the figures of an evaluation and returns the names of their files."""
-        from multilabel_pl.results.evaluation_plots import write_figures  # matplotlib takes a while to import
-
+    def _dataset(self, stage: Stage) -> LabelledDataset | None:
+        """Returns the images that have just been evaluated."""
         loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
         dataset = getattr(loader, "dataset", None)
-        return write_figures(evaluation, dataset if isinstance(dataset, LabelledDataset) else None, place)
+        return dataset if isinstance(dataset, LabelledDataset) else None
 
 
 def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:

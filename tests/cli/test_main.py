@@ -34,6 +34,7 @@ LEADING = ["exact_match", "f1_macro", "f1_micro"]
 INTERVALS = [
     f"{name}{bound}" for name in [*LEADING, *(f"{n}_at_half" for n in LEADING), "map"] for bound in ("_low", "_high")
 ]
+FIGURES = ["precision_recall", "f1", "confusion", "cooccurrence", "reliability", "mistakes", "images", "training"]
 CONFIGS = Path(__file__).parents[2] / "configs"
 OWN_DATA = ("scenes", "table")  # configurations that are not for sets in MNIST's format
 PARAMETERS = {"keras_sigmoid": 68_523, "keras_softmax": 68_523, "scenes": 61_051, "table": 61_339}
@@ -95,7 +96,7 @@ def test_the_main_job(run_folder: Path, workplace: Path, capsys: pytest.CaptureF
         main([command, *QUIET])
         metrics = evaluated(command, prefix, folder, capsys.readouterr().out)
         report = (folder / command / "report.md").read_text()
-        for name in ("precision_recall", "confusion", "reliability", "mistakes", "training"):
+        for name in FIGURES:
             assert f"({name}.png)" in report
             assert matplotlib.image.imread(folder / command / f"{name}.png").std() > 0.1  # something is drawn
     assert metrics["test_label_accuracy_of_no_tags"] == pytest.approx(0.8649, abs=1e-6)
@@ -128,7 +129,7 @@ def test_a_softmax_model_is_tested(
     folder = copied_run(runs["softmax"], workplace)
     main(["test", *QUIET, "--figures", "false", "--data.data_dir", small_set])
     metrics = evaluated("test", "test", folder, capsys.readouterr().out)
-    assert {path.name for path in (folder / "test").iterdir()} == {"metrics.json", "report.md"}
+    assert {path.name for path in (folder / "test").iterdir()} == {"metrics.json", "mistakes.csv", "report.md"}
     assert metrics["test_map"] > 0.8
 
 

@@ -1,6 +1,8 @@
+import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -9,15 +11,20 @@ from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.evaluation_plots import (
-    BEFORE,
-    MAX_PANELS,
-    confusion_figure,
     draw_evaluation,
     mistakes_figure,
-    precision_recall_figure,
     reliability_figure,
-    training_figure,
 )
+from multilabel_pl.results.figures import BEFORE
+from multilabel_pl.results.label_plots import (
+    MAX_PANELS,
+    confusion_figure,
+    cooccurrence_figure,
+    f1_figure,
+    precision_recall_figure,
+)
+from multilabel_pl.results.mistakes import write_mistakes
+from multilabel_pl.results.training_plots import training_figure
 
 LABELS = ["cat", "dog", "owl"]
 TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
@@ -36,14 +43,15 @@ def titles(figure: Figure) -> list[str]:
 
 
 def test_only_figures_with_something_to_show_are_drawn(tmp_path: Path) -> None:
-    names = [name for name, _ in draw_evaluation(evaluation(), IMAGES, tmp_path)]
-    assert names == ["precision_recall", "confusion", "reliability", "mistakes"]
-    names = [name for name, _ in draw_evaluation(evaluation(), None, tmp_path)]
-    assert names == ["precision_recall", "confusion", "reliability"]
+    always = ["precision_recall", "f1", "confusion", "cooccurrence", "reliability"]
+    names = [name for name, *_ in draw_evaluation(evaluation(), IMAGES, tmp_path)]
+    assert names == [*always, "mistakes", "images"]
+    assert [name for name, *_ in draw_evaluation(evaluation(), None, tmp_path)] == always
     (tmp_path / "metrics.csv").write_text("epoch,step,train_loss,val_loss\n0,10,,0.5\n")
     right = evaluation(logits=TARGETS * 2 - 1)
-    names = [name for name, _ in draw_evaluation(right, IMAGES, tmp_path)]
-    assert names == ["precision_recall", "confusion", "reliability", "training"]
+    assert [name for name, *_ in draw_evaluation(right, IMAGES, tmp_path)] == [*always, "images", "training"]
+    one = evaluation(LOGITS[:, :1], TARGETS[:, :1], ["cat"])
+    assert "cooccurrence" not in [name for name, *_ in draw_evaluation(one, None, tmp_path)]
 
 
 def test_a_curve_has_the_threshold_of_its_label_on_it() -> None:
@@ -66,7 +74,7 @@ def test_of_many_labels_the_most_frequent_have_a_panel() -> None:
     labels = [f"label {i}" for i in range(30)]
     targets = (torch.arange(30) >= torch.arange(40)[:, None]).float()  # label i has i + 1 images
     figure = confusion_figure(evaluation(targets * 2 - 1, targets, labels))
-    assert titles(figure) == labels[-MAX_PANELS:]
+    assert titles(figure) == [f"{label}\nthreshold 0.50" for label in labels[-MAX_PANELS:]]
     assert figure.get_suptitle() == "the 24 of 30 labels that most images carry"
 
 
@@ -93,16 +101,60 @@ def test_mistakes_are_the_wrong_images_with_the_highest_loss_first() -> None:
     assert figure.get_suptitle().startswith("2 of 4 images have a wrong tag")
 
 
+def test_precision_recall_axes_zoom_in_where_all_is_near_1() -> None:
+    targets = (torch.rand(1000, 3, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    logits = 20 * targets - 10
+    logits[:5] *= -1  # a few mistakes
+    figure = precision_recall_figure(evaluation(logits, targets))
+    assert figure.axes[0].get_xlim()[0] > 0.9
+    assert figure.get_supxlabel() == "recall, from 0.95"
+    assert precision_recall_figure(evaluation()).get_supxlabel() == "recall"
+
+
+def test_f1_is_drawn_by_threshold_with_the_chosen_one() -> None:
+    cat, _, owl, *_ = f1_figure(evaluation()).axes
+    curve = dict(cat.lines[1].get_xydata().round(3).tolist())  # type: ignore[union-attr]
+    assert curve[0.0] == pytest.approx(2 / 3, abs=1e-3)  # all tagged: 2 of 4
+    assert curve[0.8] == 1
+    assert cat.lines[2].get_xydata().tolist() == [[0.5, pytest.approx(0.8)]]  # type: ignore[union-attr]
+    assert [text.get_text() for text in owl.texts] == ["on no image"]
+
+
+def test_cooccurrence_is_of_true_tags_with_true_and_with_predicted_ones() -> None:
+    true, predicted, *_ = cooccurrence_figure(evaluation()).axes
+    assert np.asarray(true.images[0].get_array()).tolist() == [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 0]]
+    assert np.asarray(predicted.images[0].get_array()).tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 0, 0]]
+
+
+def test_all_mistakes_are_listed(tmp_path: Path) -> None:
+    write_mistakes(evaluation(), IMAGES, tmp_path / "m.csv")
+    with (tmp_path / "m.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first == {
+        "index": "1",
+        "true_tags": "cat|dog",
+        "predicted_tags": "cat",
+        "missed": "dog (0.0474)",
+        "wrong": "",
+        "loss": "3.4104",
+    }
+    assert (second["index"], second["missed"], second["wrong"]) == ("3", "", "cat (0.7311)")
+    write_mistakes(evaluation(logits=TARGETS * 2 - 1), None, tmp_path / "m.csv")
+    assert (tmp_path / "m.csv").read_text() == "index,true_tags,predicted_tags,missed,wrong,loss\n"
+
+
 def test_training_curves_skip_what_was_not_logged(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    path.write_text("epoch,step,train_loss,val_loss,val_exact_match\n0,5,0.7,,\n0,10,,0.5,0.25\n1,20,,0.4,0.5\n")
-    loss, match = training_figure(path).axes
-    curves = {str(line.get_label()): line.get_xydata().tolist() for line in [*loss.lines, *match.lines]}  # type: ignore[union-attr]
+    path.write_text("epoch,step,train_loss,val_loss,val_exact_match\n0,5,0.7,,\n0,9,,0.5,0.25\n1,19,,0.4,0.5\n")
+    loss, validation = training_figure(path, epoch=2).axes
+    lines = [*loss.lines, *validation.lines]
+    curves = {str(line.get_label()): line.get_xydata().tolist() for line in lines}  # type: ignore[union-attr]
     assert curves == {
-        "train_loss": [[5, 0.7]],
-        "val_loss": [[10, 0.5], [20, 0.4]],
-        "val_exact_match": [[10, 0.25], [20, 0.5]],
+        "train_loss": [[0.6, 0.7]],
+        "val_loss": [[1, 0.5], [2, 0.4]],
+        "val_exact_match": [[1, 0.25], [2, 0.5]],
+        "epoch 2, evaluated here": [[2, 0], [2, 1]],
     }
     path.write_text("epoch,step,train_loss\n0,5,0.7\n")
-    loss, match = training_figure(path).axes
-    assert (len(loss.lines), len(match.lines)) == (1, 0)
+    loss, validation = training_figure(path).axes
+    assert (len(loss.lines), len(validation.lines)) == (1, 0)

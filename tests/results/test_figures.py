@@ -58,7 +58,9 @@ def test_labels_of_any_kind_and_number_are_drawn(count: int, tmp_path: Path) -> 
         names = write_figures(
             Evaluation(Decision(labels, 0.5, False), logits, targets, torch.tensor(0.0)), images, tmp_path
         )
-    assert names == ["precision_recall.png", "confusion.png", "reliability.png", "mistakes.png"]
+    drawn = ["precision_recall", "f1", "confusion", "cooccurrence", "reliability", "mistakes", "images"]
+    assert list(names) == [f"{name}.png" for name in drawn]
+    assert ("the 24 of 223 labels that most images carry: " in names["precision_recall.png"]) == (count == 223)
     assert all(imread(tmp_path / name).std() > 0.05 for name in names)
 
 

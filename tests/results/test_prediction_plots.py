@@ -1,7 +1,8 @@
 import torch
 from matplotlib.colors import to_rgba
 
-from multilabel_pl.results.prediction_plots import TAGGED, UNTAGGED, TaggedImage, prediction_figure
+from multilabel_pl.results.figures import MODEL, REFERENCE
+from multilabel_pl.results.prediction_plots import TaggedImage, prediction_figure
 
 
 def test_a_figure_shows_tags_truth_and_thresholds() -> None:
@@ -17,7 +18,7 @@ def test_a_figure_shows_tags_truth_and_thresholds() -> None:
     assert image.get_title() == "image 3: cat"
     assert bars.get_title() == "predicted: cat"
     assert [round(bar.get_height(), 6) for bar in bars.patches] == [0.9, 0.3, 0.6]  # type: ignore[attr-defined]
-    colours = {True: TAGGED, False: UNTAGGED}
+    colours = {True: MODEL, False: REFERENCE}
     expected = [colours[tagged] for tagged in (True, False, False)]
     assert [bar.get_facecolor() for bar in bars.patches] == [to_rgba(colour) for colour in expected]
     assert [label.get_fontweight() for label in bars.get_xticklabels()] == ["bold", "normal", "normal"]

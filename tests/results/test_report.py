@@ -101,10 +101,10 @@ def test_metrics_that_are_not_finite_are_null(tmp_path: Path) -> None:
     }
 
 
-def test_a_page_links_its_figures(tmp_path: Path) -> None:
-    write_report("# test", ["precision_recall.png"], tmp_path / "report.md")
+def test_a_page_shows_its_figures_with_what_they_show(tmp_path: Path) -> None:
+    write_report("# test", {"precision_recall.png": "A curve."}, tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert text == "# test\n\n![precision recall](precision_recall.png)\n"
+    assert text == "# test\n\n![precision recall](precision_recall.png)\n\nA curve.\n"
 
 
 def an_evaluation(labels: list[str]) -> Evaluation:

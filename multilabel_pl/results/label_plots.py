@@ -1,0 +1,157 @@
+"""Figures of labels: a small panel for each, or a row and a column."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchmetrics.functional.classification import binary_confusion_matrix, binary_precision_recall_curve
+
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.metrics import HALF, precision_recall_f1
+from multilabel_pl.results.figures import MODEL, REFERENCE
+from multilabel_pl.results.text import shortened
+
+COLUMNS = 4
+PANEL_INCHES = 2.3
+NAME_LENGTH = 26
+MAX_PANELS = 24  # with more labels, those with the most positives
+ZOOMS = (0.98, 0.95, 0.9, 0.8, 0.5)  # from where axes may begin
+GRID = 201  # thresholds that F1 is drawn at
+MATRIX_INCHES, MIN_MATRIX_INCHES = 0.32, 2.0
+MAX_NUMBERED = 12  # labels whose matrix has numbers in it
+ON_NO_IMAGE = "on no image"
+
+
+def drawn_labels(evaluation: Evaluation) -> list[int]:
+    """Returns the labels that are drawn: all, or, of many, those that most images carry."""
+    frequent = evaluation.targets.sum(dim=0).argsort(descending=True, stable=True)[:MAX_PANELS]
+    return sorted(frequent.tolist())
+
+
+def which_labels(evaluation: Evaluation) -> str:
+    """Says which labels are drawn, if not all."""
+    drawn, count = len(drawn_labels(evaluation)), len(evaluation.labels)
+    return f"the {drawn} of {count} labels that most images carry" if drawn < count else ""
+
+
+def precision_recall_figure(evaluation: Evaluation) -> Figure:
+    """Draws a precision-recall curve for each label, with the threshold on it, where there is something."""
+    truth = evaluation.targets.int()
+    chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
+    start = _zoom(evaluation, chosen)
+    space = 0.04 * (1 - start)
+
+    def draw(axes: Axes, label: int) -> None:
+        axes.set(xlim=(start - (space if start else 0), 1 + space), ylim=(start - (space if start else 0), 1 + space))
+        precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
+        axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
+        axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
+
+    figure = _panels(evaluation, draw)
+    note = f", from {start:g}" if start else ""
+    figure.supxlabel(f"recall{note}")
+    figure.supylabel(f"precision{note}")
+    return figure
+
+
+def _zoom(evaluation: Evaluation, chosen: dict[str, Tensor]) -> float:
+    """Returns where both axes begin: the average precision and the thresholds of all drawn labels lie well above."""
+    average_precision, _ = evaluation.label_rankings
+    values = torch.stack([average_precision, chosen["precision"], chosen["recall"]])[:, drawn_labels(evaluation)]
+    lowest = values.nan_to_num(1).min().item()
+    return next((start for start in ZOOMS if lowest >= start + (1 - start) / 4), 0.0)
+
+
+def f1_figure(evaluation: Evaluation) -> Figure:
+    """Draws each label's F1 against its threshold, with the chosen one."""
+    truth = evaluation.targets.bool()
+    grid = torch.linspace(0, 1, GRID)
+    chosen = precision_recall_f1(evaluation.tags, truth, dim=0)["f1"].nan_to_num(0)
+
+    def draw(axes: Axes, label: int) -> None:
+        tags = evaluation.probabilities[:, label] >= grid[:, None]  # (thresholds, N)
+        f1 = precision_recall_f1(tags, truth[:, label].expand_as(tags), dim=1)["f1"].nan_to_num(0)
+        axes.axvline(HALF, color=REFERENCE, zorder=0)
+        axes.plot(grid.numpy(), f1.numpy(), color=MODEL)
+        axes.plot(evaluation.thresholds[label].item(), chosen[label].item(), "o", color="black")
+        axes.set(xlim=(-0.04, 1.04), ylim=(0, 1.04))
+
+    figure = _panels(evaluation, draw)
+    figure.supxlabel("threshold")
+    figure.supylabel("F1")
+    return figure
+
+
+def confusion_figure(evaluation: Evaluation) -> Figure:
+    """Draws a confusion matrix for each label: the truth in rows, the tags in columns."""
+    truth = evaluation.targets.int()
+    tags = evaluation.tags.int()
+
+    def draw(axes: Axes, label: int) -> None:
+        counts = binary_confusion_matrix(tags[:, label], truth[:, label])  # (2, 2)
+        shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
+        axes.set_xticks([0, 1], ["no", "yes"])
+        axes.set_yticks([0, 1], ["no", "yes"])
+
+    figure = _panels(evaluation, draw, drawn_if_missing=True)
+    figure.supxlabel("tagged")
+    figure.supylabel("true")
+    return figure
+
+
+def cooccurrence_figure(evaluation: Evaluation) -> Figure:
+    """Draws which tags go together: of the images that carry a label, the share with each other, true and predicted."""
+    labels = drawn_labels(evaluation)
+    truth, tags = evaluation.targets[:, labels], evaluation.tags[:, labels].float()
+    size = max(MATRIX_INCHES * len(labels), MIN_MATRIX_INCHES)
+    figure = Figure(figsize=(2 * size + 4.5, size + 2.6), layout="constrained")
+    names = [shortened(evaluation.labels[label], NAME_LENGTH) for label in labels]
+    for axes, others, kind in zip(
+        figure.subplots(1, 2, sharey=True), (truth, tags), ("true", "predicted"), strict=True
+    ):
+        shares = truth.T @ others / truth.sum(dim=0).clamp(min=1)[:, None]  # (L, L)
+        shown = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set(xlabel=f"{kind} tag")
+        if len(labels) <= MAX_NUMBERED:
+            _write_shares(axes, shares)
+    figure.axes[0].set_ylabel("true tag")
+    figure.colorbar(shown, ax=figure.axes, label="share of images", shrink=0.8)
+    title = "of the images with a row's true tag, the share with a column's tag"
+    figure.suptitle(f"{title}; {which}" if (which := which_labels(evaluation)) else title)
+    return figure
+
+
+def _write_shares(axes: Axes, shares: Tensor) -> None:
+    for row, values in enumerate(shares.tolist()):
+        for column, share in enumerate(values):
+            color = "white" if share > HALF else "black"
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, fontsize=7)
+
+
+def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None], drawn_if_missing: bool = False) -> Figure:
+    """Draws one small panel for each label, with its name and threshold above."""
+    labels = drawn_labels(evaluation)
+    columns = min(COLUMNS, len(labels))
+    rows = math.ceil(len(labels) / columns)
+    figure = Figure(figsize=(PANEL_INCHES * columns, PANEL_INCHES * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[len(labels) :]:
+        axes.set_axis_off()
+    for axes, label in zip(panels, labels, strict=False):
+        name = shortened(evaluation.labels[label], NAME_LENGTH)
+        axes.set_title(f"{name}\nthreshold {evaluation.thresholds[label]:.2f}", fontsize=9)
+        if drawn_if_missing or evaluation.targets[:, label].any():
+            draw(axes, label)
+        else:
+            axes.text(0.5, 0.5, ON_NO_IMAGE, ha="center", va="center", color="grey", transform=axes.transAxes)
+    figure.suptitle(which_labels(evaluation))
+    return figure

@@ -1,0 +1,50 @@
+"""The images that are tagged wrongly, as a table."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from multilabel_pl.atomic import atomic_path
+from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.prediction import name_tags
+
+
+def worst_first(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+    """Returns the numbers of the wrongly tagged images, (M,), those with the highest loss first, and their losses."""
+    losses = F.binary_cross_entropy_with_logits(evaluation.logits, evaluation.targets, reduction="none")  # (N, L)
+    numbers = evaluation.wrong.nonzero()[:, 0]
+    loss, order = losses.sum(dim=1)[numbers].sort(descending=True, stable=True)
+    return numbers[order], loss
+
+
+def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path: Path) -> None:
+    """Writes all wrongly tagged images as a CSV table, those with the highest loss first.
+
+    The columns: path or index, true and predicted tags, those that are missed and wrong with their probabilities, and
+    the sum of the labels' losses.
+    """
+    paths = images.paths if images is not None else None
+    with (
+        atomic_path(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path" if paths else "index", "true_tags", "predicted_tags", "missed", "wrong", "loss"])
+        for index, *cells in _rows(evaluation):
+            writer.writerow([paths[index] if paths else index, *cells])
+
+
+def _rows(evaluation: Evaluation) -> Iterator[tuple[int, str, str, str, str, str]]:
+    numbers, losses = worst_first(evaluation)
+    tags, truth = evaluation.tags[numbers], evaluation.targets[numbers].bool()
+    parts = [name_tags(part, evaluation.labels) for part in (truth, tags)]
+    for index, loss, *names in zip(numbers.tolist(), losses.tolist(), *parts, strict=True):
+        row = dict(zip(evaluation.labels, evaluation.probabilities[index].tolist(), strict=True))
+        true, predicted = names
+        missed, wrong = ([n for n in one if n not in other] for one, other in ((true, predicted), (predicted, true)))
+        named = ("|".join(f"{name} ({row[name]:.4f})" for name in part) for part in (missed, wrong))
+        yield index, "|".join(true), "|".join(predicted), *named, f"{loss:.4f}"

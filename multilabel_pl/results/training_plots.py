@@ -1,0 +1,49 @@
+"""The curves of a run."""
+
+import csv
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from multilabel_pl.results.figures import MODEL, REFERENCE
+
+CURVES = {
+    "loss": {"train_loss": REFERENCE, "val_loss": MODEL},
+    "validation": {"val_map": MODEL, "val_f1_macro": "tab:orange", "val_exact_match": "tab:green"},
+}
+
+
+def training_figure(metrics_csv: Path, epoch: int | None = None) -> Figure:
+    """Draws the curves of a run by epoch.
+
+    Args:
+        metrics_csv: Where they are logged.
+        epoch: The epoch after which the checkpoint was saved, from 1, which is marked.
+    """
+    with metrics_csv.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
+        for name, color in curves.items():
+            epochs, values = _curve(rows, name)
+            if epochs:  # a short run logs no training loss
+                axes.plot(epochs, values, ".-", markersize=4, lw=1, label=name, color=color)
+        if epoch is not None:
+            axes.axvline(epoch, color="black", ls=":", lw=1, label=f"epoch {epoch}, evaluated here")
+        axes.set(xlabel="epoch", ylabel=title)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _curve(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
+    """Returns the epochs, in fractions, and values of a column that is empty in most rows."""
+    filled = [row for row in rows if row.get(name)]
+    if not filled:
+        return [], []
+    last = rows[-1]
+    steps = (int(last["step"]) + 1) / (int(last["epoch"]) + 1)  # an epoch
+    return [(int(row["step"]) + 1) / steps for row in filled], [float(row[name]) for row in filled]
