@@ -35,6 +35,17 @@ def one_line_errors() -> Iterator[None]:
         _fail(*(mistake.mistakes if isinstance(mistake, MultipleInputError) else [_own_words(mistake)]))
 
 
+def agrees_to_train() -> bool:
+    """Asks whether a model is to be trained for the page; no, where nobody can answer."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        answer = input("There is no model yet. Train one on MNIST, in half a minute (fit --config fast)? [Y/n] ")
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("", "y", "yes")
+
+
 def _mistake(error: BaseException | None) -> BaseException | None:
     """Returns the user's mistake that caused an error, None if it is a bug.
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace, set_parsing_settings
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import Strategy
 from torch import nn
@@ -27,9 +27,10 @@ from multilabel_pl.cli.arguments import (
     recorded_data,
 )
 from multilabel_pl.cli.commands import COMMANDS, overview, program
-from multilabel_pl.cli.console import one_line_errors
+from multilabel_pl.cli.console import agrees_to_train, one_line_errors
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.request import Request
+from multilabel_pl.cli.run_config import RunConfig
 from multilabel_pl.cli.suggestions import check_monitors, check_options
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
@@ -46,11 +47,12 @@ from multilabel_pl.training.csv_logger import ResumableCSVLogger
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
 from multilabel_pl.training.lightning_internals import options_of
 from multilabel_pl.training.quiet import filter_messages, log_to_stdout
-from multilabel_pl.training.runs import BEST, LAST, Run, checkpoint_of, find_checkpoint, make_run
+from multilabel_pl.training.runs import BEST, LAST, NoRunError, Run, checkpoint_of, find_checkpoint, make_run
 from multilabel_pl.training.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
 RUNS = "runs"
+DEMO_RECIPE = "fast"
 SEED = 0
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
@@ -288,19 +290,6 @@ class CLI(LightningCLI):
             sys.exit(INCOMPLETE)
 
 
-class RunConfig(SaveConfigCallback):
-    """Saves the options of a run in its folder, whatever its loggers are."""
-
-    def save_config(self, trainer: pl.Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes config.yaml."""
-        folder = getattr(trainer, "run_folder", None)
-        if folder is None:
-            return
-        options = self.config.clone()
-        options.ckpt_path = None  # to repeat a run is not to resume it
-        self.parser.save(options, folder / "config.yaml", overwrite=True, multifile=False)
-
-
 def _check_data(data: LightningDataModule, subcommand: str) -> None:
     """Checks that a subcommand can use the data.
 
@@ -333,4 +322,12 @@ def main(args: ArgsType = None) -> None:
         add_print_completion_argument=True, subclasses_disabled=[nn.Module, *([Strategy] if completes else [])]
     )
     with one_line_errors():
-        CLI(args)
+        try:
+            CLI(args)
+        except NoRunError:
+            request = Request.read(args)
+            if request.command != "demo" or request.get("ckpt_path") is not None or not agrees_to_train():
+                raise
+            root = request.get("trainer.default_root_dir") or RUNS
+            CLI(["fit", "--config", DEMO_RECIPE, "--trainer.default_root_dir", root])
+            CLI(args)

@@ -5,24 +5,32 @@ from html import escape
 
 from multilabel_pl.model.prediction import Prediction
 
+SHOWN = 12  # bars
 STYLE = """
-.tags { font-size: 1.4em; font-weight: 600; min-height: 1.6em; }
-.bars { display: grid; grid-template-columns: max-content 1fr 3.2em; gap: 0.35em 0.7em; align-items: center; }
-.bars .track { position: relative; height: 1.1em; border-radius: 3px; background: var(--background-fill-secondary); }
-.bars .fill { height: 100%; border-radius: 3px; background: #b8bcc4; }
-.bars .tagged .fill { background: #1f77b4; }
-.bars .threshold { position: absolute; top: -2px; bottom: -2px; width: 2px; background: var(--body-text-color); }
+.tags { display: flex; flex-wrap: wrap; gap: 0.4em; min-height: 2.4em; margin-bottom: 0.8em; align-items: center; }
+.tags .chip { padding: 0.2em 0.8em; border-radius: 1em; background: #1565a7; color: #fff; font-size: 1.2em;
+  font-weight: 600; overflow-wrap: anywhere; }
+.bars { display: grid; grid-template-columns: fit-content(40%) 1fr 3.2em; gap: 0.35em 0.7em; align-items: center; }
+.bars .track { position: relative; height: 1.1em; border-radius: 3px; background: var(--background-fill-secondary);
+  box-shadow: inset 0 0 0 1px var(--border-color-primary); }
+.bars .fill { height: 100%; border-radius: 3px; background: #868c98; }
+.bars .tagged .fill { background: #1565a7; }
+.dark .bars .tagged .fill { background: #4fa3e3; }
+.bars .threshold { position: absolute; top: -2px; bottom: -2px; width: 2px; background: var(--body-text-color);
+  box-shadow: 0 0 0 1px var(--body-background-fill); }
 .bars .name { text-align: right; overflow-wrap: anywhere; }
 .bars .value { font-variant-numeric: tabular-nums; }
 """
 
 
 def bars(prediction: Prediction, thresholds: Sequence[float]) -> str:
-    """Draws a bar for each label's probability, with a line at its threshold, below the names of the tags."""
+    """Draws the highest probabilities as bars, with lines at their labels' thresholds, below the tags."""
     pairs = zip(prediction.probabilities.items(), thresholds, strict=True)
-    rows = [_row(label, value, threshold, label in prediction.tags) for (label, value), threshold in pairs]
-    tags = ", ".join(map(escape, prediction.tags)) or "no tag"
-    return f'<div class="tags">{tags}</div><div class="bars">{"".join(rows)}</div>'
+    ordered = sorted(pairs, key=lambda pair: pair[0][1], reverse=True)
+    rows = [_row(label, value, threshold, label in prediction.tags) for (label, value), threshold in ordered[:SHOWN]]
+    chips = " ".join(f'<span class="chip">{escape(tag)}</span>' for tag in prediction.tags) or "no tag"
+    note = f"<p>The {SHOWN} most probable of {len(ordered)} labels.</p>" if len(ordered) > SHOWN else ""
+    return f'<div class="tags">{chips}</div><div class="bars">{"".join(rows)}</div>{note}'
 
 
 def no_bars(reason: str) -> str:

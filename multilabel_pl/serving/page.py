@@ -31,35 +31,43 @@ PAGE_WIDTH = 28  # of a page with a single digit, in such pixels
 BLACK, WHITE = 0, 255
 UPLOADS_STAY = 600  # seconds
 LARGEST_UPLOAD = "50mb"
-NOTHING_YET = "Draw something, drop an image, or choose an example."
+HEADING = """
+<h1>Which tags?</h1>
+<p>Draw, upload or choose an image: the model gives it every label whose probability reaches the label's threshold.</p>
+"""
+NOTHING_YET = "Draw something, upload an image, or choose an example."
 THEME = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from outside
 CSS = f"{STYLE} .examples img {{ image-rendering: pixelated; }}"
 
 
-def build_page(models: Mapping[str, MultiLabelClassifier], examples: Tensor | None) -> gr.Blocks:
+def build_page(
+    models: Mapping[str, MultiLabelClassifier], examples: Tensor | None, own_images: bool = False
+) -> gr.Blocks:
     """Builds the page.
 
     Args:
         models: By name; shown side by side.
         examples: Images to choose from, uint8 (N, C, H, W), if there are any.
+        own_images: Whether the models are for images of the user's, so that one is to be uploaded rather than drawn.
     """
     task = next(iter(models.values())).task
     assert task is not None
     page: gr.Blocks
     cache = UPLOADS_STAY, UPLOADS_STAY
     with gr.Blocks(title="multilabel_pl", analytics_enabled=False, delete_cache=cache, fill_width=True) as page:
+        gr.HTML(HEADING)
         with gr.Row():
-            with gr.Column(min_width=CANVAS + FRAME):
-                with gr.Tab("Draw") as drawing:
+            with gr.Column(min_width=CANVAS + FRAME), gr.Tabs(selected="upload" if own_images else "draw"):
+                with gr.Tab("Draw", id="draw") as drawing:
                     blank = _blank(task, _paper(examples))
                     canvas = _canvas(task, blank)
-                with gr.Tab("Image") as showing:
+                with gr.Tab("Upload", id="upload") as showing:
                     upload = _upload()
                 if examples is not None:
-                    with gr.Tab("Examples"):
+                    with gr.Tab("Examples", id="examples"):
                         gallery = gr.Gallery(
                             _as_arrays(examples),
-                            columns=3,
+                            columns=4,
                             height="auto",
                             allow_preview=False,
                             show_label=False,

@@ -10,6 +10,10 @@ from multilabel_pl.errors import InputError
 BEST, LAST = "best", "last"
 
 
+class NoRunError(InputError):
+    """There is no run with a checkpoint."""
+
+
 class Run(NamedTuple):
     """A run's folder and number."""
 
@@ -46,12 +50,12 @@ def find_checkpoint(root: Path, name: str) -> Path:
     """Finds `best` or `last` of the newest run that has a checkpoint.
 
     Raises:
-        InputError: If no run has a checkpoint.
+        NoRunError: If no run has a checkpoint.
     """
     for version in reversed(_versions(root)):
         if path := checkpoint_of(_folder(root, version), name):
             return path
-    raise InputError(f"no run in {root} has a checkpoint yet: run fit first, or give a file to --ckpt_path")
+    raise NoRunError(f"no run in {root} has a checkpoint yet: run fit first, or give a file to --ckpt_path")
 
 
 def newest_run(root: Path) -> Run | None:

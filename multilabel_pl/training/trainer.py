@@ -13,6 +13,7 @@ from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO, write_checkpoint
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.images.pixels import MAX_PIXEL
 from multilabel_pl.messages import note, say, warn
@@ -231,7 +232,8 @@ class Trainer(pl.Trainer):
         models = {str(ckpt_path or "model"): model}
         if beside is not None:
             models[beside] = MultiLabelClassifier.load_from_checkpoint(beside)
-        page = build_page(models, _test_images(datamodule, model, EXAMPLES))
+        own_images = isinstance(datamodule, TableDataModule)
+        page = build_page(models, _test_images(datamodule, model, EXAMPLES), own_images)
         say(f"draw at {serve(page, server_name, server_port)} (Ctrl-C ends it)")
         page.block_thread()
 

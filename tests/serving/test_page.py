@@ -1,6 +1,8 @@
 """The page: served in this process, by the command line, and in a real browser."""
 
+import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,10 +23,13 @@ from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.model.head import HeadName
+from multilabel_pl.model.prediction import Prediction
+from multilabel_pl.serving.bars import bars
 from multilabel_pl.serving.page import build_page, serve
 from tests.conftest import BRIEF, QUIET
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHIPS = '<div class="tags"><span class="chip">7</span> <span class="chip">≥5</span></div>'
 PATIENCE = 20_000  # milliseconds
 PLAIN = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as users have it
 
@@ -82,9 +87,13 @@ def test_images_and_drawings_are_answered(checkpoint: str, workplace: Path) -> N
         return answer
 
     seven = Image.fromarray(255 - digits[0, 0].numpy())
-    assert answer_to(seven).startswith('<div class="tags">7, ≥5</div>')
+    assert answer_to(seven).startswith(
+        '<div class="tags"><span class="chip">7</span> <span class="chip">≥5</span></div>'
+    )
     assert answer_to(seven).count('class="track') == answer_to(seven).count('class="threshold"') == 11
-    assert answer_to(seven.convert("RGB").resize((336, 336)), stroke).startswith('<div class="tags">7, ≥5</div>')
+    assert answer_to(seven.convert("RGB").resize((336, 336)), stroke).startswith(
+        '<div class="tags"><span class="chip">7</span> <span class="chip">≥5</span></div>'
+    )
     assert answer_to(Image.fromarray(np.zeros((336, 336, 3), np.uint8)), stroke).startswith('<div class="tags">–</div>')
     Path("letter.png").write_text("no image")
     assert "<p>letter.png is not an image, or is damaged" in answer_to("letter.png")
@@ -138,7 +147,7 @@ def test_a_cleared_canvas_can_be_drawn_on(page: Page) -> None:
     page.wait_for_timeout(1000)  # until there is a new canvas
     draw_a_stroke(page)
     expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
-    page.get_by_role("tab", name="Image").click()
+    page.get_by_role("tab", name="Upload").click()
     expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
     page.get_by_role("tab", name="Draw").click()
     expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
@@ -148,13 +157,13 @@ def test_a_cleared_canvas_can_be_drawn_on(page: Page) -> None:
 def test_an_example_is_tagged(page: Page) -> None:
     page.get_by_role("tab", name="Examples").click()
     page.locator(".examples img").first.click()
-    expect(page.locator(".tags").first).to_have_text("7, ≥5", timeout=PATIENCE)
+    expect(page.locator(".tags").first).to_have_text("7 ≥5", timeout=PATIENCE)
 
 
 @pytest.mark.slow
 def test_a_bad_upload_gets_a_message_and_the_server_lives_on(page: Page, tmp_path: Path) -> None:
     (tmp_path / "letter.png").write_text("no image")
-    page.get_by_role("tab", name="Image").click()
+    page.get_by_role("tab", name="Upload").click()
     page.locator("[role=tabpanel]:visible input[type=file]").set_input_files(tmp_path / "letter.png")
     message = "letter.png is not an image, or is damaged"
     expect(page.get_by_text(message, exact=True).first).to_be_visible(timeout=PATIENCE)
@@ -181,6 +190,40 @@ def test_a_model_of_scenes_is_shown_alone(workplace: Path) -> None:
         expect(page.locator(".bars .track")).to_have_count(11, timeout=PATIENCE)
         page.get_by_role("tab", name="Examples").click()
         expect(page.locator(".examples img")).to_have_count(12, timeout=PATIENCE)
+
+
+def test_the_highest_bars_are_shown_first() -> None:
+    names = [f"<b>label {i}</b>" for i in range(40)]
+    prediction = Prediction([names[3]], {name: 0.9 if i == 3 else i / 100 for i, name in enumerate(names)})
+    text = bars(prediction, [0.5] * 40)
+    assert [int(i) for i in re.findall(r"label (\d+)&lt;/b&gt;(?:</b>)?</div>", text)] == [3, *range(39, 28, -1)]
+    assert "The 12 most probable of 40 labels." in text
+    assert '<span class="chip">&lt;b&gt;label 3&lt;/b&gt;</span>' in text
+
+
+@pytest.mark.parametrize(("own_images", "first"), [(False, "draw"), (True, "upload")])
+def test_a_page_for_own_images_opens_on_upload(checkpoint: str, own_images: bool, first: str) -> None:
+    page = build_page({"model": MultiLabelClassifier.load_from_checkpoint(checkpoint)}, None, own_images)
+    [tabs] = [part["props"] for part in page.get_config_file()["components"] if part["type"] == "tabs"]
+    assert tabs["selected"] == first
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_a_model_is_offered_if_there_is_none(
+    answer: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    with pytest.raises(SystemExit) as caught:
+        main(["demo"])
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out.startswith("There is no model yet. Train one on MNIST, in half a minute (fit --config fast)? [Y/n] ")
+    assert err.startswith("error: no run in runs has a checkpoint yet")
+    assert list(workplace.iterdir()) == []
 
 
 def test_a_page_that_cannot_be_served_is_refused(
