@@ -13,7 +13,7 @@ from multilabel_pl.cli.request import Request
 TEXTS = {
     "config": "A recipe's name, or a YAML file of options; `--config` alone lists the recipes.",
     "ckpt_path": "`best` or `last` of the newest run, or the path of a checkpoint.",
-    "verbose": "Whether to print the metrics.",
+    "verbose": "Whether to print the report.",
     "trainer.max_epochs": "Epochs to train.",
     "trainer.max_time": "Time to train at most, as DD:HH:MM:SS.",
     "trainer.accelerator": "`cpu`, `gpu`, `mps`, or `auto` for the best there is.",

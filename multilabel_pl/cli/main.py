@@ -55,6 +55,7 @@ RUNS = "runs"
 DEMO_RECIPE = "fast"
 SEED = 0
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
+REPORTING = ("validate", "test")  # commands that print their reports
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
 
@@ -144,6 +145,8 @@ class CLI(LightningCLI):
         """Prints help, or checks the names of the options and makes those of a checkpoint the defaults."""
         if command == "validate" and "output" in self.request.options:
             raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
+        if command in REPORTING:
+            parser.set_defaults({f"{command}.verbose": True})
         options = options_of(self.options_parser)
         asked = class_name(self._data_asked_for() or "")
         if (text := help_for(self.request, options, asked)) is not None:

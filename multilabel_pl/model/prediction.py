@@ -2,9 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
+
+from multilabel_pl.html_tables import html_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 12  # of the labels, in notebooks
 
 
 class PredictedBatch(NamedTuple):
@@ -41,6 +48,32 @@ class Prediction:
         """Shows probabilities with three decimals, so that eleven labels fit on a line."""
         probabilities = ", ".join(f"{label!r}: {value:.3f}" for label, value in self.probabilities.items())
         return f"Prediction(tags={self.tags}, probabilities={{{probabilities}}})"
+
+    def _repr_html_(self) -> str:
+        rows = [[label, f"{value:.3f}", "✓" * (label in self.tags)] for label, value in self._highest()]
+        return html_table(["label", "probability", "tag"], rows)
+
+    def plot(self) -> "Figure":
+        """Draws the twelve highest probabilities as bars, those of the tags in colour; notebooks show the figure."""
+        import matplotlib  # takes a while to import
+        from matplotlib.figure import Figure
+
+        labels, values = zip(*reversed(self._highest()), strict=True)
+        with matplotlib.rc_context({"text.parse_math": False}):
+            figure = Figure(figsize=(5, 0.6 + 0.26 * len(labels)), layout="constrained")
+            axes = figure.subplots()
+            axes.barh(
+                range(len(labels)),
+                values,
+                color=["tab:blue" if label in self.tags else "lightgrey" for label in labels],
+            )
+            axes.set_yticks(range(len(labels)), labels)
+            axes.set(xlim=(0, 1), xlabel="probability")
+            axes.spines[["top", "right"]].set_visible(False)
+        return figure
+
+    def _highest(self) -> list[tuple[str, float]]:
+        return sorted(self.probabilities.items(), key=lambda item: item[1], reverse=True)[:SHOWN]
 
 
 def name_tags(tags: Tensor, labels: Sequence[str]) -> list[list[str]]:

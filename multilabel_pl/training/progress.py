@@ -95,10 +95,9 @@ class EpochProgress(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the bar and prints the epoch's line."""
         self._close()
-        loss = trainer.callback_metrics.get(LOSS)
-        values = {LOSS: loss.item() if loss is not None else None, **{name: self.values.get(name) for name in SHOWN}}
-        cells = [f"{value:.4f}" if value is not None else "–" for value in values.values()]
-        numbers = "  ".join(f"{cell:>{len(name)}}" for name, cell in zip(values, cells, strict=True))
+        values = {**trainer.callback_metrics, **dict.fromkeys(SHOWN), **self.values}
+        cells = {n: f"{value:.4f}" if (value := values.get(n)) is not None else "–" for n in (LOSS, *SHOWN)}
+        numbers = "  ".join(f"{cell:>{len(name)}}" for name, cell in cells.items())
         self._print(f"{self._name(trainer):>9}  {time.monotonic() - self.started:>6.1f} s  {numbers}")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

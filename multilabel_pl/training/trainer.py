@@ -7,10 +7,9 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
-from torch import Tensor
 
 from multilabel_pl.atomic import check_writable
-from multilabel_pl.checkpoint import AtomicCheckpointIO, write_checkpoint
+from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.data.table import TableDataModule
@@ -24,9 +23,12 @@ from multilabel_pl.results.evaluation_writer import write_evaluation
 from multilabel_pl.results.report import report
 from multilabel_pl.results.text import screen_width
 from multilabel_pl.training.displays import callbacks_of, with_own_displays
+from multilabel_pl.training.example_images import first_test_images
+from multilabel_pl.training.history import History, HistoryRecorder, Results
 from multilabel_pl.training.lightning_internals import ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.quiet import filter_messages
+from multilabel_pl.training.tuning import write_tuned
 
 CHECKED = 100  # images that an exported model is checked with
 EXAMPLES = 12  # images to choose from on the page
@@ -40,6 +42,9 @@ class Trainer(pl.Trainer):
     Args:
         *args: As in Lightning's Trainer.
         **kwargs: As in Lightning's Trainer.
+
+    Attributes:
+        history: The metrics of the epochs of the last fit.
     """
 
     callbacks: list[Callback]  # this and the next Lightning sets, but doesn't declare
@@ -51,35 +56,47 @@ class Trainer(pl.Trainer):
         filter_messages()
         users = callbacks_of(kwargs)
         super().__init__(*args, **kwargs)
-        self.callbacks = [NanGuard(), ExactResume(), *with_own_displays(self.callbacks, users)]
+        self.history = History()
+        self.callbacks = [
+            NanGuard(),
+            ExactResume(),
+            HistoryRecorder(self.history),
+            *with_own_displays(self.callbacks, users),
+        ]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
             self.strategy.checkpoint_io = AtomicCheckpointIO()
 
-    def validate(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:
+    def validate(self, *args: Any, verbose: bool = False, figures: bool = True, **kwargs: Any) -> Results:
         """Measure a checkpoint on the validation images.
 
         Args:
             *args: As in Lightning's Trainer.
-            verbose: Whether to print the metrics.
+            verbose: Whether to print the report.
             figures: Whether to draw figures beside the report.
             **kwargs: As in Lightning's Trainer.
+
+        Returns:
+            As Lightning's, with all metrics by name.
         """
         kwargs["verbose"] = False  # in place: from the call below, jsonargparse knows what kwargs may be
-        results = super().validate(*args, **kwargs)
+        results = Results(super().validate(*args, **kwargs))
         self._report("val", self.ckpt_path, "validate", verbose, figures)
         return results
 
-    def test(self, *args: Any, verbose: bool = True, figures: bool = True, **kwargs: Any) -> Any:
+    def test(self, *args: Any, verbose: bool = False, figures: bool = True, **kwargs: Any) -> Results:
         """Measure a checkpoint on the test images.
 
         Args:
             *args: As in Lightning's Trainer.
-            verbose: Whether to print the metrics.
+            verbose: Whether to print the report.
             figures: Whether to draw figures beside the report.
             **kwargs: As in Lightning's Trainer.
+
+        Returns:
+            As Lightning's, with all metrics by name.
         """
         kwargs["verbose"] = False
-        results = super().test(*args, **kwargs)
+        results = Results(super().test(*args, **kwargs))
         self._report("test", self.ckpt_path, "test", verbose, figures)
         return results
 
@@ -125,14 +142,7 @@ class Trainer(pl.Trainer):
         for text in model.decision.notes:
             note(text)
         if self.is_global_zero:
-            learned = {name: value.cpu() for name, value in model.decision.state_dict(prefix="decision.").items()}
-            content["state_dict"].update(learned)
-            content["hyper_parameters"].update(threshold=model.decision.threshold, calibrate=model.decision.calibrate)
-            if (state := content.get(name := type(datamodule).__qualname__)) is not None:
-                content[name] = datamodule.state_when_tuned(state)
-            write_checkpoint(content, Path(output))
-            calibrated = ", calibrated" * model.decision.calibrate
-            say(f"written to {output}: thresholds by {model.decision.threshold}{calibrated}")
+            write_tuned(content, model, datamodule, Path(output))
 
     def predict(
         self,
@@ -199,7 +209,7 @@ class Trainer(pl.Trainer):
         path = Path(output) if output is not None else Path(str(ckpt_path)).with_suffix(".onnx")
         check_exportable(path)
         self._restore(model, ckpt_path)
-        images = _test_images(datamodule, model, CHECKED)
+        images = first_test_images(datamodule, model, CHECKED)
         if images is None:
             assert model.task is not None  # as there are no images, it is a checkpoint's
             images = torch.randint(MAX_PIXEL + 1, (CHECKED, *model.task.image_shape), dtype=torch.uint8)
@@ -233,7 +243,7 @@ class Trainer(pl.Trainer):
         if beside is not None:
             models[beside] = MultiLabelClassifier.load_from_checkpoint(beside)
         own_images = isinstance(datamodule, TableDataModule)
-        page = build_page(models, _test_images(datamodule, model, EXAMPLES), own_images)
+        page = build_page(models, first_test_images(datamodule, model, EXAMPLES), own_images)
         say(f"draw at {serve(page, server_name, server_port)} (Ctrl-C ends it)")
         page.block_thread()
 
@@ -273,16 +283,3 @@ class Trainer(pl.Trainer):
         loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
         dataset = getattr(loader, "dataset", None)
         return dataset if isinstance(dataset, LabelledDataset) else None
-
-
-def _test_images(data: LabelledDataModule, model: MultiLabelClassifier, count: int) -> Tensor | None:
-    """Returns the first test images, uint8 (N, C, H, W); None, with a note, if they are missing or don't fit."""
-    try:
-        data.setup("test")
-        model.bind(data.task)
-    except InputError as error:
-        note(f"continuing without test images: {error}")
-        return None
-    assert data.test_set is not None
-    images, _ = data.test_set.__getitems__(list(range(min(count, len(data.test_set)))))
-    return images
