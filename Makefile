@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 WHEEL := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all coverage test-lowest fuzz lint wheel reproduce bench clean
+.PHONY: help install train test test-all coverage test-lowest fuzz lint docs wheel reproduce bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -50,6 +50,9 @@ lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(INSTALLED)  ## build the manual into docs/_build/html; warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
 wheel: $(INSTALLED)  ## build the packages, and do the main job with the wheel in an empty environment
 	rm -rf $(WHEEL)
 	$(BIN)/python -m build --outdir $(WHEEL)
@@ -68,4 +71,4 @@ bench: $(INSTALLED)  ## measure the speed of training and evaluation against pee
 	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove what was built; runs/ stays
-	rm -rf .venv $(LOWEST) dist
+	rm -rf .venv $(LOWEST) dist docs/_build
