@@ -18,8 +18,8 @@ default_role = "code"  # of single backticks in docstrings
 smartquotes_action = "D"  # dashes; quotation marks stay as they are
 nitpicky = True
 nitpick_ignore_regex = [  # other projects' pages, which an offline build can't look up
-    ("py:.*", r"(torch|lightning|pl|numpy|np|NDArray|PIL|Image|pathlib|collections|typing|abc|argparse)(\..*)?"),
-    ("py:.*", r"(Figure|Tensor|nn\.Module|DataLoader|LightningModule|LightningDataModule|Path|Any|optional|array_like)"),
+    ("py:.*", r"(torch|lightning|pl|numpy|np|NDArray|PIL|Image|pathlib|collections|typing|abc|argparse|Figure)(\..*)?"),
+    ("py:.*", r"(Tensor|nn\.Module|DataLoader|LightningModule|LightningDataModule|Path|Any|optional|array_like)"),
 ]
 
 myst_heading_anchors = 3  # as on GitHub, where the pages are read as well
