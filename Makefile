@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 WHEEL := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all coverage test-lowest fuzz lint docs wheel reproduce bench clean
+.PHONY: help install train test test-all coverage test-lowest fuzz lint docs notebook wheel reproduce bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -52,6 +52,10 @@ lint: $(INSTALLED)  ## check style and types
 
 docs: $(INSTALLED)  ## build the manual into docs/_build/html; warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+notebook: $(INSTALLED)  ## run the tutorial's notebook again, and keep its outputs
+	$(BIN)/jupyter-execute --inplace docs/tutorial.ipynb
+	rm docs/sigmoid.ckpt
 
 wheel: $(INSTALLED)  ## build the packages, and do the main job with the wheel in an empty environment
 	rm -rf $(WHEEL)

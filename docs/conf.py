@@ -12,7 +12,7 @@ project = "multilabel_pl"
 author = "the authors of multilabel_pl"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "command_help"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "command_help"]
 exclude_patterns = ["_build"]
 default_role = "code"  # of single backticks in docstrings
 smartquotes_action = "D"  # dashes; quotation marks stay as they are
@@ -22,6 +22,7 @@ nitpick_ignore_regex = [  # other projects' pages, which an offline build can't 
     ("py:.*", r"(Tensor|nn\.Module|DataLoader|LightningModule|LightningDataModule|Path|Any|optional|array_like)"),
 ]
 
+nb_execution_mode = "off"  # notebooks keep their outputs; a test runs them
 myst_heading_anchors = 3  # as on GitHub, where the pages are read as well
 
 autodoc_member_order = "bysource"

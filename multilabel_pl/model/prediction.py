@@ -55,22 +55,9 @@ class Prediction:
 
     def plot(self) -> "Figure":
         """Draws the twelve highest probabilities as bars, those of the tags in colour; notebooks show the figure."""
-        import matplotlib  # takes a while to import
-        from matplotlib.figure import Figure
+        from multilabel_pl.model.prediction_plot import PredictionFigure  # matplotlib takes a while to import
 
-        labels, values = zip(*reversed(self._highest()), strict=True)
-        with matplotlib.rc_context({"text.parse_math": False}):
-            figure = Figure(figsize=(5, 0.6 + 0.26 * len(labels)), layout="constrained")
-            axes = figure.subplots()
-            axes.barh(
-                range(len(labels)),
-                values,
-                color=["tab:blue" if label in self.tags else "lightgrey" for label in labels],
-            )
-            axes.set_yticks(range(len(labels)), labels)
-            axes.set(xlim=(0, 1), xlabel="probability")
-            axes.spines[["top", "right"]].set_visible(False)
-        return figure
+        return PredictionFigure(dict(self._highest()), self.tags)
 
     def _highest(self) -> list[tuple[str, float]]:
         return sorted(self.probabilities.items(), key=lambda item: item[1], reverse=True)[:SHOWN]
