@@ -13,6 +13,7 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _line(tag: str, cells: Sequence[str]) -> str:
     sides = ["left", *["right"] * (len(cells) - 1)]
     parts = (
-        f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides, strict=True)
+        f'<{tag} style="text-align: {side}; padding: 2px 8px">{escape(cell)}</{tag}>'
+        for cell, side in zip(cells, sides, strict=True)
     )
     return f"<tr>{''.join(parts)}</tr>"

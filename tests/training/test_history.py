@@ -6,6 +6,7 @@ import pytest
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
 from multilabel_pl.model.prediction import Prediction
+from multilabel_pl.model.prediction_plot import PredictionFigure
 from tests.training.test_trainer import SILENT
 
 
@@ -42,6 +43,7 @@ def test_a_prediction_is_a_table_and_a_figure() -> None:
     assert "&lt;label&gt; 7 $5_$" in table
     assert table.count("✓") == 1
     figure = prediction.plot()
+    assert isinstance(figure, PredictionFigure)
     [axes] = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()][:2] == [names[7], names[29]]
     assert figure._repr_png_().startswith(b"\x89PNG")  # and no formula is read into the names
