@@ -63,7 +63,7 @@ wheel: $(INSTALLED)  ## build the packages, and do the main job with the wheel i
 	$(BIN)/twine check --strict $(WHEEL)/*
 	$(PYTHON) -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/pip install --quiet $(WHEEL)/*.whl
-	cd $(WHEEL)/venv && bin/multilabel-pl fit --trainer.max_epochs 1 --trainer.limit_train_batches 100
+	cd $(WHEEL)/venv && bin/multilabel-pl fit --config fast --trainer.max_epochs 1 --trainer.limit_train_batches 100
 	cd $(WHEEL)/venv && bin/multilabel-pl test
 	cd $(WHEEL)/venv && bin/multilabel-pl predict
 	rm -rf $(WHEEL)/venv
