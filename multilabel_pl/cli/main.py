@@ -257,6 +257,9 @@ class CLI(LightningCLI):
             note_other_data(self.config.fit.data, self.recorded_data, self.config.fit.ckpt_path)
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
+        done, limit = self.content["epoch"] if self.run and self.path else 0, self.trainer.max_epochs
+        if limit is not None and -1 < limit < done:
+            raise InputError(f"the run is in epoch {done + 1} already: raise --trainer.max_epochs, which is {limit}")
         root = Path(self.trainer.default_root_dir)
         step = self.step if self.run is not None else 0
         self.trainer.run_folder, version = self.run or make_run(root)

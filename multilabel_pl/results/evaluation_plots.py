@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
 from multilabel_pl.atomic import atomic_path
@@ -129,7 +130,9 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     drawn = lower.bar(edges, count.tolist(), align="edge", width=1 / CALIBRATION_BINS, color=MODEL, edgecolor="white")
     lower.bar_label(drawn, [f"{int(number):,}" for number in count], rotation=90, padding=3, fontsize=8)
     highest = max(10.0, count.max().item())
-    lower.set(yscale="log", xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02), ylim=(0.5, highest**1.6))
+    lower.set_yscale("log")
+    lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # the usual one writes formulas
+    lower.set(xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02), ylim=(0.5, highest**1.6))
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -111,7 +111,7 @@ def cooccurrence_figure(evaluation: Evaluation) -> Figure:
     labels = drawn_labels(evaluation)
     truth, tags = evaluation.targets[:, labels], evaluation.tags[:, labels].float()
     size = max(MATRIX_INCHES * len(labels), MIN_MATRIX_INCHES)
-    figure = Figure(figsize=(2 * size + 4.5, size + 2.6), layout="constrained")
+    figure = Figure(figsize=(2 * size + 4.5, size + 3.2), layout="compressed")
     names = [shortened(evaluation.labels[label], NAME_LENGTH) for label in labels]
     for axes, others, kind in zip(
         figure.subplots(1, 2, sharey=True), (truth, tags), ("true", "predicted"), strict=True

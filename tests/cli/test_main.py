@@ -324,6 +324,17 @@ def test_a_run_that_is_at_its_end_is_reported(
     assert "nothing was trained: no step was left to do; raise --trainer.max_epochs" in capsys.readouterr().out
 
 
+def test_a_run_that_is_beyond_its_end_is_not_resumed(
+    small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied_run(small_run, workplace)
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "0"])
+    assert caught.value.code == 2
+    expected = "error: the run is in epoch 2 already: raise --trainer.max_epochs, which is 0\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_fit_resumes_from_last(small_run: Path, workplace: Path) -> None:
     copied_run(small_run, workplace)
     main(["fit", *QUIET, *BRIEF, "--ckpt_path", "last", "--trainer.max_epochs", "3"])

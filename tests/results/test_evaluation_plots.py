@@ -85,6 +85,7 @@ def test_a_reliability_diagram_shows_the_calibration_before_and_after() -> None:
     heights = [bar.get_height() for bar in lower.patches]  # type: ignore[attr-defined]
     assert sum(heights) == TARGETS.numel()
     assert [text.get_text() for text in lower.texts] == [f"{height:.0f}" for height in heights]
+    assert "$" not in "".join(text.get_text() for text in lower.get_yticklabels())
     upper, _ = reliability_figure(evaluation(calibrate=True)).axes
     assert upper.get_legend_handles_labels()[1] == ["before calibration", "the model"]
     assert to_rgba(upper.lines[1].get_color()) == to_rgba(BEFORE)
