@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-DOCS = Path(__file__).parent
-sys.path[:0] = [str(DOCS / "_extensions"), str(DOCS.parent)]
+from multilabel_pl import __version__
 
-from multilabel_pl import __version__  # noqa: E402, found by the line above
+sys.path.append(str(Path(__file__).parent / "_extensions"))
 
 project = "multilabel_pl"
 author = "the authors of multilabel_pl"

@@ -233,7 +233,7 @@ class CLI(LightningCLI):
         self.model = self.loaded
         if isinstance(io := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             io.opened[str(self.path)] = self.content
-        if self.subcommand in ("validate", "test"):
+        if self.subcommand in REPORTING:
             check_writable(self.path.parent / self.subcommand / "report.md")
         self._take_new_images()
 

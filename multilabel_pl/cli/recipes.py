@@ -1,9 +1,9 @@
 """Recipes: the configuration files that come with the package, found by name."""
 
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
+from multilabel_pl.cli.suggestions import suggestion
 from multilabel_pl.errors import InputError
 
 _PACKAGE = Path(__file__).parents[1]
@@ -29,6 +29,6 @@ def find_config(name: str) -> str:
     known = f"recipes are {', '.join(recipes())}"
     if not name:
         raise InputError(f"--config takes a file or a recipe; {known}")
-    close = get_close_matches(Path(name).stem, recipes(), n=1)
-    meant = f": did you mean {close[0]}?" if close else ";"
-    raise InputError(f"there is no file {name}, and no recipe of this name{meant} {known}")
+    raise InputError(
+        f"there is no file {name}, and no recipe of this name{suggestion(Path(name).stem, recipes())} {known}"
+    )

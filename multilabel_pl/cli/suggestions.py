@@ -1,6 +1,6 @@
 """What was probably meant by a command or an option that doesn't exist."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 from lightning.pytorch import Callback
@@ -58,11 +58,21 @@ OF_ANY_DATA = ("class_path", "init_args", "dict_kwargs", "help")
 CLOSE = 0.75  # of difflib's ratio
 
 
+def suggestion(name: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """Returns the middle of a message about an unknown name: what was probably meant, if that can be said.
+
+    Args:
+        name: What is unknown.
+        known: What is like it.
+        others: What to name instead of some of these.
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f": did you mean {(others or {}).get(close[0], close[0])}?" if close else ";"
+
+
 def suggest_command(name: str) -> str:
     """Returns the end of a message about an unknown command."""
-    close = get_close_matches(name, [*COMMANDS, *OTHER_COMMANDS], n=1)
-    meant = f": did you mean {OTHER_COMMANDS.get(close[0], close[0])}?" if close else ";"
-    return f"{meant} there are {', '.join(COMMANDS)}"
+    return f"{suggestion(name, [*COMMANDS, *OTHER_COMMANDS], OTHER_COMMANDS)} there are {', '.join(COMMANDS)}"
 
 
 def check_options(asked: Iterable[str], known: Collection[str], data: str) -> None:
@@ -112,9 +122,8 @@ def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> Non
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if monitor is not None and monitor not in known:
-            close = get_close_matches(monitor, known, n=1)
-            meant = f": did you mean {close[0]}?" if close else ";"
-            raise InputError(f"{type(callback).__name__} can't monitor {monitor}{meant} there are {', '.join(known)}")
+            name, meant = type(callback).__name__, suggestion(monitor, known)
+            raise InputError(f"{name} can't monitor {monitor}{meant} there are {', '.join(known)}")
 
 
 def _exists(name: str, known: Collection[str]) -> bool:

@@ -43,9 +43,10 @@ def precision_recall_figure(evaluation: Evaluation) -> Figure:
     chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
     start = _zoom(evaluation, chosen)
     space = 0.04 * (1 - start)
+    limits = (start - space if start else 0, 1 + space)
 
     def draw(axes: Axes, label: int) -> None:
-        axes.set(xlim=(start - (space if start else 0), 1 + space), ylim=(start - (space if start else 0), 1 + space))
+        axes.set(xlim=limits, ylim=limits)
         precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
         axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
         axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
@@ -94,9 +95,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
         counts = binary_confusion_matrix(tags[:, label], truth[:, label])  # (2, 2)
         shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
         axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
+        _write_cells(axes, shares, [[f"{count:,}" for count in row] for row in counts.tolist()])
         axes.set_xticks([0, 1], ["no", "yes"])
         axes.set_yticks([0, 1], ["no", "yes"])
 
@@ -122,7 +121,7 @@ def cooccurrence_figure(evaluation: Evaluation) -> Figure:
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set(xlabel=f"{kind} tag")
         if len(labels) <= MAX_NUMBERED:
-            _write_shares(axes, shares)
+            _write_cells(axes, shares, [[f"{100 * share:.0f}" for share in row] for row in shares.tolist()], fontsize=7)
     figure.axes[0].set_ylabel("true tag")
     figure.colorbar(shown, ax=figure.axes, label="share of images", shrink=0.8)
     title = "of the images with a row's true tag, the share with a column's tag"
@@ -130,11 +129,12 @@ def cooccurrence_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _write_shares(axes: Axes, shares: Tensor) -> None:
-    for row, values in enumerate(shares.tolist()):
-        for column, share in enumerate(values):
-            color = "white" if share > HALF else "black"
-            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, fontsize=7)
+def _write_cells(axes: Axes, shares: Tensor, texts: list[list[str]], fontsize: int | None = None) -> None:
+    """Writes a text into each cell of a matrix, in white on the dark ones."""
+    for row, cells in enumerate(texts):
+        for column, text in enumerate(cells):
+            color = "white" if shares[row, column] > HALF else "black"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=fontsize)
 
 
 def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None], drawn_if_missing: bool = False) -> Figure:

@@ -11,6 +11,7 @@ from multilabel_pl.atomic import atomic_path
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.prediction_tables import TAG_SEPARATOR
 
 
 def worst_first(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
@@ -41,10 +42,14 @@ def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path:
 def _rows(evaluation: Evaluation) -> Iterator[tuple[int, str, str, str, str, str]]:
     numbers, losses = worst_first(evaluation)
     tags, truth = evaluation.tags[numbers], evaluation.targets[numbers].bool()
-    parts = [name_tags(part, evaluation.labels) for part in (truth, tags)]
-    for index, loss, *names in zip(numbers.tolist(), losses.tolist(), *parts, strict=True):
-        row = dict(zip(evaluation.labels, evaluation.probabilities[index].tolist(), strict=True))
-        true, predicted = names
-        missed, wrong = ([n for n in one if n not in other] for one, other in ((true, predicted), (predicted, true)))
-        named = ("|".join(f"{name} ({row[name]:.4f})" for name in part) for part in (missed, wrong))
-        yield index, "|".join(true), "|".join(predicted), *named, f"{loss:.4f}"
+    named = [map(TAG_SEPARATOR.join, name_tags(part, evaluation.labels)) for part in (truth, tags)]
+    wrong = [_with_probabilities(evaluation, numbers, part) for part in (truth & ~tags, tags & ~truth)]
+    formatted = (f"{loss:.4f}" for loss in losses.tolist())
+    yield from zip(numbers.tolist(), *named, *wrong, formatted, strict=True)
+
+
+def _with_probabilities(evaluation: Evaluation, numbers: Tensor, chosen: Tensor) -> Iterator[str]:
+    """Yields the chosen labels of images, bool (M, L), each with its probability."""
+    values = iter(evaluation.probabilities[numbers][chosen].tolist())  # in the order of the names
+    for names in name_tags(chosen, evaluation.labels):
+        yield TAG_SEPARATOR.join(f"{name} ({next(values):.4f})" for name in names)
