@@ -29,6 +29,7 @@ FRAME = 60  # pixels, of the tools around it
 STROKE = 2.2  # pixels of the model's images, from its middle to its edge; a bit more than MNIST's
 PAGE_WIDTH = 28  # of a page with a single digit, in such pixels
 BLACK, WHITE = 0, 255
+MAX_PORT = 2**16 - 1
 UPLOADS_STAY = 600  # seconds
 LARGEST_UPLOAD = "50mb"
 HEADING = """
@@ -113,8 +114,10 @@ def _check_address(host: str, port: int) -> None:
     """Tries to listen there for a moment: Gradio would try for long, and report little."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        if not 0 <= port <= MAX_PORT:  # at which create_server would leave its socket open
+            raise OSError(f"a port must be in [0, {MAX_PORT}]")
         socket.create_server((host, port), family=family).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         place = f"{host}, port {port}" if port else host
         reason = str(error).rstrip(".")
         raise InputError(

@@ -1,5 +1,6 @@
 """The page: served in this process, by the command line, and in a real browser."""
 
+import gc
 import io
 import os
 import re
@@ -243,6 +244,7 @@ def test_a_page_that_cannot_be_served_is_refused(
         port = str(taken.getsockname()[1])
         assert error("--server_port", port).startswith(f"error: the page can't be served at 127.0.0.1, port {port}: ")
     assert error("--server_port", "99999").startswith("error: the page can't be served at 127.0.0.1, port 99999: ")
+    gc.collect()  # which warns of a socket that was left open
     assert error("--server_name", "no.host").startswith("error: the page can't be served at no.host: ")
     monkeypatch.setitem(sys.modules, "gradio", None)  # what Python takes for not installed
     assert error().startswith("error: the page needs more packages: pip install 'gradio<")
