@@ -286,7 +286,7 @@ def test_thresholds_are_as_given_or_refused(threshold: Any, num_labels: int) -> 
     given_values = threshold if isinstance(threshold, list) else [threshold] * num_labels
     valid = len(given_values) == num_labels and all(0 <= value <= 1 for value in given_values)
     if not valid:
-        with pytest.raises(InputError, match="threshold must be"):
+        with pytest.raises(InputError, match="threshold"):
             fixed_thresholds(threshold, num_labels)
         return
     values = fixed_thresholds(threshold, num_labels).tolist()

@@ -30,7 +30,7 @@ from multilabel_pl.cli.commands import COMMANDS, overview, program
 from multilabel_pl.cli.console import agrees_to_train, one_line_errors
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.request import Request
-from multilabel_pl.cli.run_config import RunConfig
+from multilabel_pl.cli.run_config import RunConfig, options_of_run
 from multilabel_pl.cli.suggestions import check_monitors, check_options
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
@@ -127,11 +127,8 @@ class CLI(LightningCLI):
         """Parses the command line; a checkpoint's own model and data options are the defaults of those."""
         if self.request.command is not None:
             self._prepare(parser, self.request.command)
-        try:
-            # Not by Lightning's method, which warns if these are not the words of the process.
-            self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
-        except UnicodeDecodeError as error:
-            raise InputError(f"--config takes a YAML file in UTF-8, which this is not: {error}") from error
+        # Not by Lightning's method, which warns if these are not the words of the process.
+        self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
         options = self.config[self.config.subcommand]
         check_values(options, GROUPS)
         options.ckpt_path = None  # Lightning would read the checkpoint once more
@@ -157,6 +154,10 @@ class CLI(LightningCLI):
         self.run, self.path = checkpoint_to_use(self.request, self._root)
         if self.path is not None:
             self._set_defaults(parser, self.path)
+        if self.run is not None and command == "fit":
+            own = options_of_run(self.run, options)
+            parser.set_defaults({f"fit.{name}": value for name, value in own.items()})
+            say("with the run's options, but for those that are given now")
         recorded = class_name(str((self.recorded_data or {}).get("class_path", DEFAULT_DATA)))
         check_options(self.request.options, options, asked or recorded)
         if self.request.recipe is not None:

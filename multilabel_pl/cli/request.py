@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,7 +71,8 @@ class Request:
         Mistakes in options are left to the parser.
 
         Raises:
-            InputError: If there is no such command or recipe, or an operand is not what the command takes.
+            InputError: If there is no such command or recipe, an operand is not what the command takes, or a
+            configuration file is not in YAML.
         """
         if args is not None and not isinstance(args, list):
             known = dict(args if isinstance(args, dict) else args.as_dict())
@@ -171,10 +171,23 @@ def _options(words: Sequence[Word], nested: bool = False) -> dict[str, Any]:
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
-    with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+    """Returns the options in a configuration file, none if it isn't one, which the parser refuses.
+
+    Raises:
+        InputError: If it is not in YAML.
+    """
+    try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
-    return {}
+    except OSError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise InputError(f"--config takes YAML files, and {path} is not a text in UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"--config takes YAML files, and {path} is not one{line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"--config takes YAML files, and {path} is not one: {error}") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

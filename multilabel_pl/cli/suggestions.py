@@ -8,6 +8,7 @@ from lightning.pytorch import Callback
 from multilabel_pl.cli.commands import COMMANDS
 from multilabel_pl.cli.options import DATA_CLASSES, data_options
 from multilabel_pl.errors import InputError, MultipleInputError
+from multilabel_pl.training.checkpointing import KEPT, BestCheckpoint
 
 # What other programs call it.
 OTHER_COMMANDS = {
@@ -96,7 +97,8 @@ def check_options(asked: Iterable[str], known: Collection[str], data: str) -> No
         last = name.rpartition(".")[2]
         others = [other for other in DATA_CLASSES if last in data_options(other)]
         if others and name.startswith("data."):
-            mistakes.append(f"--{name} is an option of {' and '.join(others)}, but the data are of {data}")
+            remedy = "name the table too" if others == ["TableDataModule"] else f"choose --data {others[0]}"
+            mistakes.append(f"--{name} is an option of {' and '.join(others)}, but the data are of {data}: {remedy}")
         elif meant := _likely(name, candidates):
             mistakes.append(f"--{name}: did you mean {' or '.join(f'--{option}' for option in meant)}?")
         elif others:
@@ -122,8 +124,9 @@ def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> Non
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if monitor is not None and monitor not in known:
-            name, meant = type(callback).__name__, suggestion(monitor, known)
-            raise InputError(f"{name} can't monitor {monitor}{meant} there are {', '.join(known)}")
+            option = "--best_checkpoint.monitor" if isinstance(callback, BestCheckpoint) else type(callback).__name__
+            meant = suggestion(monitor, known)
+            raise InputError(f"{option}: no metric {monitor} is logged{meant} there are {', '.join(KEPT)} and others")
 
 
 def _exists(name: str, known: Collection[str]) -> bool:

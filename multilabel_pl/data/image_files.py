@@ -108,7 +108,8 @@ class ImageFilesDataModule(LightningDataModule):
 
     Args:
         path: An image, a folder of images, a pattern such as `scans/**/*.png`, or a list of these.
-        list_file: A text file that names an image, a folder or a pattern on each line; `-` for standard input.
+        list_file: A text file that names an image, a folder or a pattern on each line; `-` for standard input. On the
+            command line, `--list` for short.
         preprocessing: How the images are brought to the shape of the model's: `mnist` finds the digit on a page,
             `resize` takes the whole image. As for the model's training images if not given.
         batch_size: Images in a batch; it changes the speed, not the results.
@@ -133,6 +134,7 @@ class ImageFilesDataModule(LightningDataModule):
         check_at_least(0, num_workers=num_workers or 0)
         self.paths = [path] if isinstance(path, str) else list(path or [])
         self.list_file = list_file
+        self.listed: list[str] = []
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -146,11 +148,11 @@ class ImageFilesDataModule(LightningDataModule):
             raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
         self.task = replace(task, preprocessing=self.preprocessing or task.preprocessing)
         if self.list_file is not None:
-            self.paths += _read_list(self.list_file)
+            self.listed = _read_list(self.list_file)
             self.list_file = None  # standard input can be read but once
-        if not self.paths:
+        if not self.paths and not self.listed:
             raise InputError("no images are named: give paths, folders or patterns, or a list of them with --list")
-        self.files = ImageFiles(find_images(self.paths), self.task)
+        self.files = ImageFiles([*find_images(self.paths), *find_images(self.listed, keep_missing=True)], self.task)
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
         """Serves the files in order.
@@ -178,7 +180,8 @@ def _read_list(path: str) -> list[str]:
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--list takes a text file in UTF-8, and {path} can't be read as one: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise InputError(f"--list takes a text file, and {path} can't be read as one: {reason}") from error
     if not (lines := [line for line in text.splitlines() if line.strip()]):
         raise InputError(f"{path} names no image: write one on each line")
     return lines

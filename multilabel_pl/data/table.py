@@ -167,6 +167,8 @@ class TableDataModule(LabelledDataModule):
         for split, size in (("test", self.test_size), ("val", self.val_size)):
             if not splits[split]:
                 number = round(size * whole) if size < 1 else int(size)
+                if size > number == 0:
+                    note(f"{split}_size {size:g} of {whole} images is none")
                 rest, splits[split] = self._set_aside(rest, number, f"{split}_size {size:g}")
         return {**splits, "train": rest}
 

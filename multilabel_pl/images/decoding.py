@@ -12,20 +12,23 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.messages import note
 from multilabel_pl.task import WHITE
 
 NAME_IMAGES = "name an image, a folder of images, or a pattern such as '*.png'"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+WILDCARDS = "*?["
 POSTSCRIPT = "EPS"  # Pillow's name for a format that is a program, which it would have Ghostscript run
 GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's modes; it reads 16-bit colours as 8-bit ones
 
 
-def find_images(path: str | Path | Sequence[str | Path]) -> list[Path]:
+def find_images(paths: Sequence[str | Path], keep_missing: bool = False) -> list[Path]:
     """Finds image files.
 
     Args:
-        path: A file; a folder, whose files with the suffix of an image are taken, without subfolders; a pattern such as
-            `scans/**/*.png`; or several of these.
+        paths: Files; folders, whose files with the suffix of an image are taken, without subfolders; and patterns such
+            as `scans/**/*.png`.
+        keep_missing: Whether a file that does not exist is returned like others, to be reported when it is read.
 
     Returns:
         The files, those of each folder or pattern sorted by name.
@@ -33,18 +36,19 @@ def find_images(path: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         InputError: If there is no image at a path.
     """
-    paths = [path] if isinstance(path, str | Path) else path
-    if not paths:
-        raise InputError(f"no path given: {NAME_IMAGES}")
-    return [found for each in paths for found in _find(Path(each))]
+    return [found for path in paths for found in _find(Path(path), keep_missing)]
 
 
-def _find(path: Path) -> list[Path]:
-    if path.is_file():
+def _find(path: Path, keep_missing: bool) -> list[Path]:
+    is_pattern = any(sign in str(path) for sign in WILDCARDS)
+    if path.is_file() or (keep_missing and not path.is_dir() and not is_pattern):
         return [path]
     if path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+        files = list(path.iterdir())
+        found = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
         remedy = f"a pattern such as '{path}/**/*.png' looks into subfolders"
+        if found and any(file.is_dir() and not file.name.startswith(".") for file in files):
+            note(f"the folders in {path} are left out: {remedy}")
     else:
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
         found = [file for match in matches if (file := Path(match)).is_file()]

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.decoding import pixels_of, read_image
+from multilabel_pl.images.decoding import find_images, pixels_of, read_image
 from multilabel_pl.images.preprocessing import prepare, sufficient_size
 from multilabel_pl.task import Task
 
@@ -27,7 +27,7 @@ def batches_of(images: ImageInput | Iterable[ImageInput], task: Task, batch_size
     Args:
         images: One or several: paths of image files; Pillow images; uint8 tensors (H, W) or (C, H, W) or arrays (H, W)
             or (H, W, C), with C of 1 or 3; or a tensor or an array that stacks several along a first dimension. Those
-            that have the task's shape are taken as they are.
+            that have the task's shape are taken as they are. Or the path of a folder of images, or a pattern.
         task: The task.
         batch_size: Images in a batch.
 
@@ -59,11 +59,15 @@ def load_file(path: Path, task: Task) -> Tensor:
 
 
 def _several(images: ImageInput | Iterable[ImageInput]) -> list[ImageInput]:
-    if isinstance(images, str | Path | Image.Image):
+    if isinstance(images, str | Path):
+        return [*find_images([images])]
+    if isinstance(images, Image.Image):
         return [images]
     if isinstance(images, Tensor | np.ndarray):
         return [images] if images.ndim < 4 else list(images)
-    return list(images)
+    if isinstance(images, Iterable):
+        return list(images)
+    raise InputError(f"images must be paths, Pillow images, tensors or arrays, got {images}")
 
 
 def _load(image: ImageInput, task: Task) -> Tensor:

@@ -165,9 +165,9 @@ class MultiLabelClassifier(LightningModule):
         """Returns the loss of a batch of images (B, C, H, W) and targets (B, L)."""
         images, targets = batch
         loss: Tensor = self.loss(self._uncalibrated(images), targets)
-        # Lightning writes every so many steps; logging the others would cost a tenth of a small network's step.
+        # Logging every step would cost a tenth of a small network's. The last one of an epoch is shown with it.
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
-        if every and (self.global_step + 1) % every == 0:
+        if every and ((self.global_step + 1) % every == 0 or self.trainer.is_last_batch):
             self.log("train_loss", loss, prog_bar=True)
         return loss
 

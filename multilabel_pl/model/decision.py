@@ -12,6 +12,8 @@ from multilabel_pl.model.thresholds import learn_thresholds
 
 FEW = 5  # positives, below which a label is named in a note
 NAMED = 10  # labels in a note, at most
+EXCESS = 2  # tags for a true one, above which a note says so
+BALANCED = (Rule("f1"), Rule("f1_exact"), Rule("micro_f1"))  # the rules that weigh wrong tags against missed ones
 
 
 class Decision(nn.Module):
@@ -95,6 +97,7 @@ class Decision(nn.Module):
             learned = learn_thresholds(self(logits), targets, self.rule)
             self.thresholds.copy_(learned.thresholds)
             self._note(learned, self.rule)
+            self._note_excess(self.tags(self(logits).sigmoid()).sum().item(), targets.sum().item())
 
     def _note(self, learned: Learned, rule: Rule) -> None:
         """Notes on which labels little is known."""
@@ -108,6 +111,14 @@ class Decision(nn.Module):
         for found, note in (self._named(~learned.found), text), (few, "few positives to learn a threshold from: {}"):
             if found:
                 self.notes.append(note.format(found))
+
+    def _note_excess(self, given: float, true: float) -> None:
+        """Notes that a model knows too little for its thresholds to be of use; a rule for recall may want them so."""
+        if self.rule in BALANCED and 0 < EXCESS * true < given:
+            self.notes.append(
+                f"the model knows little yet: {self.threshold} gives {given / true:.1f} tags for each "
+                "true one; train longer, or set the threshold to 0.5"
+            )
 
     def _named(self, chosen: Tensor) -> str:
         """Lists the labels that a bool (L,) chooses, with the numbers of their positives."""

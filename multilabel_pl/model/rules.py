@@ -53,7 +53,7 @@ class Rule:
                 return cls(name)
         parts = BOUND.fullmatch(words)
         if parts is None or not 0 <= float(parts[2]) <= 1:
-            raise InputError(f"threshold must be in [0, 1], or {RULES}, P and R in [0, 1], got {text}")
+            raise InputError(f"threshold {text} is neither a number nor a rule, which are {RULES}; P and R in [0, 1]")
         metric: Bounded = "precision" if parts[1] == "precision" else "recall"
         minimum = float(parts[2])
         if parts[3] is None:

@@ -12,6 +12,7 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.prediction_tables import TAG_SEPARATOR
+from multilabel_pl.results.text import paths_from_here
 
 
 def worst_first(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
@@ -28,7 +29,7 @@ def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path:
     The columns: path or index, true and predicted tags, those that are missed and wrong with their probabilities, and
     the sum of the labels' losses.
     """
-    paths = images.paths if images is not None else None
+    paths = paths_from_here(images.paths) if images is not None and images.paths else None
     with (
         atomic_path(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from multilabel_pl.results.text import paths_from_here
+
 TAG_SEPARATOR = "|"
 DECIMALS = 6
 
@@ -16,7 +18,9 @@ Row: TypeAlias = dict[str, Any]  # a row without its probabilities, by the names
 
 def labelled_rows(paths: list[Path] | None, true_tags: list[list[str]], tags: list[list[str]]) -> list[Row]:
     """Describes labelled images by their path or, without files, their index, and by their true and predicted tags."""
-    names: list[Row] = [{"path": str(path)} for path in paths] if paths else [{"index": i} for i in range(len(tags))]
+    names: list[Row] = (
+        [{"path": path} for path in paths_from_here(paths)] if paths else [{"index": i} for i in range(len(tags))]
+    )
     parts = zip(names, true_tags, tags, strict=False)  # there are more names, if only some were predicted
     return [{**name, "true_tags": true, "predicted_tags": predicted} for name, true, predicted in parts]
 

@@ -41,6 +41,7 @@ class PredictionWriter(BasePredictionWriter):
     Attributes:
         written: The files that have been written.
         problems: The problem of each file that can't be read.
+        summary: How many images were tagged, and where the results are.
 
     Raises:
         InputError: If the suffix is another one or there are too many images to draw; when predicting, if an index is
@@ -57,6 +58,7 @@ class PredictionWriter(BasePredictionWriter):
         self.figure = figure
         self.written: list[Path] = []
         self.problems: list[str] = []
+        self.summary = ""
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks the indices and the output before any work is done."""
@@ -119,6 +121,9 @@ class PredictionWriter(BasePredictionWriter):
                 if items:
                     self._draw(items, model, figure_path)
         self.written = [self.output, self.figure_path] if items else [self.output]
+        what = "images" if isinstance(self.images, ImageFiles) else "test images"
+        files = ", drawn in ".join(map(str, self.written))
+        self.summary = f"{len(rows) - len(self.problems):,} {what} tagged: written to {files}"
 
     def _draw(self, items: Sequence[TaggedImage], model: MultiLabelClassifier, path: Path) -> None:
         draw = contact_sheet if self.figure is True else prediction_figure

@@ -1,11 +1,13 @@
 """Text that fits: names are cut, lists and tables shortened; on screens, wide characters count as two."""
 
+import os
 import re
 import shutil
 import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 ELLIPSIS = "…"
 BREAKS = re.compile(r"[\t\r\n]+")
@@ -15,6 +17,12 @@ COMBINING = ("Mn", "Me", "Cf")  # categories of characters that take no place of
 def utf_8(name: str) -> str:
     """Escapes what is not UTF-8 in the name of a file, as the tables do."""
     return name.encode(errors="backslashreplace").decode()
+
+
+def paths_from_here(paths: Sequence[Path]) -> list[str]:
+    """Names files by their paths from the working folder if they lie within, as they would be typed."""
+    here = f"{Path.cwd()}{os.sep}"
+    return [str(path).removeprefix(here) for path in paths]
 
 
 def shortened(name: str, length: int) -> str:

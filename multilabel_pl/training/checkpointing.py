@@ -15,7 +15,8 @@ from multilabel_pl.messages import note
 from multilabel_pl.training.runs import BEST, LAST
 
 LOWEST_IS_BEST = ("loss", "error")  # endings of metrics' names
-KEPT = ("val_loss", "val_map", "val_exact_match", "val_f1_macro")
+SHOWN = ("val_loss", "val_map", "val_exact_match")  # they fit on a line
+KEPT = (*SHOWN, "val_f1_macro")
 COMPARED = ("val_exact_match", "val_f1_macro", "val_map")  # at the end of a run
 MUCH_BETTER = 0.02
 
@@ -74,8 +75,8 @@ class BestCheckpoint(ModelCheckpoint):
             )
 
     def summary(self) -> str:
-        """Returns which epoch is kept, and its metrics."""
-        values = [f"{name} {value:.4f}" for name, value in self.kept.items() if name != "epoch"]
+        """Returns which epoch is kept, and its leading metrics."""
+        values = [f"{name} {self.kept[name]:.4f}" for name in SHOWN if name in self.kept]
         return f"kept epoch {self.kept['epoch']:.0f}: {', '.join(values)}"
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,18 +6,27 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from multilabel_pl.html_tables import html_table
+from multilabel_pl.results.text import table
 
 EPOCH, LOSS = "epoch", "train_loss"
 LEADING = ("loss", "map", "exact_match", "f1_macro", "f1_micro")
 
 
 class History(list[dict[str, float]]):
-    """The metrics of the epochs of a fit, by name; `epoch` counts from 1. Notebooks show the leading ones."""
+    """The metrics of the epochs of a fit by name, `epoch` from 1. `print` and notebooks show the leading ones."""
+
+    def __str__(self) -> str:
+        """Shows the leading metrics as a table."""
+        return table(*self._leading())
 
     def _repr_html_(self) -> str:
+        return html_table(*self._leading())
+
+    def _leading(self) -> tuple[list[str], list[list[str]]]:
+        """Returns the names of the columns, and the rows."""
         names = [name for name in (LOSS, *(f"val_{name}" for name in LEADING)) if any(name in row for row in self)]
         rows = [[f"{row[EPOCH]:.0f}", *(f"{row[name]:.4f}" if name in row else "–" for name in names)] for row in self]
-        return html_table([EPOCH, *names], rows)
+        return [EPOCH, *names], rows
 
 
 class Results(list[Mapping[str, float]]):

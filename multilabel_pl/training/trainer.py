@@ -183,7 +183,7 @@ class Trainer(pl.Trainer):
         self.num_unreadable = len(writer.problems)
         for problem in writer.problems:
             warn(problem)
-        say("\nwritten to " + ", drawn in ".join(map(str, writer.written)))
+        say(f"\n{writer.summary}")
         return predictions
 
     def export(

@@ -117,7 +117,7 @@ DATA_MISTAKES = {
     "no header": a_table("a.png,cat\nb.png,dog\n", "t.csv has no column path, but a.png, cat: name that of the paths"),
     "an unknown label": a_table(
         "path,tags\na.png,cat|cow\n",
-        "t.csv, line 2: cow is an unknown label: correct it, or add it to --data.labels",
+        "t.csv, line 2: cow is an unknown label: correct it, or name it in --data.labels when you train",
         words="--data.labels '[cat, dog]'",
     ),
     "many mistakes": a_table(
@@ -158,10 +158,13 @@ OPTION_MISTAKES = {
                 "--image_size: did you mean --data.image_size, of TableDataModule?",
             ),
         ),
-        an_option("--best_checkpoint.monitor val_mapp", "BestCheckpoint can't monitor val_mapp: did you mean val_map?"),
+        an_option(
+            "--best_checkpoint.monitor val_mapp",
+            "--best_checkpoint.monitor: no metric val_mapp is logged: did you mean val_map?",
+        ),
         an_option(
             "--trainer.callbacks EarlyStopping --trainer.callbacks.monitor loss",
-            "EarlyStopping can't monitor loss",
+            "EarlyStopping: no metric loss is logged",
         ),
         an_option("--model.head tanh", "--model.head: Expected one of ['sigmoid', 'softmax']"),
         an_option("--model.labels '[a, b]'", "did you mean --data.labels, of TableDataModule?"),
@@ -179,7 +182,7 @@ OPTION_MISTAKES = {
         an_option("--model.pos_weight '[1, 2]'", "pos_weight must be auto, or 11 positive numbers, got [1.0, 2.0]"),
         an_option("--model.threshold 1.5", "threshold must be in [0, 1], got 1.5"),
         an_option("--model.threshold '[0.5, 0.5]'", "threshold must be a number or 11 of them, got 2"),
-        an_option("--model.threshold 'precision>=2'", "confidence C, P and R in [0, 1], got precision"),
+        an_option("--model.threshold 'precision>=2'", "threshold precision>=2 is neither a number nor a rule"),
         an_option("--data NoSuchModule", "NoSuchModule"),
         an_option("--data.nonsense 1", "there is no option --data.nonsense: --help lists them"),
         an_option("--data.flip true", "--data.flip is an option of TableDataModule, but the data are of MNIST"),
@@ -245,14 +248,16 @@ OPTION_MISTAKES = {
             "validate --output m.ckpt", "validate has no --output: use tune --threshold … --calibrate … --output …"
         ),
         Mistake("tune", "tune needs an output: the checkpoint to write, ending in .ckpt"),
-        Mistake("tune --output m.ckpt --threshold f2", "got f2"),
+        Mistake("tune --output m.ckpt --threshold f2", "threshold f2 is neither a number nor a rule"),
         Mistake("tune --output m.ckpt --threshold 1.5", "threshold must be in [0, 1], got 1.5"),
         Mistake("tune --output m.ckpt --threshold '[0.5, 0.5]'", "threshold must be a number or 11 of them, got 2"),
         Mistake("tune --output m.ckpt --data.val_size 0", "there are no images to validate on: val_size is 0"),
         Mistake("predict --data ImageFilesDataModule", "no images are named: give paths, folders or patterns"),
         Mistake("predict a.png --data MNISTDataModule", "a.png is for --data ImageFilesDataModule"),
-        Mistake("predict --list no.txt", "--list takes a text file in UTF-8, and no.txt can't be read as one"),
-        Mistake("predict --list a.png", "--list takes a text file in UTF-8, and a.png can't be read as one"),
+        Mistake("predict --list no.txt", "--list takes a text file, and no.txt can't be read as one: No such file"),
+        Mistake(
+            "predict --list a.png", "--list takes a text file, and a.png can't be read as one: it is not text in UTF-8"
+        ),
         Mistake("predict --list l.txt", "l.txt names no image: write one on each line", {"l.txt": b"\n \n"}),
         Mistake("predict no.png", "there is no image at no.png: name an image, a folder of images, or a pattern"),
         *(
@@ -271,10 +276,12 @@ OPTION_MISTAKES = {
 }
 
 CONFIG_MISTAKES = {
-    "a config that is not YAML": a_config("Problems parsing config: while parsing a flow", b"model: [lr\n"),
+    "a config that is not YAML": a_config(
+        "--config takes YAML files, and c.yaml is not one, line 2: ", b"model: [lr\n"
+    ),
     "a config that is a text": a_config("Unexpected config: hello", b"hello"),
     "a config that is a list": a_config("Unexpected config: ", b"- model\n"),
-    "a config that is no text": a_config("--config takes a YAML file in UTF-8, which this is not: ", PNG),
+    "a config that is no text": a_config("--config takes YAML files, and c.yaml is not a text in UTF-8", PNG),
     "a config of another key": a_config("there is no option --nonsense: --help lists them", b"nonsense: 3"),
     "a config of another option": a_config("--model.hed: did you mean --model.head?", b"model: {hed: sigmoid}"),
     "a config of a bad value": a_config("--model.lr: Expected a float. Got value: fast", b"model: {lr: fast}"),
@@ -407,10 +414,13 @@ def test_a_mistake_is_reported_before_anything_is_written(
 
 
 LATE_MISTAKES = [
-    an_option("--best_checkpoint.monitor nope", "BestCheckpoint can't monitor nope; there are train_loss, val_loss, "),
+    an_option(
+        "--best_checkpoint.monitor nope",
+        "--best_checkpoint.monitor: no metric nope is logged; there are val_loss, val_map, ",
+    ),
     an_option(
         "--trainer.callbacks EarlyStopping --trainer.callbacks.monitor nope",
-        "EarlyStopping can't monitor nope; there are train_loss, val_loss, ",
+        "EarlyStopping: no metric nope is logged; there are val_loss, val_map, ",
     ),
     an_option("--trainer.val_check_interval 4", "`val_check_interval` (4) must be less than or equal to the number"),
     an_option("--trainer.limit_val_batches 0.00001", "Please increase the `limit_val_batches` argument"),

@@ -67,8 +67,8 @@ def test_later_options_win(words: str, head: str, workplace: Path) -> None:
     assert Request.read(words.split()).options["model.head"] == head
 
 
-@pytest.mark.parametrize("content", [b"model: [lr\n", b"- model\n", b"hello", b"\xff\xfe"])
-def test_mistakes_in_configuration_files_are_left_to_the_parser(content: bytes, workplace: Path) -> None:
+@pytest.mark.parametrize("content", [b"- model\n", b"hello"])
+def test_a_configuration_file_without_options_is_left_to_the_parser(content: bytes, workplace: Path) -> None:
     Path("c.yaml").write_bytes(content)
     words = ["fit", "--config", "c.yaml", "--ckpt_path", "last"]
     assert Request.read(words).options == {"ckpt_path": "last"}

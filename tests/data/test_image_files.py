@@ -18,6 +18,7 @@ from tests.conftest import BRIEF, QUIET
 from tests.data.test_mnist import write_set
 from tests.images.photograph import photograph
 
+MISSING = "No such file or directory"
 TEST_IMAGES = read_digits(ARCHIVES, "test").images
 
 
@@ -131,6 +132,29 @@ def test_an_unreadable_file_is_named_and_the_others_are_tagged(
     for i, row in enumerate(rows):
         assert [row[label] == "" for label in LABELS] == [i in (5, 7)] * 11
     assert rows[5]["tags"] == rows[7]["tags"] == ""
+
+
+def test_a_missing_file_of_a_list_is_named_and_the_others_are_tagged(
+    checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("list.txt").write_text("scans/01.jpg\n\nscans/gone.jpg\nscans/02*\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        main(["predict", checkpoint, *QUIET, "--list", "list.txt", "--output", "p.csv"])
+    assert caught.value.code == 1
+    seen = capsys.readouterr()
+    assert seen.err == "warning: scans/gone.jpg can't be read: No such file or directory\n"
+    assert "2 images tagged: written to p.csv" in seen.out
+    assert [row["path"] for row in rows_of("p.csv")] == ["scans/01.jpg", "scans/gone.jpg", "scans/02.jpg"]
+    assert fail(capsys, "predict", checkpoint, "--list", "gone.txt").endswith(
+        "gone.txt can't be read as one: " + MISSING
+    )
+
+
+def test_a_folder_is_predicted_from_python(checkpoint: str, scans: Path) -> None:
+    model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
+    assert model.predict_images("scans") == model.predict_images(sorted(scans.iterdir()))
+    with pytest.raises(InputError, match=r"^images must be paths, Pillow images, tensors or arrays, got 5$"):
+        model.predict_images(5)  # type: ignore[arg-type]
 
 
 def test_an_unreadable_file_has_its_line_in_json_too(checkpoint: str, scans: Path) -> None:

@@ -127,23 +127,36 @@ def test_images_are_found(workplace: Path) -> None:
     for name in ("b.png", "a.JPG", "notes.txt", "deeper/c.webp"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    assert find_images(".") == [Path("a.JPG"), Path("b.png")]
-    assert find_images(workplace / "notes.txt") == [workplace / "notes.txt"]  # asked for by name
-    assert find_images("**/*.*") == [Path("a.JPG"), Path("b.png"), Path("deeper/c.webp"), Path("notes.txt")]
+    assert find_images(["."]) == [Path("a.JPG"), Path("b.png")]
+    assert find_images([workplace / "notes.txt"]) == [workplace / "notes.txt"]  # asked for by name
+    assert find_images(["**/*.*"]) == [Path("a.JPG"), Path("b.png"), Path("deeper/c.webp"), Path("notes.txt")]
     assert find_images(["b.png", "deeper"]) == [Path("b.png"), Path("deeper/c.webp")]
 
 
 @pytest.mark.parametrize("path", ["nowhere", "*.png", "."])
 def test_a_path_without_an_image_is_named(path: str, workplace: Path) -> None:
     with pytest.raises(InputError, match=rf"^there is no image at {re.escape(path)}: .*a pattern such as '"):
-        find_images(path)
+        find_images([path])
 
 
-def test_an_empty_list_of_paths_is_refused() -> None:
-    with pytest.raises(InputError, match="no path given: name an image, a folder of images, or a pattern"):
-        find_images([])
+def test_folders_in_a_folder_are_left_out_with_a_note(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("scans/a.png", "scans/.hidden/b.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    find_images(["scans"])
+    assert capsys.readouterr().err == ""
+    Path("scans/more").mkdir()
+    find_images(["scans"])
+    assert capsys.readouterr().err.startswith("note: the folders in scans are left out: a pattern such as 'scans/**/*")
+
+
+def test_missing_files_can_be_kept(workplace: Path) -> None:
+    Path("a.png").touch()
+    assert find_images(["a.png", "gone.png"], keep_missing=True) == [Path("a.png"), Path("gone.png")]
+    with pytest.raises(InputError, match=r"^there is no image at b\*"):
+        find_images(["b*"], keep_missing=True)
 
 
 def test_a_file_whose_name_is_a_pattern_is_found(workplace: Path) -> None:
     Path("scan[1].png").touch()
-    assert find_images("scan[1].png") == [Path("scan[1].png")]
+    assert find_images(["scan[1].png"]) == [Path("scan[1].png")]

@@ -70,7 +70,7 @@ def test_images_of_several_sizes_make_a_batch() -> None:
         (torch.zeros(28, dtype=torch.uint8), r"got \(28,\)"),
         (np.zeros((5, 0, 3), np.uint8), r"got \(5, 0, 3\)"),
         (np.zeros((1, 1, 1, 28, 28), np.uint8), r"got \(1, 1, 28, 28\)"),
-        ("nothing.png", "nothing.png can't be read"),
+        ("nothing.png", "there is no image at nothing.png"),
     ],
     ids=str,
 )

@@ -102,11 +102,11 @@ def test_labels_of_which_little_is_known_are_named() -> None:
     decision = Decision(LABELS, "f1_exact", calibrate=True)
     decision.fit(logits, targets)
     few = f"few positives to learn a threshold from: dog ({int(targets[:, 1].sum())})"
-    assert decision.notes == ["no threshold learned by f1_exact for cat (0): using 0.5", few]
+    assert decision.notes[:2] == ["no threshold learned by f1_exact for cat (0): using 0.5", few]
     assert decision.thresholds[0].item() == 0.5
     decision.configure("f1")
     decision.fit(logits, targets)
-    assert decision.notes == [few.replace("from: ", "from: cat (0), ")]
+    assert decision.notes[0] == few.replace("from: ", "from: cat (0), ")
     decision.configure("precision>=1")
     decision.fit(torch.zeros(14, 3), torch.tensor([[1.0, 1, 1], [0, 0, 0]]).repeat(7, 1))
     assert decision.notes == ["no threshold learned by precision>=1 for cat (7), dog (7), owl (7): using 0.5"]
@@ -146,6 +146,17 @@ def test_calibration_is_never_worse_on_the_validation_images() -> None:
         assert (after <= before).all()
 
 
+@pytest.mark.parametrize("rule", ["f1", "f1_exact", "micro_f1"])
+def test_a_model_that_cannot_tell_labels_apart_is_noted(rule: str) -> None:
+    decision = Decision(LABELS, rule, calibrate=False)
+    targets = torch.eye(3).repeat(20, 1)
+    decision.fit(torch.zeros(60, 3), targets)
+    expected = f"the model knows little yet: {rule} gives 3.0 tags for each true one; "
+    assert decision.notes == [f"{expected}train longer, or set the threshold to 0.5"]
+    decision.fit(6 * targets - 3, targets)
+    assert decision.notes == []
+
+
 def test_a_rule_that_was_never_fitted_is_noted() -> None:
     decision = Decision(LABELS, "f1", calibrate=False)
     [note] = decision.notes
@@ -159,7 +170,7 @@ def test_a_rule_that_was_never_fitted_is_noted() -> None:
     [
         (1.5, r"threshold must be in \[0, 1\], got 1\.5"),
         ([0.5, 0.5], "threshold must be a number or 3 of them, got 2"),
-        ("f2", r"threshold must be in \[0, 1\], or f1, .*, P and R in \[0, 1\], got f2"),
+        ("f2", r"threshold f2 is neither a number nor a rule, which are f1, .*; P and R in \[0, 1\]"),
     ],
     ids=str,
 )

@@ -9,6 +9,8 @@ from multilabel_pl.model.prediction import Prediction
 from multilabel_pl.model.prediction_plot import PredictionFigure
 from tests.training.test_trainer import SILENT
 
+F1 = ["val_f1_macro", "val_f1_micro"]
+
 
 def test_a_fit_leaves_its_history_and_a_test_its_leading_metrics(
     small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
@@ -21,6 +23,9 @@ def test_a_fit_leaves_its_history_and_a_test_its_leading_metrics(
     assert (first["epoch"], second["epoch"]) == (1, 2)
     assert "val_loss" not in first
     assert 0 < second["val_loss"] < 1
+    header, _, *rows = str(trainer.history).splitlines()
+    assert header.split()[1::2] == ["epoch", "train_loss", "val_loss", "val_map", "val_exact_match", *F1]
+    assert (len(rows), rows[0].count("–"), rows[1].count("–")) == (2, 5, 0)
     table = trainer.history._repr_html_()
     assert table.count("<tr>") == 3
     assert f"{second['val_map']:.4f}" in table

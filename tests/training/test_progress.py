@@ -35,8 +35,9 @@ def test_each_epoch_leaves_a_line(small_set: str, workplace: Path, capsys: pytes
     epochs = lines[lines.index(HEADER) + 1 :][:2]
     rows = [row for row in read_rows("runs/version_0/metrics.csv") if row["val_loss"]]
     for number, (line, row) in enumerate(zip(epochs, rows, strict=True), start=1):
-        name, _, _, _, *values = line.split()
+        name, _, _, loss, *values = line.split()
         assert name == f"{number}/2"
+        assert 0 < float(loss) < 1  # of the last step, as the epoch has fewer than are logged
         assert values == [f"{float(row[name]):.4f}" for name in SHOWN]
     assert max(map(len, [HEADER, *epochs])) <= MAX_WIDTH
 

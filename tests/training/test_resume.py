@@ -24,6 +24,8 @@ TRAINING = [  # 2 epochs of 5 steps, with much to restore: random shifts, a sche
     *("--last_checkpoint.every_n_train_steps", "3"),
 ]
 
+UNHARMED = ["--trainer.callbacks", "null"]  # without the strike, which a resumed run would repeat
+
 
 def strikes(name: str, moment: str, step: int, times: int = 1) -> list[str]:
     """Returns the option that lets a signal strike a run at a moment, once or several times."""
@@ -73,7 +75,7 @@ def test_a_killed_run_is_resumed_exactly(
     assert last.exists() == (resumed_at is not None)
     if resumed_at is not None:
         assert torch.load(last, weights_only=True)["global_step"] == resumed_at
-    main([*TRAINING, "--ckpt_path", "last"])
+    main([*TRAINING, "--ckpt_path", "last", *UNHARMED])
     assert_same_end(Path("runs/version_0"), whole)
 
 
@@ -102,7 +104,7 @@ def test_a_signal_stops_a_run_that_is_resumed_exactly(
     note = f"note: stopped after step {stopped_at}; to continue, add --ckpt_path last\n"
     assert note in capsys.readouterr().err
     assert torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] == stopped_at
-    main([*TRAINING, "--ckpt_path", "last"])
+    main(["fit", "last", *UNHARMED])  # its options are those of the run
     assert_same_end(Path("runs/version_0"), whole)
 
 
@@ -163,6 +165,32 @@ def test_a_run_that_balances_its_labels_is_resumed_exactly(
     assert (whole["state_dict"]["loss.pos_weight"] > 1).all()
     for part in ("state_dict", "optimizer_states", "hyper_parameters", "epoch", "global_step"):
         assert differences(whole[part], resumed[part]) == []
+
+
+def test_a_resumed_run_keeps_its_options(small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stopping = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val_loss", "--seed_everything=3"]
+    words = [*QUIET, *small(small_set), "--trainer.max_epochs=2", "--trainer.limit_train_batches=2", *stopping]
+    main(["fit", *words, "--last_checkpoint.every_n_train_steps=1"])
+    options = Path("runs/version_0/config.yaml").read_text(encoding="utf-8")
+    capsys.readouterr()
+    main(["fit", "last"])
+    assert "nothing was trained" in capsys.readouterr().out
+    assert Path("runs/version_0/config.yaml").read_text(encoding="utf-8") == options
+    main(["fit", "last", "--trainer.max_epochs", "3"])
+    assert Path("runs/version_0/config.yaml").read_text(encoding="utf-8") == options.replace("epochs: 2", "epochs: 3")
+    assert torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_options_that_cannot_be_read_are_named(
+    small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied_run(small_run, workplace)
+    (folder / "config.yaml").write_text("trainer: 3", encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "last"])
+    assert caught.value.code == 2
+    expected = "config.yaml is damaged: delete it, and give the options of the run again"
+    assert capsys.readouterr().err == f"error: {Path('runs/version_0')}/{expected}\n"
 
 
 def test_other_data_options_in_a_resumed_run_are_reported(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ def read_csv_table(table: Path, folder: Path, columns: TableFormat, labels: Sequ
         raise InputError(f"{table} has no tag in its column {columns.tags_column}: name labels with --data.labels")
     known = set(names)
     problems += [
-        Problem(table, row.line, f"{tag} is an unknown label: correct it, or add it to --data.labels")
+        Problem(table, row.line, f"{tag} is an unknown label: correct it, or name it in --data.labels when you train")
         for row in rows
         for tag in row.tags
         if tag not in known
