@@ -27,7 +27,7 @@ train: $(INSTALLED)  ## the main job: train with the sigmoid head, test, and pre
 	$(BIN)/python -m multilabel_pl test
 	$(BIN)/python -m multilabel_pl predict
 
-test: $(INSTALLED)  ## run the tests but the slow ones: four minutes on two cores
+test: $(INSTALLED)  ## run the tests but the slow ones: three minutes on two cores
 	$(BIN)/pytest -n auto -m 'not slow'
 
 test-all: $(INSTALLED)  ## run all tests, those of the page in a browser among them
@@ -69,10 +69,10 @@ wheel: $(INSTALLED)  ## build the packages, and do the main job with the wheel i
 	rm -rf $(WHEEL)/venv
 
 reproduce: $(INSTALLED)  ## train all four configurations and print the tutorial's figures beside ours
-	$(BIN)/python benchmarks/reproduce.py
+	$(BIN)/python -m benchmarks.reproduce
 
 bench: $(INSTALLED)  ## measure the speed of training and evaluation against peers
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed
 
 clean:  ## remove what was built; runs/ stays
 	rm -rf .venv $(LOWEST) dist docs/_build

@@ -5,20 +5,34 @@ import subprocess
 import sys
 from pathlib import Path
 
-from multilabel_pl.training.runs import find_checkpoint
+from multilabel_pl.training.runs import BEST, find_checkpoint
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
-def fit_and_test(config: Path, root: Path, *options: str) -> dict[str, float]:
-    """Trains from a config, tests the best checkpoint, and returns the metrics that `test` wrote.
+def fit(root: Path, *words: str) -> Path:
+    """Trains, unless that has been done before in this folder, and returns the best checkpoint.
 
     Args:
-        config: The YAML file.
-        root: Folder of the runs.
-        *options: More words for `fit`.
+        root: Folder of the run.
+        *words: What follows `fit`.
     """
-    for command in (["fit", "--config", str(config), *options], ["test"]):
-        words = [sys.executable, "-m", "multilabel_pl", *command, "--trainer.default_root_dir", str(root)]
-        subprocess.run(words, check=True)
-    written = find_checkpoint(root, "best").parent / "test" / "metrics.json"
+    done = root / "done"
+    if not done.exists():
+        _run("fit", *words, "--trainer.default_root_dir", str(root))
+        done.touch()
+    return find_checkpoint(root, BEST)
+
+
+def fit_and_test(root: Path, *words: str) -> dict[str, float]:
+    """Trains as `fit` does, and returns the metrics that `test` writes."""
+    checkpoint = fit(root, *words)
+    written = checkpoint.parent / "test" / "metrics.json"
+    if not written.exists():
+        _run("test", str(checkpoint), "--figures", "false")
     metrics: dict[str, float] = json.loads(written.read_text())
     return metrics
+
+
+def _run(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "multilabel_pl", *words], check=True)

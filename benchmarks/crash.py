@@ -1,7 +1,7 @@
-"""Kills one run at random moments, and resumes it each time: `python benchmarks/crash.py`.
+"""Kills one run at random moments, and resumes it each time: `python -m benchmarks.crash`, five minutes.
 
-Prints how many times the checkpoint that was left, and the final state, were bit for bit those of a run that nothing
-has stopped.
+Prints how many times the checkpoint that was left was bit for bit that of a run that nothing has stopped, and whether
+both end the same.
 """
 
 import argparse
@@ -10,7 +10,6 @@ import random
 import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from multilabel_pl.results.text import table
 from multilabel_pl.training.checkpointing import LastCheckpoint
 
 OPTIONS = [  # of a training that has much to forget: random shifts, a schedule, running means, temperatures
@@ -27,7 +27,10 @@ OPTIONS = [  # of a training that has much to forget: random shifts, a schedule,
     *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "100"),
     *("--trainer.enable_progress_bar", "false", "--ckpt_path", "last", "--trainer.default_root_dir"),
 ]
-EVERY = ["--trainer.callbacks", '{"class_path": "crash.EveryCheckpoint", "init_args": {"every_n_train_steps": 5}}']
+EVERY = [
+    "--trainer.callbacks",
+    '{"class_path": "benchmarks.crash.EveryCheckpoint", "init_args": {"every_n_train_steps": 5}}',
+]
 LEARNED = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
 SPAN = 2.0  # seconds of training at most before a kill
 
@@ -63,7 +66,7 @@ def _bits(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
 def train(root: Path, *words: str) -> subprocess.Popen[bytes]:
     """Begins the training, or goes on with it."""
     command = [sys.executable, "-m", "multilabel_pl", "fit", *OPTIONS, str(root), *words]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # of EveryCheckpoint
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}  # of EveryCheckpoint
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
 
 
@@ -88,12 +91,17 @@ def what_is_wrong(last: Path, whole: Path, step_before: int) -> tuple[int, list[
     return step, differences(left, load(whole / f"step={step}.ckpt"))
 
 
-def main() -> None:
-    """Trains once without a kill and once with many."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Trains once without a kill and once with many."""
+    options = parser().parse_args()
     moments = random.Random(options.seed)
     with TemporaryDirectory() as folder:
         whole, killed = (Path(folder, name, "version_0") for name in ("whole", "killed"))
@@ -121,12 +129,12 @@ def main() -> None:
         if train(killed.parent).wait() != 0:
             sys.exit("the training that was killed can't be ended")
         same = {
-            "last.ckpt": not differences(load(killed / "last.ckpt"), load(whole / max_step(whole))),
-            "best.ckpt": not differences(load(killed / "best.ckpt"), load(whole / "best.ckpt")),
-            "metrics.csv": (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes(),
+            "`last.ckpt`": not differences(load(killed / "last.ckpt"), load(whole / max_step(whole))),
+            "`best.ckpt`": not differences(load(killed / "best.ckpt"), load(whole / "best.ckpt")),
+            "`metrics.csv`": (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes(),
         }
-    print(f"\n{exact} of {kills} kills left an exact checkpoint, or none yet ({date.today():%Y-%m-%d})")
-    print("the end: " + ", ".join(f"{name} {'the same' if equal else 'DIFFERS'}" for name, equal in same.items()))
+    ends = ["the same" if equal else "DIFFERS" for equal in same.values()]
+    print("\n" + table(["kills", "exact checkpoint, or none yet", *same], [[str(kills), str(exact), *ends]]))
     sys.exit(exact < kills or not all(same.values()))
 
 

@@ -1,4 +1,4 @@
-"""Which epoch to keep: `python -m benchmarks.epochs`, a quarter of an hour on two cores.
+"""Which epoch to keep: `python -m benchmarks.epochs`, half an hour on two cores.
 
 Trains on four sets from two seeds each. After every epoch, test images are measured at the thresholds that the
 validation images taught; they choose nothing. Prints, for each criterion on validation images, which epoch it keeps,
@@ -16,15 +16,22 @@ import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
 from lightning.pytorch import Trainer as LightningTrainer
 
+from benchmarks.spread import mean_and_spread
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 
 SEEDS = (0, 1)
 # Each with the sign that makes more of it better.
 CRITERIA = {"val_loss": -1, "val_map": 1, "val_f1_macro": 1, "val_f1_micro": 1, "val_exact_match": 1, "last": 1}
-METRICS = ("exact_match", "f1_macro", "f1_micro", "map")
+METRICS = {
+    "exact_match": "exact match",
+    "f1_macro": "macro F1",
+    "f1_micro": "micro F1",
+    "map": "mean average precision",
+}
 
 Epoch = dict[str, float]  # metrics by name
 
@@ -95,28 +102,42 @@ def kept(epochs: Sequence[Epoch], criterion: str) -> int:
     return max(range(len(epochs)), key=lambda i: CRITERIA[criterion] * epochs[i][criterion])
 
 
-def main() -> None:
-    """Trains and prints."""
+def reached(runs: Sequence[Sequence[Epoch]], criterion: str) -> list[str]:
+    """Lays out the epochs that a criterion keeps, and what they reach in each run, as a row of a table."""
+    chosen = [kept(run, criterion) for run in runs]
+    cells = [" ".join(f"{run[i][metric]:.4f}" for run, i in zip(runs, chosen, strict=True)) for metric in METRICS]
+    return [_named(criterion), " ".join(str(i + 1) for i in chosen), *cells]
+
+
+def lost(runs: Sequence[Sequence[Epoch]], criterion: str) -> list[str]:
+    """Lays out what a criterion loses against the best epoch of each run, over all runs, as a row."""
+    cells = []
+    for metric in METRICS:
+        losses = [max(epoch[metric] for epoch in run) - run[kept(run, criterion)][metric] for run in runs]
+        cells.append(mean_and_spread(losses))
+    return [_named(criterion), *cells]
+
+
+def _named(criterion: str) -> str:
+    return "the last epoch" if criterion == "last" else f"`{criterion}`"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("runs/epochs"), help="folder of the results")
-    root = parser.parse_args().root
-    lost: dict[str, list[list[float]]] = {criterion: [] for criterion in CRITERIA}
-    for name in TRAININGS:
-        runs = [train(name, seed, root) for seed in SEEDS]
-        print(f"\n| {name} | epochs kept | {' | '.join(METRICS)} |\n|---|--:|{'--:|' * len(METRICS)}")
-        for criterion in CRITERIA:
-            chosen = [kept(run, criterion) for run in runs]
-            reached = [[run[i][metric] for metric in METRICS] for run, i in zip(runs, chosen, strict=True)]
-            best = [[max(epoch[metric] for epoch in run) for metric in METRICS] for run in runs]
-            lost[criterion] += [
-                [most - value for most, value in zip(*pair, strict=True)] for pair in zip(best, reached, strict=True)
-            ]
-            cells = [" ".join(f"{value:.4f}" for value in values) for values in zip(*reached, strict=True)]
-            print(f"| {criterion} | {' '.join(str(i + 1) for i in chosen)} | {' | '.join(cells)} |")
-    print(f"\n| lost against the best epoch, mean (most) | {' | '.join(METRICS)} |\n|---|{'--:|' * len(METRICS)}")
-    for criterion, rows in lost.items():
-        columns = zip(*rows, strict=True)
-        print(f"| {criterion} | {' | '.join(f'{sum(c) / len(c):.4f} ({max(c):.4f})' for c in columns)} |")
+    return parser
+
+
+def main() -> None:
+    """Trains and prints."""
+    root = parser().parse_args().root
+    runs = {name: [train(name, seed, root) for seed in SEEDS] for name in TRAININGS}
+    for name, each in runs.items():
+        rows = [reached(each, criterion) for criterion in CRITERIA]
+        print("\n" + table([name, "epochs kept", *METRICS.values()], rows))
+    everything = [run for each in runs.values() for run in each]
+    print("\n" + table(["kept by", *METRICS.values()], [lost(everything, criterion) for criterion in CRITERIA]))
 
 
 if __name__ == "__main__":

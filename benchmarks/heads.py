@@ -1,12 +1,10 @@
-"""Both heads at their best, on MNIST and on scenes: python -m benchmarks.heads.
+"""Both heads at their best, on MNIST and on scenes: `python -m benchmarks.heads`, half an hour on two cores.
 
 Each head is trained at several learning rates, with the same number of epochs. The rate, and all thresholds, are chosen
 on validation images; test images are measured once. Prints Markdown tables and draws docs/heads.png.
 """
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +15,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.commands import CONFIGS, fit
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HeadName
 from multilabel_pl.model.rules import Rule
 from multilabel_pl.model.thresholds import learn_thresholds
-from multilabel_pl.training.runs import BEST, find_checkpoint
+from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 
-CONFIGS = Path(__file__).parent.parent / "configs"
 FIGURE = Path(__file__).parent.parent / "docs" / "heads.png"
 DATA: dict[str, tuple[str, Callable[[], LabelledDataModule]]] = {
     "MNIST": ("fast.yaml", MNISTDataModule),
@@ -50,14 +48,8 @@ class Trained:
 def train(data: str, head: HeadName, rate: float, root: Path) -> Trained:
     """Trains one head at one rate, unless that has been done before, and evaluates it."""
     config, module = DATA[data]
-    folder = root / data / f"{head}_{rate}"
-    options = ["--model.head", head, "--model.lr", str(rate), "--trainer.default_root_dir", str(folder)]
-    done = folder / "done"
-    if not done.exists():
-        command = [sys.executable, "-m", "multilabel_pl", "fit", "--config", str(CONFIGS / config), *options]
-        subprocess.run(command, check=True)
-        done.touch()
-    model = MultiLabelClassifier.load_from_checkpoint(find_checkpoint(folder, BEST))
+    words = ("--config", str(CONFIGS / config), "--model.head", head, "--model.lr", str(rate))
+    model = MultiLabelClassifier.load_from_checkpoint(fit(root / data / f"{head}_{rate}", *words))
     trainer = Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False)
     evaluations = []
     for evaluate in (trainer.validate, trainer.test):
@@ -112,29 +104,35 @@ def best_rate(data: str, head: HeadName, root: Path) -> Trained:
     return max(tried, key=lambda trained: curve(trained.val).float().mean(dim=0).max().item())
 
 
-def print_tables(data: str, heads: Sequence[Trained]) -> None:
-    """Prints what the heads reach on test images, on all and by number of tags."""
-    rows: dict[str, Tensor] = {}
-    print(f"\n| {data} | rate | threshold | exact match |\n|---|---|---|---|")
-    for trained in heads:
-        single = best_single_threshold(trained.val)
-        ways: dict[str, Tensor | float] = {
-            "0.5": 0.5,
-            f"one for all labels: {single:.3f}": single,
-            "one for each label, by f1": trained.test.thresholds,
-            "one for each label, by f1_exact": best_f1_thresholds(trained.val),
-            "one for each label, by exact match": best_thresholds(trained.val),
-        }
-        for way, thresholds in ways.items():
-            right = exact_match(trained.test, thresholds).float()
-            rows[f"{trained.head}, {way}"] = right
-            print(f"| {trained.head} | {trained.rate} | {way} | {right.mean():.4f} |")
+def ways(trained: Trained) -> dict[str, Tensor]:
+    """Returns which test images (N,) have all their tags right, by each way to choose thresholds."""
+    thresholds: dict[str, Tensor | float] = {
+        "0.5": 0.5,
+        "one for all labels": best_single_threshold(trained.val),
+        "one for each label, by `f1`": trained.test.thresholds,
+        "one for each label, by `f1_exact`": best_f1_thresholds(trained.val),
+        "one for each label, by exact match": best_thresholds(trained.val),
+    }
+    return {way: exact_match(trained.test, values).float() for way, values in thresholds.items()}
+
+
+def print_by_way(results: dict[str, list[Trained]]) -> None:
+    """Prints what each head reaches on all test images."""
+    columns = {f"{data}, {trained.head}": ways(trained) for data, heads in results.items() for trained in heads}
+    rows = [[way, *(f"{right[way].mean():.4f}" for right in columns.values())] for way in next(iter(columns.values()))]
+    print("\n" + table(["threshold", *columns], rows))
+
+
+def print_by_count(data: str, heads: Sequence[Trained]) -> None:
+    """Prints what the heads reach on test images with so many tags."""
     counts = heads[0].test.targets.sum(dim=1)
     numbers = torch.unique(counts).int().tolist()
-    print(f"\n| {data}: images with so many tags | {' | '.join(map(str, numbers))} |\n|---|{'---|' * len(numbers)}")
-    print(f"| images | {' | '.join(str((counts == number).sum().item()) for number in numbers)} |")
-    for way, right in rows.items():
-        print(f"| {way} | {' | '.join(f'{right[counts == number].mean():.4f}' for number in numbers)} |")
+    rows = [["images", *(str((counts == number).sum().item()) for number in numbers)]]
+    for trained in heads:
+        for way, right in ways(trained).items():
+            means = (f"{right[counts == number].mean():.4f}" for number in numbers)
+            rows.append([f"{trained.head}, {way}", *means])
+    print("\n" + table([f"{data} with so many tags", *map(str, numbers)], rows))
 
 
 def draw(results: dict[str, list[Trained]]) -> Figure:
@@ -164,17 +162,24 @@ def draw_curves(axes: Axes, trained: Trained) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
 
 
-def main() -> None:
-    """Trains, evaluates, prints and draws."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("runs/heads"), help="folder of the runs; what is there stays")
     parser.add_argument("--only", choices=DATA, help="one kind of data alone; draws nothing")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Trains, evaluates, prints and draws."""
+    options = parser().parse_args()
     heads: tuple[HeadName, ...] = ("softmax", "sigmoid")
     kinds = [options.only] if options.only else list(DATA)
     results = {data: [best_rate(data, head, options.root) for head in heads] for data in kinds}
     for data, trained in results.items():
-        print_tables(data, trained)
+        print(f"\n{data}: " + ", ".join(f"{each.head} at a learning rate of {each.rate}" for each in trained))
+        print_by_count(data, trained)
+    print_by_way(results)
     if not options.only:
         draw(results).savefig(FIGURE, dpi=120)
         print(f"\ndrawn in {FIGURE}")

@@ -1,25 +1,33 @@
-"""How often 95 % intervals are right: `python benchmarks/intervals.py`, two minutes, once `benchmarks.thresholds` ran.
+"""How often 95 % intervals are right: `python -m benchmarks.intervals`, two minutes, once `benchmarks.thresholds` ran.
 
 Draws test images, 150 times, from the 10,000 of a model, and counts how often the intervals from these hold the value
 of all 10,000: those of reports, and those of a bootstrap over the images, with 400 draws by one matrix product.
 """
 
 import argparse
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-from thresholds import outputs
 from torch import Tensor
 
+from benchmarks.thresholds import outputs
 from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate
 from multilabel_pl.model.ranking import label_rankings
+from multilabel_pl.results.text import table
 
-MODELS = ("MNIST", "scenes, weak model", "pairs of digits")
+MODELS = ("MNIST", "scenes, trained too little", "pairs of digits")
 SIZES = (100, 300, 1000)
 REPEATS, DRAWS = 150, 400
-METRICS = ("exact_match", "f1_macro", "f1_micro", "map")
+METRICS = {
+    "exact_match": "exact match",
+    "f1_macro": "macro F1",
+    "f1_micro": "micro F1",
+    "map": "mean average precision",
+}
+KINDS = {"report": "the report's", "bootstrap": "a bootstrap's"}
 
 
 def estimates(scores: Tensor, targets: Tensor) -> dict[str, Estimate]:
@@ -59,37 +67,49 @@ def _drawn_map(weights: Tensor, scores: Tensor, truth: Tensor) -> Tensor:
     return torch.stack(each).nanmean(dim=0)
 
 
-def main() -> None:
-    """Prints how often each interval is right, and its width."""
+def coverage(scores: Tensor, targets: Tensor, size: int) -> dict[str, list[float]]:
+    """Returns how often each kind of intervals, from draws of so many images, holds the value of all, by metric."""
+    whole = {name: estimate.value.item() for name, estimate in estimates(scores, targets).items()}
+    generator = torch.Generator().manual_seed(size)
+    kinds: dict[str, Callable[[Tensor, Tensor], dict[str, Interval]]] = {
+        "report": lambda s, t: {name: estimate.interval() for name, estimate in estimates(s, t).items()},
+        "bootstrap": partial(bootstrap, generator=generator),
+    }
+    draws = [torch.randint(len(scores), (size,), generator=generator) for _ in range(REPEATS)]
+    found = {kind: [make(scores[rows], targets[rows]) for rows in draws] for kind, make in kinds.items()}
+    return {kind: [_share_right(each, name, whole[name]) for name in METRICS] for kind, each in found.items()}
+
+
+def _share_right(found: list[dict[str, Interval]], name: str, value: float) -> float:
+    """Returns how many of the intervals that there are hold a value."""
+    known = [each[name] for each in found if not math.isnan(each[name].low)]
+    return sum(low <= value <= high for _, low, high in known) / len(known) if known else math.nan
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("runs/thresholds"), help="folder of the logits")
-    root = parser.parse_args().root
-    print(f"| model | images | of | {' | '.join(METRICS)} |\n|---|--:|---|{'--:|' * len(METRICS)}")
-    for model in MODELS:
-        logits, targets = outputs(model, root)["test"]
-        scores = logits.sigmoid()
-        whole = {name: estimate.value.item() for name, estimate in estimates(scores, targets).items()}
-        for size in SIZES:
-            generator = torch.Generator().manual_seed(size)
-            kinds: dict[str, Callable[[Tensor, Tensor], dict[str, Interval]]] = {
-                "report": lambda s, t: {name: estimate.interval() for name, estimate in estimates(s, t).items()},
-                "bootstrap": partial(bootstrap, generator=generator),
-            }
-            draws = [torch.randint(len(scores), (size,), generator=generator) for _ in range(REPEATS)]
-            for kind, intervals in kinds.items():
-                found = [intervals(scores[rows], targets[rows]) for rows in draws]
-                print(f"| {model} | {size:,} | {kind} | {' | '.join(_summary(found, whole))} |", flush=True)
+    return parser
 
 
-def _summary(found: list[dict[str, Interval]], whole: dict[str, float]) -> list[str]:
-    """Returns how often each interval that there is holds the value of the whole, and how wide it is in the mean."""
-    cells = []
-    for name in METRICS:
-        known = [intervals[name] for intervals in found if intervals[name].low == intervals[name].low]  # not NaN
-        right = sum(low <= whole[name] <= high for _, low, high in known)
-        width = sum(high - low for _, low, high in known) / max(len(known), 1)
-        cells.append(f"{right / len(known):.2f} of {len(known)}, {width:.4f}" if known else "none")
-    return cells
+def main() -> None:
+    """Prints how often each kind of intervals is right, at least and at most of the models."""
+    root = parser().parse_args().root
+    models = [(logits.sigmoid(), targets) for logits, targets in (outputs(name, root)["test"] for name in MODELS)]
+    rows = []
+    for size in SIZES:
+        each = [coverage(*model, size) for model in models]
+        for kind, name in KINDS.items():
+            shares = zip(*(found[kind] for found in each), strict=True)
+            rows.append([f"{name}, {size:,} images", *map(_range, shares)])
+    print("\n" + table(["95 % intervals", *METRICS.values()], rows))
+
+
+def _range(shares: Sequence[float]) -> str:
+    """Formats the least and the most of the shares that there are."""
+    known = [100 * share for share in shares if not math.isnan(share)]
+    return f"{min(known):.0f} to {max(known):.0f} %"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tutorial's intended network in Keras, as Keras's own examples write one; `speed.py --keras-python` runs it.
+"""The tutorial's intended network in Keras, as Keras's own examples write one; `speed --keras-python` runs it.
 
 It needs keras and a backend, and nothing of this project. `keras_peer.py FOLDER` reads MNIST's archives in the folder,
 says "ready" before every epoch and waits for a line; it ends with its input.

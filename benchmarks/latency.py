@@ -1,4 +1,4 @@
-"""Measures how long one image takes through a loaded model, beside onnxruntime: `python benchmarks/latency.py`.
+"""Measures how long one image takes through a loaded model, beside onnxruntime: `python -m benchmarks.latency`.
 
 The contenders take turns, some images each. Weights make no difference to the time, so the model is an untrained one.
 """
@@ -7,7 +7,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,9 +16,11 @@ from torch import Tensor
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier
 from multilabel_pl.results.export import export
+from multilabel_pl.results.text import table
 
 TURN = 50  # images; onnxruntime's threads wait for a while after each, and would stand in the way of PyTorch's
 CHECKED = 10
+NETWORKS = ("conv_pool_dense", "conv_stack")
 
 
 def contenders(model: MultiLabelClassifier, images: Tensor) -> dict[str, Callable[[Tensor], object]]:
@@ -29,8 +30,8 @@ def contenders(model: MultiLabelClassifier, images: Tensor) -> dict[str, Callabl
         export(model, images[:CHECKED], path)
         session = onnxruntime.InferenceSession(path)
     return {
-        "`predict_images`, which names the tags": model.predict_images,
-        "onnxruntime": lambda image: session.run(None, {"images": image.numpy()}),
+        "`predict_images`": model.predict_images,
+        "ONNX Runtime": lambda image: session.run(None, {"images": image.numpy()}),
     }
 
 
@@ -46,24 +47,28 @@ def milliseconds(ways: dict[str, Callable[[Tensor], object]], images: Tensor) ->
     return {name: values[TURN:] for name, values in taken.items()}  # the first turn is to warm up
 
 
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=1000)
+    return parser
+
+
 def main() -> None:
     """Measures and prints it all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--images", type=int, default=1000)
-    options = parser.parse_args()
+    options = parser().parse_args()
     data = MNISTDataModule()
     data.setup("test")
     assert data.test_set is not None
     if not 2 <= options.images <= len(data.test_set) - TURN:
-        parser.error(f"--images must be from 2 to {len(data.test_set) - TURN}, got {options.images}")
+        parser().error(f"--images must be from 2 to {len(data.test_set) - TURN}, got {options.images}")
     images = data.test_set.images[: options.images + TURN]
-    print(f"{date.today():%Y-%m-%d}, {torch.get_num_threads()} threads, {options.images} images one by one\n")
-    print("| one image | median ms | 95th percentile |\n|---|---|---|")
-    for network in ("conv_pool_dense", "conv_stack"):
-        model = MultiLabelClassifier(network=network, task=data.task)
-        for name, values in milliseconds(contenders(model, images), images).items():
-            high = statistics.quantiles(values, n=20)[-1]
-            print(f"| {network}: {name} | {statistics.median(values):.2f} | {high:.2f} |")
+    rows = []
+    for network in NETWORKS:
+        ways = contenders(MultiLabelClassifier(network=network, task=data.task), images)
+        medians = map(statistics.median, milliseconds(ways, images).values())
+        rows.append([f"`{network}`", *(f"{median:.2f}" for median in medians)])
+    print("\n" + table(["milliseconds an image", *ways], rows))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from lightning import pytorch as pl
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from turns import GO, READY, Gate
 
+from benchmarks.turns import GO, READY, Gate
 from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, read_digits
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation

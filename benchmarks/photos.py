@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from turns import Gate
 
+from benchmarks.turns import Gate
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.images.inputs import load_file
 from multilabel_pl.task import Task

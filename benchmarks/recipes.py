@@ -1,17 +1,17 @@
-"""Measures the recipes that go beyond the tutorial: `python benchmarks/recipes.py`.
+"""Measures the recipes that train the tutorial's network: `python -m benchmarks.recipes`, an hour on two cores.
 
-Trains configs/fast.yaml and configs/best.yaml from three seeds each and prints what `test` finds, as Markdown tables.
+Trains each from three seeds, and prints what `test` finds; `best` takes nearly all of the time.
 """
 
 import argparse
-import os
-from datetime import date
 from pathlib import Path
 
-from commands import fit_and_test
+from benchmarks.commands import CONFIGS, fit_and_test
+from benchmarks.spread import mean_and_spread
+from multilabel_pl.results.text import table
 
-CONFIGS = Path(__file__).parent.parent / "configs"
-RECIPES = ("fast", "best")
+RECIPES = ("sigmoid", "fast", "best")
+SEEDS = range(3)
 METRICS = {
     "label accuracy": "test_label_accuracy",
     "exact match": "test_exact_match",
@@ -20,26 +20,26 @@ METRICS = {
 }
 
 
-def measure(recipe: str, root: Path) -> None:
-    """Trains, evaluates and prints."""
-    config = CONFIGS / f"{recipe}.yaml"
-    folders = {seed: root / recipe / f"seed_{seed}" for seed in range(3)}
-    results = {seed: fit_and_test(config, folder, "--seed_everything", str(seed)) for seed, folder in folders.items()}
-    print(f"\nconfigs/{config.name}, measured on {date.today():%Y-%m-%d} on {os.cpu_count()} CPU cores:\n")
-    print(f"| seed | {' | '.join(METRICS)} |\n|---|{'---|' * len(METRICS)}")
-    for seed, metrics in results.items():
-        print(f"| {seed} | {' | '.join(f'{metrics[name]:.4f}' for name in METRICS.values())} |")
+def measure(recipe: str, root: Path) -> list[str]:
+    """Trains and tests a recipe from all seeds, and lays out what it reaches as a row of the table."""
+    words = ("--config", str(CONFIGS / f"{recipe}.yaml"), "--seed_everything")
+    runs = [fit_and_test(root / recipe / f"seed_{seed}", *words, str(seed)) for seed in SEEDS]
+    return [f"`{recipe}`", *(mean_and_spread([run[name] for run in runs]) for name in METRICS.values())]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(RECIPES)}; all if none is named")
+    parser.add_argument("--root", type=Path, default=Path("runs/recipes"), help="folder of the runs")
+    return parser
 
 
 def main() -> None:
-    """Measures one recipe, or all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--root", type=Path, default=Path("runs/recipes"), help="folder of the runs")
-    parser.add_argument("--only", choices=RECIPES, help="one recipe alone")
-    options = parser.parse_args()
-    for recipe in RECIPES:
-        if options.only in (None, recipe):
-            measure(recipe, options.root)
+    """Measures some recipes, or all."""
+    options = parser().parse_args()
+    rows = [measure(recipe, options.root) for recipe in options.recipes or RECIPES]
+    print("\n" + table(["recipe", *METRICS], rows))
 
 
 if __name__ == "__main__":

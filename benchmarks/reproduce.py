@@ -1,38 +1,42 @@
-"""Reproduces the tutorial's figures: `python benchmarks/reproduce.py`, six minutes on two idle cores.
+"""Reproduces the tutorial's figures: `python -m benchmarks.reproduce`, six minutes on two idle cores.
 
 Trains the four configurations with their plain defaults, evaluates each on the 10,000 test images, and prints a
 Markdown table beside what the tutorial published.
 """
 
 import argparse
-import os
-from datetime import date
 from pathlib import Path
 
 import torch
-from commands import fit_and_test
 
+from benchmarks.commands import CONFIGS, fit_and_test
 from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
-from multilabel_pl.training.runs import find_checkpoint
+from multilabel_pl.results.text import table
+from multilabel_pl.training.runs import BEST, find_checkpoint
 
 LOW_THRESHOLD = 0.2  # below the 1/2 that softmax can give to each of two tags
-CONFIGS = Path(__file__).parent.parent / "configs"
-PUBLISHED = {"keras_softmax": (0.0715, 0.9517), "keras_sigmoid": (0.0135, 0.9955)}
+PUBLISHED = {"keras_softmax": ("0.0715", "0.9517"), "keras_sigmoid": ("0.0135", "0.9955")}
 NAMES = {
     "keras_softmax": "softmax, as Keras ran it",
     "keras_sigmoid": "sigmoid, as Keras ran it",
     "softmax": "softmax, intended network",
     "sigmoid": "sigmoid, intended network",
 }
+METRICS = {
+    "loss": "test_loss",
+    "label accuracy": "test_label_accuracy_at_half",
+    "exact match": "test_exact_match_at_half",
+    f"exact match at {LOW_THRESHOLD}": "exact_match_at_low_threshold",
+}
 
 
 def measure(config: str, root: Path) -> dict[str, float]:
     """Trains and tests a configuration; returns the metrics of `test`, and the exact match at LOW_THRESHOLD."""
-    metrics = fit_and_test(CONFIGS / f"{config}.yaml", root / config)
+    metrics = fit_and_test(root / config, "--config", str(CONFIGS / f"{config}.yaml"))
     return {
         **metrics,
-        "exact_match_at_low_threshold": exact_match(find_checkpoint(root / config, "best"), LOW_THRESHOLD),
+        "exact_match_at_low_threshold": exact_match(find_checkpoint(root / config, BEST), LOW_THRESHOLD),
     }
 
 
@@ -45,27 +49,25 @@ def exact_match(checkpoint: Path, threshold: float) -> float:
     return ((probabilities >= threshold) == test_set.targets.bool()).all(dim=1).float().mean().item()
 
 
-def row(config: str, metrics: dict[str, float]) -> str:
+def row(config: str, metrics: dict[str, float]) -> list[str]:
     """Lays out one configuration as a row of the table."""
-    loss, accuracy = PUBLISHED.get(config, (None, None))
-    published = [f"{value:.4f}" if value is not None else "–" for value in (loss, accuracy)]
-    names = ("test_loss", "test_label_accuracy_at_half", "test_exact_match_at_half", "exact_match_at_low_threshold")
-    measured = [f"{metrics[name]:.4f}" for name in names]
-    return " | ".join(["", NAMES[config], *published, *measured, ""]).strip()
+    measured = [f"{metrics[name]:.4f}" for name in METRICS.values()]
+    return [NAMES[config], *PUBLISHED.get(config, ("–", "–")), *measured]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("runs/reproduce"), help="folder of the runs")
+    return parser
 
 
 def main() -> None:
     """Trains, evaluates and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--root", type=Path, default=Path("runs/reproduce"), help="folder of the runs")
-    root: Path = parser.parse_args().root
+    root = parser().parse_args().root
     results = {config: measure(config, root) for config in NAMES}
-    print(f"\nMeasured on {date.today():%Y-%m-%d} on {os.cpu_count()} CPU cores, seed 0:\n")
-    columns = ["published loss", "published accuracy", "loss", "label accuracy", "exact match"]
-    print(" | ".join(["| head and network", *columns, f"exact match at {LOW_THRESHOLD} |"]))
-    print("|---|---|---|---|---|---|---|")
-    for config, metrics in results.items():
-        print(row(config, metrics))
+    header = ["head and network", "published loss", "published accuracy", *METRICS]
+    print("\n" + table(header, [row(config, metrics) for config, metrics in results.items()]))
     floor = results["sigmoid"]["test_label_accuracy_of_no_tags"]
     print(f"\nPredicting no tag at all: label accuracy {floor:.4f}, exact match 0.")
 

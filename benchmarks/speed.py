@@ -1,4 +1,4 @@
-"""Measures the speed of training and evaluation against peers: `make bench`, under 15 minutes on two cores.
+"""Measures the speed of training and evaluation against peers: `python -m benchmarks.speed`, 20 minutes on two cores.
 
 Every contender runs in a process of its own, and only one works at a time: they take turns, an epoch each, after a
 first one that isn't counted. What is printed are medians and ratios of one run, since machines are shared and noisy.
@@ -6,20 +6,18 @@ first one that isn't counted. What is printed are medians and ratios of one run,
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from peers import (
+
+from benchmarks.peers import (
     BATCH,
     TurnTaker,
     bare_evaluation,
@@ -28,17 +26,19 @@ from peers import (
     textbook_lightning,
     textbook_loop,
 )
-from photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
-from turns import Contender, Gate, take_turns
-
+from benchmarks.photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
+from benchmarks.turns import Contender, Gate, take_turns
 from multilabel_pl.cli.main import CLI
 from multilabel_pl.data.mnist import LABELS, MNISTDataModule
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.results.text import table
 from multilabel_pl.training.allocator import keep_freed_memory
 from multilabel_pl.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "100"]  # of a run to test
+PARTS = ("training", "growth", "evaluation", "files", "memory", "start")
+IMPORTING, IMPORT = "importing Lightning and torchvision", "import lightning.pytorch, torchvision"
 IMAGES = 60_000
 # Floating-point operations of one image, forward and backward, two to a multiply-add. A layer takes as many for the
 # gradient of its weights as for its output, and again for the gradient of its input, which the convolution has no use
@@ -83,13 +83,13 @@ def sgemm_gflops(size: int = 2048, repeats: int = 15) -> float:
     return float(2 * size**3 / min(seconds) / 1e9)
 
 
-def peak_megabytes(code: str) -> float:
+def peak_gigabytes(code: str) -> float:
     """Runs Python code in a process of its own and returns the most memory that it held."""
     report = "\nimport resource, sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     with TemporaryDirectory() as folder:
         run = [sys.executable, "-c", code + report]
         result = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=True)
-    return int(result.stderr.splitlines()[-1]) / 1024
+    return int(result.stderr.splitlines()[-1]) / 1024**2
 
 
 def start_seconds(words: list[str], folder: Path, package: Path) -> float:
@@ -100,75 +100,77 @@ def start_seconds(words: list[str], folder: Path, package: Path) -> float:
     return time.perf_counter() - start
 
 
-def table(title: str, seconds: dict[str, float], base: str, unit: str = "s") -> None:
-    """Prints medians and their ratios to one of them."""
-    print(f"\n| {title} | {unit} | × {base} |\n|---|---|---|")
-    for name, value in seconds.items():
-        print(f"| {name} | {value:.2f} | {value / seconds[base]:.2f} |", flush=True)
+def print_table(title: str, unit: str, values: dict[str, float], base: str | None = None) -> None:
+    """Prints values, and their ratios to one of them if it is named."""
+    rows = [[name, f"{value:.3g}"] for name, value in values.items()]
+    if base is not None:
+        rows = [[*row, f"{value / values[base]:.2f}"] for row, value in zip(rows, values.values(), strict=True)]
+    print("\n" + table([title, unit, *([f"× {base}"] if base is not None else [])], rows), flush=True)
 
 
 def measure_training(rounds: int, keras_python: Path | None) -> None:
     """Prints seconds an epoch of 60,000 images, and how much of the processor's rate the floor reaches."""
+    bare = "a bare PyTorch loop over the same network, data and optimizer, as fast as we can write it"
     contenders: dict[str, Contender] = {
         "`fit`": ours,
-        "bare loop, the floor": floor,
-        "textbook PyTorch loop": textbook_loop,
-        "textbook Lightning": textbook_lightning,
+        bare: floor,
+        "a textbook PyTorch loop: tensors in memory, `TensorDataset`, default Adam": textbook_loop,
+        "textbook Lightning: torchvision's `MNIST` with `ToTensor`, a loss logged at every step": textbook_lightning,
     }
     if keras_python is not None:
         contenders["Keras"] = partial(keras, python=keras_python.absolute())
     rates = [sgemm_gflops()]
     seconds = take_turns(contenders, rounds)
     rates.append(sgemm_gflops())
-    table("an epoch of 60,000 images, batch 64", seconds, base="`fit`")
-    achieved = MFLOP_PER_IMAGE * IMAGES / seconds["bare loop, the floor"] / 1e3
-    print(f"\nThe floor computes at {achieved:.0f} GFLOP/s ({MFLOP_PER_IMAGE:.2f} MFLOP an image), ", end="")
+    print_table(f"an epoch of {IMAGES:,} images, batch {BATCH}", "seconds", seconds, base="`fit`")
+    achieved = MFLOP_PER_IMAGE * IMAGES / seconds[bare] / 1e3
+    print(f"\nThe bare loop computes at {achieved:.0f} GFLOP/s ({MFLOP_PER_IMAGE:.2f} MFLOP an image), ", end="")
     print(f"{achieved / max(rates):.0%} of the {max(rates):.0f} GFLOP/s of a large float32 matrix product.")
 
 
 def measure_growth(rounds: int) -> None:
     """Prints seconds an epoch for several sizes of the set and of the batch."""
-    whole = f"{IMAGES:,} images, batch {BATCH}"
-    contenders: dict[str, Contender] = {whole: ours}
-    for size in (15_000, 30_000):
-        contenders[f"{size:,} images, batch {BATCH}"] = partial(ours, size=size)
-    for batch in (256, 1024):
-        contenders[f"{IMAGES:,} images, batch {batch}"] = partial(ours, batch=batch)
-    table("an epoch of `fit`", take_turns(contenders, rounds), base=whole)
+    sizes = [(15_000, BATCH), (30_000, BATCH), (IMAGES, BATCH), (IMAGES, 256), (IMAGES, 1024)]
+    contenders: dict[str, Contender] = {
+        f"{size:,} images, batch {batch}": partial(ours, size=size, batch=batch) for size, batch in sizes
+    }
+    print_table("an epoch of `fit`", "seconds", take_turns(contenders, rounds))
 
 
 def measure_evaluation(rounds: int) -> None:
-    """Prints seconds over 10,000 images."""
+    """Prints seconds over 10,000 images, as ratios to those of the bare forward passes and metrics."""
+    bare = "bare forward passes and metrics"
     contenders: dict[str, Contender] = {
-        "forward passes and metrics": partial(bare_evaluation, metrics=True),
+        bare: partial(bare_evaluation, metrics=True),
         "`validate`": partial(evaluation, command="validate"),
         "`test`": partial(evaluation, command="test"),
-        "forward passes": partial(bare_evaluation, metrics=False),
         "`predict`": partial(evaluation, command="predict"),
     }
-    table("10,000 images", take_turns(contenders, rounds), base="forward passes and metrics")
+    seconds = take_turns(contenders, rounds)
+    ratios = {name: value / seconds[bare] for name, value in seconds.items()}
+    print_table("10,000 images", f"× {bare}", ratios)
 
 
 def measure_files(rounds: int) -> None:
     """Prints how many image files are decoded a second, on all cores."""
     contenders: dict[str, Contender] = {
-        "`TableDataModule`": table_of_photos,
-        "decoding alone": bare_decoding,
-        "textbook: a DataLoader of single items": textbook_files,
+        "an epoch of `TableDataModule` that doesn't fit in memory": table_of_photos,
+        "decoding and resizing alone, in as many processes": bare_decoding,
+        "a textbook DataLoader of single items: Pillow, `Resize`, `ToTensor`": textbook_files,
     }
     seconds = take_turns(contenders, rounds)
     title = f"JPEG files of {WIDTH}x{HEIGHT}, resized to {SIZE}x{SIZE}"
-    table(title, {name: PHOTOS / value for name, value in seconds.items()}, "`TableDataModule`", "images a second")
+    print_table(title, "images a second", {name: PHOTOS / value for name, value in seconds.items()})
 
 
 def measure_memory() -> None:
     """Prints the peak memory of a short `fit` beside that of importing its libraries."""
     fit = ["fit", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "300"]
     code = {
-        "importing lightning and torchvision": "import lightning.pytorch, torchvision",
+        IMPORTING: IMPORT,
         "`fit`": f"from multilabel_pl.cli.main import main; main({fit})",
     }
-    table("peak memory", {name: peak_megabytes(text) for name, text in code.items()}, next(iter(code)), "MB")
+    print_table("peak memory", "GB", {name: peak_gigabytes(text) for name, text in code.items()})
 
 
 def measure_start(rounds: int, beside: Path | None) -> None:
@@ -176,11 +178,11 @@ def measure_start(rounds: int, beside: Path | None) -> None:
     bare = "from lightning.pytorch.cli import LightningCLI; from lightning.pytorch.demos.boring_classes import *; "
     program = ["-m", "multilabel_pl"]
     commands = {
-        "importing lightning and torchvision": ["-c", "import lightning.pytorch, torchvision"],
+        IMPORTING: ["-c", IMPORT],
         "a bare LightningCLI's `fit --help`": ["-c", f"{bare}LightningCLI(BoringModel, args=['fit', '--help'])"],
         "`--version`": [*program, "--version"],
         "`fit --help`": [*program, "fit", "--help"],
-        "a bad option, `fit --model.lr fast`": [*program, "fit", "--model.lr", "fast"],
+        "a mistake in an option": [*program, "fit", "--model.lr", "fast"],
         "`test --figures false`": [*program, "test", "--figures", "false"],
         "`test`": [*program, "test"],
         "`predict`": [*program, "predict"],
@@ -196,24 +198,22 @@ def measure_start(rounds: int, beside: Path | None) -> None:
                 for suffix, package in packages.items():
                     taken = start_seconds(words, Path(folder, suffix or "here"), package)
                     seconds[f"{name}{suffix}"].append(taken)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    table("start", medians, base="importing lightning and torchvision")
+    print_table("start", "seconds", {name: statistics.median(values) for name, values in seconds.items()})
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="?", choices=PARTS, help="one part alone")
+    parser.add_argument("--rounds", type=int, default=5, help="turns that are counted")
+    parser.add_argument("--beside", type=Path, help="another checkout, timed as well by `start`")
+    parser.add_argument("--keras-python", type=Path, help="a Python that has Keras, to measure it as well")
+    return parser
 
 
 def main() -> None:
     """Measures and prints it all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3, help="turns that are counted")
-    parser.add_argument(
-        "--only", choices=["training", "growth", "evaluation", "files", "memory", "start"], help="one part alone"
-    )
-    parser.add_argument("--beside", type=Path, help="another checkout, timed as well by --only start")
-    parser.add_argument("--keras-python", type=Path, help="a Python that has Keras, to measure it as well")
-    options = parser.parse_args()
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "torchmetrics"))
-    print(
-        f"{date.today():%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}", flush=True
-    )
+    options = parser().parse_args()
     parts: dict[str, Callable[[], None]] = {
         "training": lambda: measure_training(options.rounds, options.keras_python),
         "growth": lambda: measure_growth(options.rounds),
@@ -222,9 +222,8 @@ def main() -> None:
         "memory": measure_memory,
         "start": lambda: measure_start(options.rounds, options.beside),
     }
-    for name, measure in parts.items():
-        if options.only in (None, name):
-            measure()
+    for name in [options.part] if options.part else PARTS:
+        parts[name]()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Five models are trained once, and their logits kept. Then each rule learns thresholds from 50 to 5,000 validation
 images, drawn 20 times from 10,000 that no model was trained on, and is measured on 10,000 test images, which choose
-nothing.
-Prints a table of each set and what is worse than promised, and draws docs/thresholds.png.
+nothing. Prints tables, the last two for the manual: what the rules reach, and where `f1` is worse than it should be.
+Draws docs/thresholds.png.
 
 `--guarantees` counts how often precision or recall falls below what a rule promises, in 1,000 redraws of the validation
 images: from a synthetic population, where both are known, and from all 20,000 MNIST images that were not trained on.
@@ -11,7 +11,7 @@ images: from a synthetic population, where both are known, and from all 20,000 M
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.spread import mean_and_spread
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.mnist import NUM_DIGITS
 from multilabel_pl.model.rules import Rule
 from multilabel_pl.model.thresholds import learn_thresholds
+from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 
 FIGURE = Path(__file__).parent.parent / "docs" / "thresholds.png"
@@ -37,9 +39,15 @@ REDRAWS = 1000  # of the guarantees
 ENOUGH = 10  # positives, from which F1 of a label counts against the exact search
 HALF = "0.5"
 RULES = (HALF, "f1", "f1_exact", "micro_f1", "exact_match")
-METRICS = ("macro F1", "macro F1, 10 positives", "micro F1", "exact match", "tags to true tags")
+METRICS = ("macro F1", "macro F1, 10 positives", "micro F1", "exact match", "tags for a true one")
 COLORS = dict(zip(RULES, ("black", "tab:blue", "tab:orange", "tab:green", "tab:purple"), strict=True))
-PROMISES = ("recall>=0.9", "recall>=0.9@0.95", "precision>=0.9", "precision>=0.9@0.95")
+SUMMARY = 300  # validation images of the manual's table
+SUMMARY_RULES = RULES[:3]
+SUMMARY_METRICS = ("macro F1", "micro F1", "exact match", "tags for a true one")
+REDRAWN = (1000, 5000)  # validation images of the guarantees
+PROMISES = tuple(
+    f"{kind}>=0.9{promise}" for kind in ("recall", "precision") for promise in ("", "@0.95", "@0.95 jointly")
+)
 
 Outputs = tuple[Tensor, Tensor]  # logits (N, L) and targets (N, L)
 
@@ -70,8 +78,8 @@ class Training:
 TRAININGS = {
     "MNIST": Training(lambda: MNISTDataModule(val_size=POOL), 2, "conv_pool_dense", 0.008),
     "scenes": Training(lambda: SceneDataModule(val_size=POOL, batch_size=128), 4, lr=0.008),
-    "scenes, weak model": Training(lambda: SceneDataModule(train_size=2000, val_size=POOL), 6),
-    "scenes, overfitted model": Training(lambda: SceneDataModule(train_size=1500, val_size=POOL), 40),
+    "scenes, trained too little": Training(lambda: SceneDataModule(train_size=2000, val_size=POOL), 6),
+    "scenes, overfitted": Training(lambda: SceneDataModule(train_size=1500, val_size=POOL), 40),
     "pairs of digits": Training(lambda: PairDataModule(train_size=20_000, val_size=POOL, batch_size=128), 5, lr=0.008),
 }
 
@@ -128,8 +136,12 @@ def resample(val: Outputs, test: Outputs, size: int) -> dict[str, Tensor]:
     return {rule: torch.tensor(rows, dtype=torch.float64) for rule, rows in results.items()}
 
 
-def shortfalls(results: dict[str, Tensor], size: int) -> Iterator[str]:
-    """Says where `f1` is worse than it should be, by more than one standard error over the draws."""
+def shortfalls(results: dict[str, Tensor], size: int) -> Iterator[tuple[str, str, str]]:
+    """Yields where `f1` is worse than it should be, by more than the standard deviation over the draws.
+
+    Yields:
+        The metric, the difference, and what it is a difference to.
+    """
     for other, metric, slack in (
         (HALF, "macro F1", 0.0),
         (HALF, "micro F1", 0.0),
@@ -139,36 +151,65 @@ def shortfalls(results: dict[str, Tensor], size: int) -> Iterator[str]:
         ("f1_exact", "exact match", 0.0),
     ):
         column = METRICS.index(metric)
-        difference = (results["f1"] - results[other])[:, column]
-        difference = difference[~difference.isnan()]
+        own, others = (results[rule][:, column] for rule in ("f1", other))
+        difference = (own - others)[~(own - others).isnan()]
         if len(difference) < 2:
             continue
-        error = difference.std() / len(difference) ** 0.5
-        if difference.mean() + slack < -error:
-            yield f"{metric} {difference.mean():+.5f} of {other}'s (standard error {error:.5f})"
-    tags = results["f1"][:, METRICS.index("tags to true tags")].mean()
-    if abs(tags - 1) > (0.15 if size >= 300 else 0.3):
-        yield f"{tags:.2f} tags for each true one"
+        if difference.mean() + slack < -difference.std():
+            yield metric, mean_and_spread(difference.tolist()), _named(other)
+    tags = results["f1"][:, METRICS.index("tags for a true one")].mean()
+    if abs(tags - 1) > (0.15 if size >= SUMMARY else 0.3):
+        yield "tags for a true one", f"{tags - 1:.2f}", "1"
 
 
 def compare(root: Path) -> None:
     """Measures all rules on all sets, prints and draws."""
-    means: dict[str, dict[int, dict[str, Tensor]]] = {}
+    results: dict[str, dict[int, dict[str, Tensor]]] = {}
     for name in TRAININGS:
         found = outputs(name, root)
-        print(f"\n### {name}\n\n| images | rule | {' | '.join(METRICS)} |\n|--:|---|{'--:|' * len(METRICS)}")
-        means[name], short = {}, []
-        for size in SIZES:
-            results = resample(found["val"], found["test"], size)
-            for rule, values in results.items():
-                mean, spread = values.nanmean(dim=0), values.std(dim=0)
-                cells = [f"{m:.4f} ± {s:.4f}" for m, s in zip(mean.tolist(), spread.tolist(), strict=True)]
-                print(f"| {size} | {rule} | {' | '.join(cells)} |".replace("nan ± nan", "–"))
-            means[name][size] = results
-            short += [f"{size} images: {text}" for text in shortfalls(results, size)]
-        print("\nf1 falls short: " + ("; ".join(short) or "nowhere"))
-    draw(means).savefig(FIGURE, dpi=120)
+        results[name] = {size: resample(found["val"], found["test"], size) for size in SIZES}
+        rows = [
+            [f"{size:,}, {_named(rule)}", *_cells(values, METRICS)]
+            for size, by_rule in results[name].items()
+            for rule, values in by_rule.items()
+        ]
+        print("\n" + table([f"{name}: images, rule", *METRICS], rows), flush=True)
+    print_summary(results)
+    print_shortfalls(results)
+    draw(results).savefig(FIGURE, dpi=120)
     print(f"\ndrawn in {FIGURE}")
+
+
+def _named(rule: str) -> str:
+    return rule if rule == HALF else f"`{rule}`"
+
+
+def _cells(values: Tensor, metrics: Sequence[str]) -> list[str]:
+    """Lays out metrics over the draws (DRAWS, metrics), without a spread if there is none."""
+    columns = [values[:, METRICS.index(metric)] for metric in metrics]
+    known = [column[~column.isnan()].tolist() for column in columns]
+    return [mean_and_spread(column) if len(column) > 1 else "–" for column in known]
+
+
+def print_summary(results: dict[str, dict[int, dict[str, Tensor]]]) -> None:
+    """Prints what the rules reach from SUMMARY images."""
+    rows = [
+        [name if rule == HALF else "", _named(rule), *_cells(by_size[SUMMARY][rule], SUMMARY_METRICS)]
+        for name, by_size in results.items()
+        for rule in SUMMARY_RULES
+    ]
+    print("\n" + table(["model", "rule", *SUMMARY_METRICS], rows))
+
+
+def print_shortfalls(results: dict[str, dict[int, dict[str, Tensor]]]) -> None:
+    """Prints where `f1` is worse than it should be."""
+    rows = [
+        [name, f"{size:,}", *shortfall]
+        for name, by_size in results.items()
+        for size, by_rule in by_size.items()
+        for shortfall in shortfalls(by_rule, size)
+    ]
+    print("\n" + table(["model", "images", "metric of `f1`", "difference", "to"], rows))
 
 
 def draw(means: dict[str, dict[int, dict[str, Tensor]]]) -> Figure:
@@ -229,24 +270,29 @@ def check_guarantees(root: Path) -> None:
     """Prints how often each promise is broken."""
     mnist = outputs("MNIST", root)
     logits, targets = (torch.cat(parts) for parts in zip(mnist["val"], mnist["test"], strict=True))
-    kinds: dict[str, Outputs] = {
-        "synthetic": synthetic(100_000, torch.Generator().manual_seed(0)),
-        "MNIST": (logits, targets),
-    }
-    print("\n| images | rule | population | broken, of each label | broken, of any label |\n|--:|---|---|--:|--:|")
-    for size, (kind, population), rule in itertools.product((1000, 5000), kinds.items(), PROMISES):
-        for text in [rule, f"{rule} jointly"] if "@" in rule else [rule]:
-            below = violations(text, population, size, torch.Generator().manual_seed(size))
-            each, any_label = below.float().mean(), below.any(dim=1).float().mean()
-            print(f"| {size} | `{text}` | {kind} | {each:.3f} | {any_label:.3f} |", flush=True)
+    populations = (synthetic(100_000, torch.Generator().manual_seed(0)), (logits, targets))
+    rows = []
+    for rule in PROMISES:
+        broken: list[list[Tensor]] = []
+        for size in REDRAWN:
+            one, each = (violations(rule, kind, size, torch.Generator().manual_seed(size)) for kind in populations)
+            broken.append([one.float().mean(), each.float().mean(), each.any(dim=1).float().mean()])
+        shares = zip(*broken, strict=True)
+        rows.append([f"`{rule}`", *(" / ".join(f"{share:.3f}" for share in of_sizes) for of_sizes in shares)])
+    print("\n" + table(["rule", "synthetic, one label", "MNIST, each label", "MNIST, any label"], rows))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("runs/thresholds"), help="folder of the logits")
+    parser.add_argument("--guarantees", action="store_true", help="check the guarantees instead")
+    return parser
 
 
 def main() -> None:
     """Compares the rules, or checks the guarantees."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("runs/thresholds"), help="folder of the logits")
-    parser.add_argument("--guarantees", action="store_true", help="check the guarantees instead")
-    options = parser.parse_args()
+    options = parser().parse_args()
     check_guarantees(options.root) if options.guarantees else compare(options.root)
 
 

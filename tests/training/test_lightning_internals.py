@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import torch
-from crash import differences
 
+from benchmarks.crash import differences
 from multilabel_pl.cli.main import main
 from tests.conftest import BRIEF, QUIET, small
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from crash import differences
 
+from benchmarks.crash import differences
 from multilabel_pl.cli.main import main
 from tests.conftest import BRIEF, QUIET, copied_run, in_a_process, small
 from tests.data.tagged_images import write_tagged

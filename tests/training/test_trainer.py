@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from crash import differences
 
+from benchmarks.crash import differences
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import LABELS
