@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 WHEEL := dist
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all coverage test-lowest fuzz lint docs notebook wheel reproduce bench clean
+.PHONY: help install train test test-all coverage test-lowest fuzz lint docs notebook wheel reproduce bench tables clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -73,6 +73,9 @@ reproduce: $(INSTALLED)  ## train all four configurations and print the tutorial
 
 bench: $(INSTALLED)  ## measure the speed of training and evaluation against peers
 	$(BIN)/python -m benchmarks.speed
+
+tables: $(INSTALLED)  ## measure everything in the manual's tables again, in place: some hours on two idle cores
+	$(BIN)/python -m benchmarks.tables
 
 clean:  ## remove what was built; runs/ stays
 	rm -rf .venv $(LOWEST) dist docs/_build

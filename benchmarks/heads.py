@@ -32,6 +32,8 @@ DATA: dict[str, tuple[str, Callable[[], LabelledDataModule]]] = {
 }
 RATES = (0.002, 0.004, 0.008)
 GRID = torch.linspace(0, 1, 1001)
+ONE, BY_F1, BY_F1_EXACT = "one for all labels", "one for each label, by `f1`", "one for each label, by `f1_exact`"
+WAYS_BY_COUNT = (ONE, BY_F1, BY_F1_EXACT)
 ROUNDS = 3  # of setting each label's threshold
 
 
@@ -108,9 +110,9 @@ def ways(trained: Trained) -> dict[str, Tensor]:
     """Returns which test images (N,) have all their tags right, by each way to choose thresholds."""
     thresholds: dict[str, Tensor | float] = {
         "0.5": 0.5,
-        "one for all labels": best_single_threshold(trained.val),
-        "one for each label, by `f1`": trained.test.thresholds,
-        "one for each label, by `f1_exact`": best_f1_thresholds(trained.val),
+        ONE: best_single_threshold(trained.val),
+        BY_F1: trained.test.thresholds,
+        BY_F1_EXACT: best_f1_thresholds(trained.val),
         "one for each label, by exact match": best_thresholds(trained.val),
     }
     return {way: exact_match(trained.test, values).float() for way, values in thresholds.items()}
@@ -129,8 +131,9 @@ def print_by_count(data: str, heads: Sequence[Trained]) -> None:
     numbers = torch.unique(counts).int().tolist()
     rows = [["images", *(str((counts == number).sum().item()) for number in numbers)]]
     for trained in heads:
-        for way, right in ways(trained).items():
-            means = (f"{right[counts == number].mean():.4f}" for number in numbers)
+        right = ways(trained)
+        for way in WAYS_BY_COUNT:
+            means = (f"{right[way][counts == number].mean():.4f}" for number in numbers)
             rows.append([f"{trained.head}, {way}", *means])
     print("\n" + table([f"{data} with so many tags", *map(str, numbers)], rows))
 

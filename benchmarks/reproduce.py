@@ -18,16 +18,16 @@ from multilabel_pl.training.runs import BEST, find_checkpoint
 LOW_THRESHOLD = 0.2  # below the 1/2 that softmax can give to each of two tags
 PUBLISHED = {"keras_softmax": ("0.0715", "0.9517"), "keras_sigmoid": ("0.0135", "0.9955")}
 NAMES = {
-    "keras_softmax": "softmax, as Keras ran it",
-    "keras_sigmoid": "sigmoid, as Keras ran it",
-    "softmax": "softmax, intended network",
-    "sigmoid": "sigmoid, intended network",
+    "keras_softmax": "softmax as Keras ran it",
+    "keras_sigmoid": "sigmoid as Keras ran it",
+    "softmax": "softmax as intended",
+    "sigmoid": "sigmoid as intended",
 }
 METRICS = {
     "loss": "test_loss",
     "label accuracy": "test_label_accuracy_at_half",
     "exact match": "test_exact_match_at_half",
-    f"exact match at {LOW_THRESHOLD}": "exact_match_at_low_threshold",
+    f"at {LOW_THRESHOLD}": "exact_match_at_low_threshold",
 }
 
 
