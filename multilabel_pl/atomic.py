@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryFile
 
 from multilabel_pl.errors import InputError
+
+PARTIAL = ".partial-"  # what names of files that are being written begin with
 
 
 @contextmanager
@@ -15,7 +18,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Until then, or if nothing was written, an earlier file at `path` stays untouched. Missing folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")  # the same folder, hence the same disk; the same suffix
+    # In the same folder, hence on the same disk; with the same suffix; of this writer alone.
+    partial = path.with_name(f"{PARTIAL}{token_hex(4)}-{path.name}")
     try:
         yield partial
         if partial.exists():

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 from typing import Any
 
@@ -54,6 +55,23 @@ class Spoil(Callback):
         if trainer.global_step == self.step:
             for parameter in pl_module.parameters():
                 parameter.data.fill_(torch.inf)
+
+
+class Delete(Callback):
+    """Deletes a folder before a step.
+
+    Args:
+        folder: The folder.
+        step: The global step.
+    """
+
+    def __init__(self, folder: str, step: int) -> None:
+        self.folder = folder
+        self.step = step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            shutil.rmtree(self.folder)
 
 
 class Record(Callback):

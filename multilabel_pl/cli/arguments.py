@@ -1,14 +1,19 @@
 """Checks of options, and those that a checkpoint records: its data, and conflicts with what is asked for."""
 
+import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 
 from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.cli.request import Request
+from multilabel_pl.data.datamodule import LabelledDataModule
+from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note
 from multilabel_pl.training.runs import BEST, LAST, Run, find_checkpoint, newest_checkpoints, newest_run, run_of
@@ -41,6 +46,33 @@ def check_values(options: Namespace, groups: Collection[str]) -> None:
         value = options.trainer[name]
         if isinstance(value, int | float) and value <= 0:
             raise InputError(f"--trainer.{name} must be above 0, got {value}")
+
+
+def check_data(data: LightningDataModule, subcommand: str) -> None:
+    """Checks that a subcommand can use the data.
+
+    Raises:
+        InputError: If they are neither labelled images nor files to predict.
+    """
+    kinds = (LabelledDataModule, ImageFilesDataModule) if subcommand == "predict" else (LabelledDataModule,)
+    if not isinstance(data, kinds):
+        raise InputError(
+            f"{subcommand} needs labelled images, which {type(data).__name__} does not have: choose other --data"
+        )
+
+
+def check_processes(trainer: Trainer, request: Request) -> None:
+    """Checks that there is a core for each process that is to compute on one.
+
+    Raises:
+        InputError: If there are more processes, unless their number was asked for twice.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores and not request.insists:
+        raise InputError(
+            f"{trainer.num_devices} processes on {cores} cores are slower than {cores}: lower --trainer.devices, or "
+            "give it twice if you mean it"
+        )
 
 
 def checkpoint_to_use(request: Request, root: Path) -> tuple[Run | None, Path | None]:

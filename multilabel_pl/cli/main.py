@@ -1,23 +1,25 @@
 """The command line: Lightning's, with this package's defaults."""
 
-import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.cli.arguments import (
+    check_data,
+    check_processes,
     check_values,
     checkpoint_to_use,
     class_name,
@@ -30,9 +32,8 @@ from multilabel_pl.cli.commands import COMMANDS, overview, program
 from multilabel_pl.cli.console import agrees_to_train, one_line_errors
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.request import Request
-from multilabel_pl.cli.run_config import RunConfig, options_of_run
+from multilabel_pl.cli.run import RunConfig, options_of_run, report_end, write_to
 from multilabel_pl.cli.suggestions import check_monitors, check_options
-from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.table import TableDataModule
@@ -43,11 +44,11 @@ from multilabel_pl.model.evaluation import metric_names
 from multilabel_pl.model.loading import build_model
 from multilabel_pl.training.allocator import keep_freed_memory
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
-from multilabel_pl.training.csv_logger import ResumableCSVLogger
+from multilabel_pl.training.completion import why_finished
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
 from multilabel_pl.training.lightning_internals import options_of
 from multilabel_pl.training.quiet import filter_messages, log_to_stdout
-from multilabel_pl.training.runs import BEST, LAST, NoRunError, Run, checkpoint_of, find_checkpoint, make_run
+from multilabel_pl.training.runs import BEST, LAST, NoRunError, Run, find_checkpoint, lock, make_run
 from multilabel_pl.training.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
@@ -69,6 +70,7 @@ class CLI(LightningCLI):
 
     trainer: Trainer
     run: Run | None = None  # that `fit` resumes
+    lock: TextIO | None = None  # of the run that `fit` writes to
     path: Path | None = None  # of the checkpoint to use
     content: dict[str, Any]  # of that checkpoint
     step: int = 0  # of that checkpoint
@@ -83,19 +85,23 @@ class CLI(LightningCLI):
             sys.exit(0)
         if self.request.command is None and not self.request.options:
             raise InputError(f"no command is given: there are {', '.join(COMMANDS)}; --help explains them")
-        super().__init__(
-            MultiLabelClassifier,
-            LightningDataModule,
-            subclass_mode_data=True,
-            trainer_class=Trainer,
-            seed_everything_default=SEED,
-            parser_kwargs={"prog": program(), "version": __version__, "exit_on_error": False},
-            save_config_callback=RunConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
-            load_from_checkpoint_support=False,  # the hyperparameters are plain values already
-            args=self.request.args,
-        )
+        try:
+            super().__init__(
+                MultiLabelClassifier,
+                LightningDataModule,
+                subclass_mode_data=True,
+                trainer_class=Trainer,
+                seed_everything_default=SEED,
+                parser_kwargs={"prog": program(), "version": __version__, "exit_on_error": False},
+                save_config_callback=RunConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
+                load_from_checkpoint_support=False,  # the hyperparameters are plain values already
+                args=self.request.args,
+            )
+        finally:
+            if self.lock is not None:
+                self.lock.close()
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # not static: it depends on the words
         """Returns the command that was asked for, so that its parser alone is built, or all of them."""
@@ -152,16 +158,23 @@ class CLI(LightningCLI):
         if self.request.help is not None:
             return
         self.run, self.path = checkpoint_to_use(self.request, self._root)
+        if self.run is not None and command == "fit":
+            self._resume(parser, self.run, options)
         if self.path is not None:
             self._set_defaults(parser, self.path)
-        if self.run is not None and command == "fit":
-            own = options_of_run(self.run, options)
-            parser.set_defaults({f"fit.{name}": value for name, value in own.items()})
-            say("with the run's options, but for those that are given now")
         recorded = class_name(str((self.recorded_data or {}).get("class_path", DEFAULT_DATA)))
         check_options(self.request.options, options, asked or recorded)
         if self.request.recipe is not None:
             say(f"using the recipe {self.request.recipe}: --config names another")
+
+    def _resume(self, parser: LightningArgumentParser, run: Run, known: Collection[str]) -> None:
+        """Locks the run, and makes its options the defaults."""
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined] # set, but undeclared
+            self.lock = lock(run)  # before its checkpoint is read, which another process may be about to replace
+        if self.path is not None:
+            own = options_of_run(run, known)
+            parser.set_defaults({f"fit.{name}": value for name, value in own.items()})
+            say("with the run's options, but for those that are given now")
 
     def _set_defaults(self, parser: LightningArgumentParser, path: Path) -> None:
         """Reads the checkpoint and makes its options the defaults."""
@@ -196,7 +209,7 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer; only `fit` saves checkpoints and logs, in a folder created when all is well."""
-        _check_data(self.datamodule, str(self.subcommand))
+        check_data(self.datamodule, str(self.subcommand))
         if self.request.images:
             self._name_images(self.request.images)
         options = self.config_init[self.subcommand].trainer
@@ -212,9 +225,11 @@ class CLI(LightningCLI):
             self.save_config_callback = None
         logger = None if options.barebones else False if options.logger in (None, True) else options.logger
         try:
-            return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+            trainer = super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
         except (TypeError, ValueError) as error:  # Lightning's messages about values, such as an unknown accelerator
             raise InputError(str(error)) from error
+        check_processes(trainer, self.request)
+        return trainer
 
     def _name_images(self, images: list[str]) -> None:
         """Passes on images that are named without an option: the parser takes a second for a thousand of them."""
@@ -256,20 +271,18 @@ class CLI(LightningCLI):
         self.model.bind(self.datamodule.task)
         if self.recorded_data is not None:
             note_other_data(self.config.fit.data, self.recorded_data, self.config.fit.ckpt_path)
+        self._leave_if_finished()
         if self.trainer.fast_dev_run or self.trainer.barebones or not self.trainer.is_global_zero:
             return
-        done, limit = self.content["epoch"] if self.run and self.path else 0, self.trainer.max_epochs
-        if limit is not None and -1 < limit < done:
-            raise InputError(f"the run is in epoch {done + 1} already: raise --trainer.max_epochs, which is {limit}")
-        root = Path(self.trainer.default_root_dir)
-        step = self.step if self.run is not None else 0
-        self.trainer.run_folder, version = self.run or make_run(root)
-        for checkpoint in self.trainer.checkpoint_callbacks:
-            if isinstance(checkpoint, BestCheckpoint | LastCheckpoint):
-                checkpoint.dirpath = checkpoint.dirpath or str(self.trainer.run_folder)
-        if self.config.fit.trainer.logger in (None, True):
-            events = TensorBoardLogger(root, "", version, default_hp_metric=False, purge_step=step or None)
-            self.trainer.loggers = [events, ResumableCSVLogger(self.trainer.run_folder / "metrics.csv", step)]
+        run = self.run or make_run(Path(self.trainer.default_root_dir))
+        self.lock = self.lock or lock(run)
+        write_to(run, self.trainer, self.step if self.run else 0, log=self.config.fit.trainer.logger in (None, True))
+
+    def _leave_if_finished(self) -> None:
+        """Ends the program if nothing is left to do for the run that is resumed."""
+        if self.run is not None and self.path is not None and (reason := why_finished(self.trainer, self.content)):
+            say(f"{self.run.folder} is finished: {reason}")
+            sys.exit(0)
 
     def before_demo(self) -> None:
         """Finds the checkpoint whose predictions are shown beside."""
@@ -279,35 +292,12 @@ class CLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Reports where the checkpoint is and how to test it."""
-        if self.trainer.run_folder is None or not self.trainer.checkpoint_callbacks:
-            return
-        if self.trainer.global_step == self.step:
-            say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
-            return
-        path = checkpoint_of(self.trainer.run_folder, BEST)
-        for checkpoint in self.trainer.checkpoint_callbacks:
-            if isinstance(checkpoint, BestCheckpoint) and checkpoint.kept:
-                say(f"\n{checkpoint.summary()}")
-        say(f"trained: {path}")
-        say(f"test it: {shlex.join([*program().split(), 'test', str(path)])}")
+        report_end(self.trainer)
 
     def after_predict(self) -> None:
         """Sets the exit status if some files could not be read."""
         if self.trainer.num_unreadable > 0:
             sys.exit(INCOMPLETE)
-
-
-def _check_data(data: LightningDataModule, subcommand: str) -> None:
-    """Checks that a subcommand can use the data.
-
-    Raises:
-        InputError: If they are neither labelled images nor files to predict.
-    """
-    kinds = (LabelledDataModule, ImageFilesDataModule) if subcommand == "predict" else (LabelledDataModule,)
-    if not isinstance(data, kinds):
-        raise InputError(
-            f"{subcommand} needs labelled images, which {type(data).__name__} does not have: choose other --data"
-        )
 
 
 def main(args: ArgsType = None) -> None:

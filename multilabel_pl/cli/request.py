@@ -46,6 +46,7 @@ class Request:
         args: What the parser is to parse, with short forms written out.
         images: Image files, folders and patterns that are named without an option.
         recipe: The recipe that the data imply.
+        insists: Whether the number of devices is given twice, as for more processes than there are cores.
     """
 
     command: str | None
@@ -53,6 +54,7 @@ class Request:
     args: ArgsType = None
     images: list[str] = field(default_factory=list)
     recipe: str | None = None
+    insists: bool = False
 
     @property
     def help(self) -> str | None:
@@ -95,7 +97,8 @@ class Request:
         after = [*implied, *after]
         given = [*map(str, before), command, *map(str, after)]
         given = ["--help" if word == HELP_ALL else word for word in given]
-        return cls(command, {**common, **_options(after)}, given, images, recipe)
+        insists = [word.name for word in after].count("--trainer.devices") > 1
+        return cls(command, {**common, **_options(after)}, given, images, recipe, insists)
 
 
 def _read_words(words: Sequence[str]) -> Iterator[Word]:

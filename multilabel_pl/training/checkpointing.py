@@ -12,6 +12,7 @@ from torch import Tensor
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note
+from multilabel_pl.training.completion import is_stopped, mark_if_stopped
 from multilabel_pl.training.runs import BEST, LAST
 
 LOWEST_IS_BEST = ("loss", "error")  # endings of metrics' names
@@ -136,16 +137,27 @@ class LastCheckpoint(Checkpoint):
         self.every_n_epochs = every_n_epochs
         self.every_n_train_steps = every_n_train_steps
         self.train_time_interval = train_time_interval
-        self.saved_step = 0
+        self.saved = (0, 0)
         self.saved_at = 0.0
+        self.is_finished = False
 
     def path(self, trainer: Trainer) -> Path:
         """Returns the file to write."""
         return Path(self.dirpath or trainer.default_root_dir) / f"{LAST}.ckpt"
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Remembers whether the run that is resumed was ended by a callback."""
+        own = Path(str(trainer.ckpt_path)).resolve() == self.path(trainer).resolve()
+        self.is_finished = own and is_stopped(trainer, checkpoint)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leaves a finished run as it is."""
+        if self.is_finished:
+            trainer.should_stop = True
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
-        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+        self.saved, self.saved_at = _place(trainer), time.monotonic()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Saves within an epoch, if it is time."""
@@ -162,14 +174,15 @@ class LastCheckpoint(Checkpoint):
         self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Writes the curves first, as for best.ckpt."""
+        """Writes the curves first, as for best.ckpt, and marks a run that a callback has ended."""
         _save_loggers(trainer)
+        mark_if_stopped(trainer, checkpoint)
 
     def save(self, trainer: Trainer) -> None:
         """Saves, unless this very state is saved already."""
-        if trainer.global_step == self.saved_step or trainer.fast_dev_run:  # type: ignore[attr-defined] # undeclared
+        if _place(trainer) == self.saved or trainer.fast_dev_run:  # type: ignore[attr-defined] # undeclared
             return
-        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+        self.saved, self.saved_at = _place(trainer), time.monotonic()
         trainer.save_checkpoint(self.path(trainer), weights_only=False)
 
     def _is_time(self, trainer: Trainer) -> bool:
@@ -184,6 +197,11 @@ class LastCheckpoint(Checkpoint):
 def is_between_steps(trainer: Trainer, batch_idx: int) -> bool:
     """Whether a batch begins within an epoch, and with it another step of the optimizer."""
     return batch_idx > 0 and batch_idx % trainer.accumulate_grad_batches == 0
+
+
+def _place(trainer: Trainer) -> tuple[int, int]:
+    """Returns the steps and the epochs that are done; between the two at the end of an epoch is its validation."""
+    return trainer.global_step, trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined] # it has
 
 
 def _values(trainer: Trainer, names: Sequence[str]) -> dict[str, float]:

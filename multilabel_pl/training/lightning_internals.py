@@ -48,6 +48,14 @@ class ExactResume(Callback):
             validation["total"].update(ready=validation["total"]["completed"], started=validation["total"]["completed"])
 
 
+def has_stopped_early(trainer: Trainer) -> bool:
+    """Whether a callback has ended the fit, and the least number of epochs and steps is reached.
+
+    Lightning's own loop asks the same; nothing public tells a stop that is put off from one that is not.
+    """
+    return bool(trainer.should_stop and trainer.fit_loop._can_stop_early)
+
+
 def options_of(parser: LightningArgumentParser) -> dict[str, Action]:
     """Returns the options of a parser by their dotted names, in order, with their texts; argparse offers no list."""
     return {

@@ -1,13 +1,20 @@
 """Run folders: root/version_0, root/version_1, …, each with its best.ckpt and last.ckpt."""
 
+import errno
+import fcntl
+import os
 import re
+import socket
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
+from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.errors import InputError
+from multilabel_pl.messages import note
 
 BEST, LAST = "best", "last"
+LOCK = ".lock"
 
 
 class NoRunError(InputError):
@@ -36,7 +43,15 @@ def _folder(root: Path, version: int) -> Path:
 
 
 def make_run(root: Path) -> Run:
-    """Creates the folder of a new run, numbered above all others; two processes at once get one each."""
+    """Creates the folder of a new run, numbered above all others; two processes at once get one each.
+
+    Raises:
+        InputError: If the root is something else than a folder.
+    """
+    if (root.exists() or root.is_symlink()) and not root.is_dir():
+        raise InputError(
+            f"{root} is no folder, or a link to none: delete it, or name one by --trainer.default_root_dir"
+        )
     for version in count(max(_versions(root), default=-1) + 1):
         try:
             _folder(root, version).mkdir(parents=True)
@@ -44,6 +59,37 @@ def make_run(root: Path) -> Run:
             continue
         break
     return Run(_folder(root, version), version)
+
+
+def lock(run: Run) -> TextIO:
+    """Keeps other processes from writing to a run while this one is alive.
+
+    The lock is one of POSIX: the system releases it when the process ends, however it does, also on network folders;
+    child processes don't share it.
+
+    Returns:
+        The lock, an open file; closing it would release it.
+
+    Raises:
+        InputError: If another process has it.
+    """
+    file = (run.folder / LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            note(f"{run.folder} can't be locked: take care that no other process writes to it ({error.strerror})")
+            return file
+        file.seek(0)
+        raise InputError(
+            f"{run.folder} is being written to by {file.read() or 'another process'}: wait for it"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    for left_by_a_kill in run.folder.glob(f"{PARTIAL}*"):
+        left_by_a_kill.unlink(missing_ok=True)
+    return file
 
 
 def find_checkpoint(root: Path, name: str) -> Path:

@@ -316,25 +316,6 @@ def test_augmentation_changes_training_and_nothing_else(small_set: str, workplac
     assert plain[1] == augmented[1]
 
 
-def test_a_run_that_is_at_its_end_is_reported(
-    small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copied_run(small_run, workplace)
-    main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "2"])
-    assert "nothing was trained: no step was left to do; raise --trainer.max_epochs" in capsys.readouterr().out
-
-
-def test_a_run_that_is_beyond_its_end_is_not_resumed(
-    small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copied_run(small_run, workplace)
-    with pytest.raises(SystemExit) as caught:
-        main(["fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", "0"])
-    assert caught.value.code == 2
-    expected = "error: the run is in epoch 2 already: raise --trainer.max_epochs, which is 0\n"
-    assert capsys.readouterr().err == expected
-
-
 def test_fit_resumes_from_last(small_run: Path, workplace: Path) -> None:
     copied_run(small_run, workplace)
     main(["fit", *QUIET, *BRIEF, "--ckpt_path", "last", "--trainer.max_epochs", "3"])

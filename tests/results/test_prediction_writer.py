@@ -1,5 +1,6 @@
 import csv
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.errors import InputError
+
+TABLE_SIZE = 60_000  # bytes, more than the table of 300 images has, and less than a sheet of 100
 
 
 @pytest.fixture
@@ -87,7 +90,12 @@ def test_a_figure_that_fails_leaves_the_earlier_table(
     model: MultiLabelClassifier, data: MNISTDataModule, workplace: Path
 ) -> None:
     Path("p.csv").write_text("earlier")
-    Path(".partial-p.png").mkdir()  # where the figure is written first
-    with pytest.raises(IsADirectoryError):
-        predict(model, data, output="p.csv")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (TABLE_SIZE, most))
+    try:
+        with pytest.raises(OSError, match=r"too large: 'p\.png'"):
+            predict(model, data, output="p.csv", figure=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     assert Path("p.csv").read_text() == "earlier"
+    assert [path.name for path in workplace.iterdir()] == ["p.csv"]

@@ -85,6 +85,7 @@ def test_a_killed_run_is_resumed_exactly(
         ("SIGINT", 130, "on_before_optimizer_step", 1, 2),
         ("SIGTERM", 143, "on_before_optimizer_step", 1, 2),
         ("SIGTERM", 143, "on_validation_batch_start", 5, 5),
+        ("SIGTERM", 143, "on_validation_batch_start", 10, 10),  # the last
         ("SIGINT", 130, "on_train_epoch_start", 5, 6),
     ],
 )
@@ -173,8 +174,10 @@ def test_a_resumed_run_keeps_its_options(small_set: str, workplace: Path, capsys
     main(["fit", *words, "--last_checkpoint.every_n_train_steps=1"])
     options = Path("runs/version_0/config.yaml").read_text(encoding="utf-8")
     capsys.readouterr()
-    main(["fit", "last"])
-    assert "nothing was trained" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "last"])
+    assert caught.value.code == 0
+    assert "runs/version_0 is finished: it has done 2 epochs" in capsys.readouterr().out
     assert Path("runs/version_0/config.yaml").read_text(encoding="utf-8") == options
     main(["fit", "last", "--trainer.max_epochs", "3"])
     assert Path("runs/version_0/config.yaml").read_text(encoding="utf-8") == options.replace("epochs: 2", "epochs: 3")

@@ -1,0 +1,95 @@
+"""The run of a `fit`: its folder, and the options that are saved there and read again when it is resumed."""
+
+import shlex
+from collections.abc import Collection
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from multilabel_pl.cli.commands import program
+from multilabel_pl.errors import InputError
+from multilabel_pl.messages import say
+from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
+from multilabel_pl.training.csv_logger import ResumableCSVLogger
+from multilabel_pl.training.folder_guard import FolderGuard
+from multilabel_pl.training.runs import BEST, Run, checkpoint_of
+from multilabel_pl.training.trainer import Trainer
+
+CONFIG = "config.yaml"
+GROUPS = ("trainer", "best_checkpoint", "last_checkpoint")  # the model's and the data's are in the checkpoint
+
+
+class RunConfig(SaveConfigCallback):
+    """Saves the options of a run in its folder, whatever its loggers are."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes config.yaml."""
+        folder = getattr(trainer, "run_folder", None)
+        if folder is None:
+            return
+        options = self.config.clone()
+        options.ckpt_path = None  # to repeat a run is not to resume it
+        self.parser.save(options, folder / CONFIG, overwrite=True, multifile=False)
+
+
+def options_of_run(run: Run, known: Collection[str]) -> dict[str, Any]:
+    """Returns the options that a run was started with, by dotted names.
+
+    Args:
+        run: The run.
+        known: Names of all options: a run of another version of Lightning may have had others.
+
+    Raises:
+        InputError: If its config.yaml can't be read.
+    """
+    path = run.folder / CONFIG
+    try:
+        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        groups = {group: dict(recorded.get(group) or {}) for group in GROUPS}
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: delete it, and give the options of the run again") from error
+    options = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
+    options["seed_everything"] = recorded.get("seed_everything")
+    options.pop("trainer.default_root_dir", None)  # where the run has been found, whatever it was called then
+    return {name: value for name, value in options.items() if name in known and value is not None}
+
+
+def write_to(run: Run, trainer: Trainer, step: int, log: bool) -> None:
+    """Lets a trainer write its checkpoints and curves to the folder of a run.
+
+    Args:
+        run: The run, whose folder exists.
+        trainer: The trainer.
+        step: Steps that the run has done already.
+        log: Whether to log curves, for TensorBoard and in metrics.csv.
+    """
+    trainer.run_folder = run.folder
+    trainer.callbacks.insert(0, FolderGuard(run.folder))  # before those that write checkpoints
+    for checkpoint in trainer.checkpoint_callbacks:
+        if isinstance(checkpoint, BestCheckpoint | LastCheckpoint):
+            checkpoint.dirpath = checkpoint.dirpath or str(run.folder)
+    if log:
+        root, version = run.folder.parent, run.version
+        events = TensorBoardLogger(root, "", version, default_hp_metric=False, purge_step=step or None)
+        trainer.loggers = [events, ResumableCSVLogger(run.folder / "metrics.csv", step)]
+
+
+def report_end(trainer: Trainer) -> None:
+    """Says which epoch of a run was kept, where, and how to test it; or that nothing was left to do."""
+    if trainer.run_folder is None or not trainer.checkpoint_callbacks:
+        return
+    if not trainer.history:
+        say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
+        return
+    path = checkpoint_of(trainer.run_folder, BEST)
+    for checkpoint in trainer.checkpoint_callbacks:
+        if isinstance(checkpoint, BestCheckpoint) and checkpoint.kept:
+            say(f"\n{checkpoint.summary()}")
+    say(f"trained: {path}")
+    say(f"test it: {shlex.join([*program().split(), 'test', str(path)])}")
