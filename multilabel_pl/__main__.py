@@ -1,15 +1,21 @@
 """The entry point of `python -m multilabel_pl` and of the script multilabel-pl."""
 
 import os
+import resource
 import signal
 import sys
+from pathlib import Path
 
 from multilabel_pl import __version__
 from multilabel_pl.errors import INCOMPLETE, MISTAKE, SIGNALLED
 
+GB = 1e9
+ADDRESS_SPACE = 4 * GB  # bytes that importing Lightning and a first step map; with less, C++ ends the process
+
 
 def main() -> None:
     """Runs the command line of this process, which ends quietly on Ctrl-C, or if its output is no longer read."""
+    _prepare_output()
     try:
         try:
             _run()
@@ -30,6 +36,16 @@ def main() -> None:
         raise
 
 
+def _prepare_output() -> None:
+    """Lets output that is closed go nowhere, and escapes what its encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, until the process ends
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _drop_output() -> None:
     """Redirects what is still to be flushed to nowhere, as Python would try again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,6 +60,10 @@ def _run() -> None:
 
         print(overview())
         return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= limit < ADDRESS_SPACE:
+        print(f"error: {limit / GB:.1f} GB of memory (ulimit -v) don't hold PyTorch: allow 4 or more", file=sys.stderr)
+        sys.exit(MISTAKE)
     from multilabel_pl.cli.main import main as run
 
     run()

@@ -1,25 +1,36 @@
-"""User messages, printed on rank 0 only, on lines of their own: progress bars make way for them."""
+"""User messages, printed on rank 0 only, on lines of their own: progress bars make way for them.
 
+Control characters, which could come from the name of a label or a file, are escaped.
+"""
+
+import re
 import sys
 
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def escaped(text: str) -> str:
+    """Escapes characters that would control a terminal or reverse the direction of text, but for line breaks."""
+    return CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
 
 @rank_zero_only
 def say(text: str) -> None:
     """Prints a result on standard output, flushed for readers that follow a file."""
-    tqdm.write(text, file=sys.stdout)
+    tqdm.write(escaped(text), file=sys.stdout)
     sys.stdout.flush()
 
 
 @rank_zero_only
 def note(text: str) -> None:
     """Prints something unexpected but harmless on standard error."""
-    tqdm.write(f"note: {text}", file=sys.stderr)
+    tqdm.write(f"note: {escaped(text)}", file=sys.stderr)
 
 
 @rank_zero_only
 def warn(text: str) -> None:
     """Prints a problem that stops nothing on standard error."""
-    tqdm.write(f"warning: {text}", file=sys.stderr)
+    tqdm.write(f"warning: {escaped(text)}", file=sys.stderr)

@@ -1,3 +1,5 @@
+import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -21,6 +23,28 @@ def test_the_version_is_printed_without_importing_lightning() -> None:
     assert python("-m", "multilabel_pl", "--version") == f"multilabel_pl {multilabel_pl.__version__}\n"
     loaded = python("-c", "import multilabel_pl, sys; print(*sys.modules)").split()
     assert not {"torch", "lightning", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_encoding_lacks_is_escaped(encoding: str) -> None:
+    words = [sys.executable, "-m", "multilabel_pl", "--help"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(words, env=environment, check=True, capture_output=True)
+    assert "jsonargparse" not in done.stderr.decode()
+    assert b"shtab-zsh, \\u2026;" in done.stdout
+
+
+def test_output_may_be_closed() -> None:
+    for closed in ("1>&-", "2>&-", "1>&- 2>&-"):
+        command = f"{shlex.quote(sys.executable)} -m multilabel_pl --help {closed}"
+        assert subprocess.run(["bash", "-c", command], check=True, capture_output=True).stderr == b""
+
+
+def test_a_limit_of_memory_that_holds_nothing_is_named() -> None:
+    command = f"ulimit -v 2000000; {shlex.quote(sys.executable)} -m multilabel_pl test"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
+    expected = "error: 2.0 GB of memory (ulimit -v) don't hold PyTorch: allow 4 or more\n"
+    assert (done.returncode, done.stderr) == (2, expected)
 
 
 def test_the_public_names_are_imported_when_used() -> None:

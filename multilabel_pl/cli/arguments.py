@@ -19,6 +19,7 @@ from multilabel_pl.messages import note
 from multilabel_pl.training.runs import BEST, LAST, Run, find_checkpoint, newest_checkpoints, newest_run, run_of
 
 POSITIVE = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # of the trainer's options
+OFTEN_MINUS_ONE = ("max_epochs", "max_steps", "num_sanity_val_steps", "devices")  # for no limit, or all
 MAX_SEED = 2**32 - 1  # NumPy's
 MAX_NUMBER = 2**62  # of integers; torch has 64 bits
 SPEED_ONLY = ("eval_batch_size", "max_memory", "num_workers")  # data options that don't change results
@@ -42,6 +43,9 @@ def check_values(options: Namespace, groups: Collection[str]) -> None:
             raise InputError(f"--{name.replace('.init_args', '')} is too large: {value}")
     if not 0 <= (options.get("seed_everything") or 0) <= MAX_SEED:
         raise InputError(f"--seed_everything must be in [0, {MAX_SEED}], got {options.seed_everything}")
+    for name, value in options.trainer.items():
+        if name not in OFTEN_MINUS_ONE and isinstance(value, int | float) and value < 0:
+            raise InputError(f"--trainer.{name} must be at least 0, got {value}")
     for name in POSITIVE:
         value = options.trainer[name]
         if isinstance(value, int | float) and value <= 0:

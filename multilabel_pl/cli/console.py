@@ -11,6 +11,7 @@ from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from multilabel_pl.errors import MISTAKE, InputError, MultipleInputError
+from multilabel_pl.messages import escaped
 
 TOO_LARGE = re.compile(
     "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
@@ -28,7 +29,14 @@ def one_line_errors() -> Iterator[None]:
         _fail(_in_short(str(error)))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        MemoryError,
+        MisconfigurationException,
+        ModuleNotFoundError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         mistake = _mistake(error)
         if mistake is None:
             raise
@@ -53,7 +61,7 @@ def _mistake(error: BaseException | None) -> BaseException | None:
     """
     if error is None or isinstance(error, InputError | MisconfigurationException | ModuleNotFoundError):
         return error
-    if TOO_LARGE.search(str(error)):  # torch's messages
+    if isinstance(error, MemoryError) or TOO_LARGE.search(str(error)):  # torch's messages
         return InputError("this takes more memory than there is: lower a size, such as --data.batch_size")
     return error if _is_of_lightning(error) else _mistake(error.__cause__)
 
@@ -71,7 +79,7 @@ def _own_words(mistake: BaseException) -> str:
 
 def _fail(*mistakes: str) -> NoReturn:
     for mistake in mistakes:
-        print(f"error: {' '.join(mistake.split())}", file=sys.stderr)
+        print(f"error: {escaped(' '.join(mistake.split()))}", file=sys.stderr)
     sys.exit(MISTAKE)
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
 from multilabel_pl.errors import InputError, check_at_least
-from multilabel_pl.images.decoding import find_images
+from multilabel_pl.images.decoding import MAX_PIXELS, find_images
 from multilabel_pl.images.inputs import load_file
 from multilabel_pl.task import Preprocessing, Task
 
@@ -35,11 +35,13 @@ class ImageFiles(Dataset[FileBatch]):
     Args:
         paths: The files.
         task: The task.
+        max_pixels: A file that has more is not decoded.
     """
 
-    def __init__(self, paths: list[Path], task: Task) -> None:
+    def __init__(self, paths: list[Path], task: Task, max_pixels: int = MAX_PIXELS) -> None:
         self.paths = paths
         self.task = task
+        self.max_pixels = max_pixels
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -51,7 +53,7 @@ class ImageFiles(Dataset[FileBatch]):
 
     def _read(self, path: Path) -> tuple[Tensor, str | None]:
         try:
-            return load_file(path, self.task), None
+            return load_file(path, self.task, self.max_pixels), None
         except InputError as error:
             return torch.zeros(self.task.image_shape, dtype=torch.uint8), str(error)
 
@@ -114,6 +116,7 @@ class ImageFilesDataModule(LightningDataModule):
             `resize` takes the whole image. As for the model's training images if not given.
         batch_size: Images in a batch; it changes the speed, not the results.
         num_workers: Processes that decode the files; one for each core if not given and there are several batches.
+        max_pixels: A file that has more is not decoded, but reported.
 
     Raises:
         InputError: If a number is out of range or (in `setup`) if no image is found, or for anything but `predict`.
@@ -128,9 +131,10 @@ class ImageFilesDataModule(LightningDataModule):
         preprocessing: Preprocessing | None = None,
         batch_size: int = BATCH_SIZE,
         num_workers: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
-        check_at_least(1, batch_size=batch_size)
+        check_at_least(1, batch_size=batch_size, max_pixels=max_pixels)
         check_at_least(0, num_workers=num_workers or 0)
         self.paths = [path] if isinstance(path, str) else list(path or [])
         self.list_file = list_file
@@ -138,6 +142,7 @@ class ImageFilesDataModule(LightningDataModule):
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.max_pixels = max_pixels
 
     def setup(self, stage: str) -> None:
         """Finds the files, and takes the task from the trainer's model."""
@@ -152,7 +157,8 @@ class ImageFilesDataModule(LightningDataModule):
             self.list_file = None  # standard input can be read but once
         if not self.paths and not self.listed:
             raise InputError("no images are named: give paths, folders or patterns, or a list of them with --list")
-        self.files = ImageFiles([*find_images(self.paths), *find_images(self.listed, keep_missing=True)], self.task)
+        paths = [*find_images(self.paths), *find_images(self.listed, keep_missing=True)]
+        self.files = ImageFiles(paths, self.task, self.max_pixels)
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
         """Serves the files in order.

@@ -30,6 +30,8 @@ from multilabel_pl.data.image_files import ImageFiles, LabelledFiles, read_all
 from multilabel_pl.data.split import stratified_split
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError, check_at_least
+from multilabel_pl.images.decoding import MAX_PIXELS
+from multilabel_pl.images.preprocessing import height_and_width
 from multilabel_pl.messages import note, say
 from multilabel_pl.task import WHITE, Task
 
@@ -70,6 +72,7 @@ class TableDataModule(LabelledDataModule):
         max_memory: Images that take no more gigabytes than this, once decoded, stay in memory; others are decoded again
             in every epoch.
         num_workers: Processes that decode images; one for each core if not given.
+        max_pixels: A file that has more is not decoded, but reported.
         **kwargs: Options of every data module.
 
     Raises:
@@ -100,9 +103,11 @@ class TableDataModule(LabelledDataModule):
         color_jitter: float = 0.0,
         max_memory: float = 1.0,
         num_workers: int | None = None,
+        max_pixels: int = MAX_PIXELS,
         **kwargs: Any,
     ) -> None:
         super().__init__(val_size, **kwargs)
+        check_at_least(1, max_pixels=max_pixels)
         check_at_least(0, test_size=test_size, split_seed=split_seed, max_memory=max_memory)
         check_at_least(0, num_workers=num_workers or 0)
         if channels not in (1, 3):
@@ -118,7 +123,7 @@ class TableDataModule(LabelledDataModule):
         self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside)
-        self.image_shape, self.background = (channels, *_height_and_width(image_size)), background
+        self.image_shape, self.background = (channels, *height_and_width(image_size)), background
         self.decoding = Task((), self.image_shape, "resize", background)
         moves = self.augmentation
         self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
@@ -127,6 +132,7 @@ class TableDataModule(LabelledDataModule):
         self.fingerprints = Fingerprints()
         self.split_seed = split_seed
         self.max_memory = max_memory
+        self.max_pixels = max_pixels
         self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
 
     def take_new_images(self, split: Literal["val", "test"], seen: Mapping[str, Any]) -> None:
@@ -270,21 +276,8 @@ class TableDataModule(LabelledDataModule):
         return [Problem(row.table, row.line, text) for row, text in found if text is not None]
 
     def _files(self, rows: list[Row]) -> ImageFiles:
-        return ImageFiles([row.file for row in rows], self.decoding)
+        return ImageFiles([row.file for row in rows], self.decoding, self.max_pixels)
 
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100, which Path.absolute is not the same as: this resolves ".."
-
-
-def _height_and_width(image_size: int | list[int]) -> tuple[int, int]:
-    """Reads a size: one number, or two.
-
-    Raises:
-        InputError: If there are other than one or two, or one is below 1.
-    """
-    sizes = [image_size, image_size] if isinstance(image_size, int) else image_size
-    if len(sizes) != 2 or min(sizes) < 1:
-        raise InputError(f"image_size must be a number, or a height and a width, in pixels, got {image_size}")
-    height, width = sizes
-    return height, width

@@ -1,6 +1,7 @@
 """Image files: finding and decoding them."""
 
 import glob
+import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from multilabel_pl.task import WHITE
 NAME_IMAGES = "name an image, a folder of images, or a pattern such as '*.png'"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 WILDCARDS = "*?["
+MAX_PIXELS = 100_000_000  # of an image that is decoded; Pillow refuses those of 178,956,971 and more
 POSTSCRIPT = "EPS"  # Pillow's name for a format that is a program, which it would have Ghostscript run
 GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's modes; it reads 16-bit colours as 8-bit ones
 
@@ -58,7 +60,9 @@ def _find(path: Path, keep_missing: bool) -> list[Path]:
     return sorted(found)
 
 
-def read_image(path: Path, background: str = WHITE, sufficient_size: int | None = None) -> Tensor:
+def read_image(
+    path: Path, background: str = WHITE, sufficient_size: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Tensor:
     """Reads an image as people see it: upright, with a colour behind transparent pixels.
 
     Any format and mode that Pillow decodes itself is accepted: grey, colour, palette, transparent, CMYK, 16-bit. An
@@ -69,6 +73,7 @@ def read_image(path: Path, background: str = WHITE, sufficient_size: int | None 
         background: The colour behind transparent pixels, as Pillow names it.
         sufficient_size: Height and width in pixels that suffice. A larger JPEG may be decoded at a half, a quarter or
             an eighth of its size, in a fraction of the time.
+        max_pixels: An image that has more is not decoded.
 
     Returns:
         uint8 (C, H, W), C of 1 for a grey image, else 3.
@@ -77,17 +82,20 @@ def read_image(path: Path, background: str = WHITE, sufficient_size: int | None 
         InputError: If the file can't be read, is not an image, is damaged, or has too many pixels.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only the error's limit matters
+        if not stat.S_ISREG(path.stat().st_mode):  # from a pipe or a device, reading might never end
+            raise UnidentifiedImageError
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of Pillow's warnings, none helps
             if image.format == POSTSCRIPT:
                 raise UnidentifiedImageError
+            if image.width * image.height > max_pixels:
+                raise Image.DecompressionBombError
             if sufficient_size is not None:
                 image.draft(None, (sufficient_size, sufficient_size))
             return pixels_of(image, background)
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image, or is damaged") from None
     except Image.DecompressionBombError:
-        raise InputError(f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
+        raise InputError(f"{path} has more than {max_pixels:,} pixels: shrink it, or raise max_pixels") from None
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from None
     except (

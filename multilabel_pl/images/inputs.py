@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.decoding import find_images, pixels_of, read_image
+from multilabel_pl.images.decoding import MAX_PIXELS, find_images, pixels_of, read_image
 from multilabel_pl.images.preprocessing import prepare, sufficient_size
 from multilabel_pl.task import Task
 
@@ -45,13 +45,13 @@ def batches_of(images: ImageInput | Iterable[ImageInput], task: Task, batch_size
         yield torch.stack([_load(one, task) for one in several[start : start + batch_size]])
 
 
-def load_file(path: Path, task: Task) -> Tensor:
+def load_file(path: Path, task: Task, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Reads an image file and brings it to the shape of a task's images, uint8 (C, H, W).
 
     Raises:
         InputError: If the file can't be read or there is no digit to be found; it names the file.
     """
-    image = read_image(path, task.background, sufficient_size(task))
+    image = read_image(path, task.background, sufficient_size(task), max_pixels)
     try:
         return prepare(image, task)
     except InputError as error:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from multilabel_pl.errors import InputError
 from multilabel_pl.images.mnist_style import mnist_style
 from multilabel_pl.images.pixels import luma
 from multilabel_pl.task import Preprocessing, Task
@@ -41,3 +42,16 @@ def _resize(image: Tensor, height: int, width: int) -> Tensor:
 
 
 PREPROCESSINGS: dict[Preprocessing, Callable[[Tensor, int, int], Tensor]] = {"resize": _resize, "mnist": mnist_style}
+
+
+def height_and_width(image_size: int | list[int]) -> tuple[int, int]:
+    """Reads the size to which images are resized: one number, or two.
+
+    Raises:
+        InputError: If there are other than one or two, or one is below 1.
+    """
+    sizes = [image_size, image_size] if isinstance(image_size, int) else image_size
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise InputError(f"image_size must be a number, or a height and a width, in pixels, got {image_size}")
+    height, width = sizes
+    return height, width

@@ -12,6 +12,7 @@ from multilabel_pl.results.text import paths_from_here
 
 TAG_SEPARATOR = "|"
 DECIMALS = 6
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # that a formula may begin with
 
 Row: TypeAlias = dict[str, Any]  # a row without its probabilities, by the names of the columns
 
@@ -34,18 +35,29 @@ def file_rows(paths: list[Path], tags: list[list[str]], problems: list[str | Non
     ]
 
 
-def _write_csv(rows: list[Row], probabilities: Tensor, labels: Sequence[str], path: Path) -> None:
+def _write_csv(
+    rows: list[Row], probabilities: Tensor, labels: Sequence[str], path: Path, spreadsheet: bool = False
+) -> None:
+    shown = _as_text if spreadsheet else str
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*rows[0], *labels])
+        writer.writerow([*rows[0], *map(shown, labels)])
         template = ",".join([f"%.{DECIMALS}f"] * len(labels))  # a row at once takes half the time
         for row, values in zip(rows, probabilities.tolist(), strict=True):
-            cells = [TAG_SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row.values()]
+            texts = (TAG_SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row.values())
+            cells = [shown(text) if isinstance(text, str) else text for text in texts]
             numbers = [""] * len(labels) if row.get("error") else (template % tuple(values)).split(",")
             writer.writerow(cells + numbers)
 
 
-def _write_json_lines(rows: list[Row], probabilities: Tensor, labels: Sequence[str], path: Path) -> None:
+def _as_text(cell: str) -> str:
+    """Keeps spreadsheets from taking a cell for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    return f"'{cell}" if cell.startswith(FORMULA_SIGNS) else cell
+
+
+def _write_json_lines(
+    rows: list[Row], probabilities: Tensor, labels: Sequence[str], path: Path, spreadsheet: bool = False
+) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row, values in zip(rows, probabilities.tolist(), strict=True):
             rounded = (round(value, DECIMALS) for value in values)
@@ -53,8 +65,9 @@ def _write_json_lines(rows: list[Row], probabilities: Tensor, labels: Sequence[s
             file.write(json.dumps({**row, "probabilities": named}, ensure_ascii=False) + "\n")
 
 
-# Writers of tables by suffix, called with the rows, the probabilities (N, L), the labels and the path.
-TABLES: dict[str, Callable[[list[Row], Tensor, Sequence[str], Path], None]] = {
+# Writers of tables by suffix, called with the rows, the probabilities (N, L), the labels, the path, and whether the
+# table is for a spreadsheet, which makes no difference to JSON.
+TABLES: dict[str, Callable[[list[Row], Tensor, Sequence[str], Path, bool], None]] = {
     ".csv": _write_csv,
     ".jsonl": _write_json_lines,
 }

@@ -37,6 +37,7 @@ class PredictionWriter(BasePredictionWriter):
         output: Path of the table, ending in .csv or .jsonl; predict/predictions.csv beside the checkpoint if not given.
         figure: True for a sheet of the first images and their tags; an index, or several, for the probabilities of
             these images; False for nothing. If not given, image 9 of labelled images, and nothing of files.
+        spreadsheet: Whether a table in CSV is for a spreadsheet, which would take some names for formulas.
 
     Attributes:
         written: The files that have been written.
@@ -48,7 +49,9 @@ class PredictionWriter(BasePredictionWriter):
             out of range.
     """
 
-    def __init__(self, output: Path | None, figure: bool | int | Sequence[int] | None) -> None:
+    def __init__(
+        self, output: Path | None, figure: bool | int | Sequence[int] | None, spreadsheet: bool = False
+    ) -> None:
         super().__init__(write_interval="epoch")
         if output is not None and output.suffix not in TABLES:
             raise InputError(f"output must end in {' or '.join(TABLES)}, got {output}")
@@ -56,6 +59,7 @@ class PredictionWriter(BasePredictionWriter):
             raise InputError(f"figure takes at most {MAX_DRAWN} images, got {len(figure)}")
         self.asked = output
         self.figure = figure
+        self.spreadsheet = spreadsheet
         self.written: list[Path] = []
         self.problems: list[str] = []
         self.summary = ""
@@ -116,7 +120,7 @@ class PredictionWriter(BasePredictionWriter):
             rows = labelled_rows(self.images.paths, name_tags(targets, labels), named)
             items = _labelled_to_draw(self.images, self.chosen, targets, probabilities)
         with atomic_path(self.output) as table:
-            TABLES[self.output.suffix](rows, probabilities, labels, table)
+            TABLES[self.output.suffix](rows, probabilities, labels, table, self.spreadsheet)
             with atomic_path(self.figure_path) as figure_path:
                 if items:
                     self._draw(items, model, figure_path)

@@ -150,6 +150,7 @@ class Trainer(pl.Trainer):
         ckpt_path: str | Path | None = None,
         output: str | None = None,
         figure: bool | int | list[int] | None = None,
+        spreadsheet: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Tag the test images, or image files: a table of all and a figure of some.
@@ -162,6 +163,7 @@ class Trainer(pl.Trainer):
             figure: What to draw: `true` for a sheet of the first 100 images and their tags; an index, or a list of
                 indices, for the probabilities of these images; `false` for nothing. Image 9 of a test set and nothing
                 of files if not given.
+            spreadsheet: Whether to quote names in CSV that a spreadsheet would take for formulas.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
@@ -171,7 +173,7 @@ class Trainer(pl.Trainer):
 
         if output is None and ckpt_path is None:
             raise InputError("predict needs an output, or a checkpoint to write it beside")
-        writer = PredictionWriter(None if output is None else Path(output), figure)
+        writer = PredictionWriter(None if output is None else Path(output), figure, spreadsheet)
         self.callbacks.append(writer)
         try:
             kwargs["ckpt_path"] = ckpt_path

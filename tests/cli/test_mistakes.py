@@ -200,6 +200,8 @@ OPTION_MISTAKES = {
         an_option("--seed_everything -1", "--seed_everything must be in [0, 4294967295], got -1"),
         an_option("--seed_everything 4294967296", "--seed_everything must be in [0, 4294967295], got 4294967296"),
         an_option("--seed_everything x", "--seed_everything: Expected a bool; Expected a int; Given value: x"),
+        an_option("--trainer.gradient_clip_val -1", "--trainer.gradient_clip_val must be at least 0, got -1"),
+        an_option("--trainer.log_every_n_steps -1", "--trainer.log_every_n_steps must be at least 0, got -1"),
         an_option("--trainer.max_epochs ten", "--trainer.max_epochs: Expected a int"),
         an_option("--trainer.max_epochs -5", "`max_epochs` must be a non-negative integer or -1. You passed in -5"),
         an_option("--trainer.max_time soon", "`Timer(duration='soon')` is not a valid duration"),
@@ -346,7 +348,7 @@ OUTPUT_MISTAKES = {
             )
             for command in ("validate", "test")
         ),
-        Mistake("fit --trainer.default_root_dir a.png", "a.png/version_0: Not a directory"),
+        Mistake("fit --trainer.default_root_dir a.png", "a.png is no folder, or a link to none"),
         Mistake("fit --trainer.default_root_dir /proc/new", "/proc/new: No such file or directory"),
     ]
 }

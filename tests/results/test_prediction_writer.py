@@ -11,6 +11,7 @@ import torch
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.errors import InputError
+from multilabel_pl.results.prediction_tables import TABLES
 
 TABLE_SIZE = 60_000  # bytes, more than the table of 300 images has, and less than a sheet of 100
 
@@ -57,6 +58,18 @@ def test_a_part_of_the_images_has_a_part_of_the_rows(
     assert [row["index"] for row in rows] == list(range(250))  # one batch
     assert tuple(rows[0]["probabilities"]) == LABELS
     assert matplotlib.image.imread("p.png").std() > 0.1
+
+
+def test_names_are_no_formulas_in_a_spreadsheet(workplace: Path) -> None:
+    labels = ["=1+1", "-cat", "dog"]
+    rows = [{"path": "@a.png", "tags": ["=1+1", "dog"], "error": None}]
+    TABLES[".csv"](rows, torch.ones(1, 3), labels, Path("p.csv"), True)
+    with Path("p.csv").open(encoding="utf-8", newline="") as file:
+        header, row = csv.reader(file)
+    assert header == ["path", "tags", "error", "'=1+1", "'-cat", "dog"]
+    assert row[:2] == ["'@a.png", "'=1+1|dog"]
+    TABLES[".csv"](rows, torch.ones(1, 3), labels, Path("p.csv"), False)
+    assert Path("p.csv").read_text(encoding="utf-8").startswith("path,tags,error,=1+1,-cat,dog\n@a.png,")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.report import LEARNED_HERE, all_metrics, report, write_metrics, write_report
-from multilabel_pl.results.text import display_width
+from multilabel_pl.results.text import display_width, table
 
 TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
 LOGITS = torch.tensor([[2.0, -2, -1], [3, -3, -1], [-1, 1, -1], [1, -2, -1]])
@@ -125,6 +125,12 @@ def test_tables_fit_the_screen(width: int) -> None:
     assert sum(line.count("|") for line in tables) < sum(
         line.count("|") for line in report(an_evaluation(labels)).splitlines()
     )
+
+
+def test_what_could_be_markup_or_control_a_terminal_is_escaped() -> None:
+    name = "<img src=x>|[a](b)\x1b[31m\n*"
+    [_, _, row] = table(["label", "F1"], [[name, "1"]]).splitlines()
+    assert row == r"| \<img src=x>\|\[a](b)\x1b\[31m * |  1 |"
 
 
 def test_of_many_labels_a_screen_shows_the_most_frequent_and_the_worst() -> None:

@@ -10,6 +10,8 @@ from multilabel_pl.data.annotations.records import SPLITS, Annotations, Problem,
 from multilabel_pl.errors import InputError
 
 SPLIT_SYNONYMS = {"training": "train", "valid": "val", "validation": "val"}
+OTHER_DELIMITERS = ",;"  # of tags
+FASTAI_SPLIT = "is_valid"
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas"}
 
 
@@ -59,6 +61,8 @@ def read_csv_table(table: Path, folder: Path, columns: TableFormat, labels: Sequ
         except _LineError as error:
             problems.append(Problem(table, line, str(error)))
     found = label_columns or sorted({tag for row in rows for tag in row.tags})
+    if labels is None and not label_columns:
+        _check_tags(table, found, columns)
     names = list(labels) if labels is not None else found
     if not names and not problems:
         raise InputError(f"{table} has no tag in its column {columns.tags_column}: name labels with --data.labels")
@@ -99,6 +103,10 @@ def _numbered(reader: "csv._reader", start: int) -> Iterator[tuple[int, list[str
 
 
 def _check_header(table: Path, header: list[str], columns: TableFormat) -> None:
+    if "" in header:
+        raise InputError(f"{table} has a column without a name, number {header.index('') + 1}: name it, or delete it")
+    if columns.split_column in header and FASTAI_SPLIT in header:
+        raise InputError(f"{table} has columns {columns.split_column} and {FASTAI_SPLIT}: delete the one or the other")
     if repeated := next((name for name in header if header.count(name) > 1), None):
         raise InputError(f"{table} has two columns {repeated}")
     if len(header) == 1 and (found := [name for sign, name in OTHER_SEPARATORS.items() if sign in header[0]]):
@@ -108,6 +116,18 @@ def _check_header(table: Path, header: list[str], columns: TableFormat) -> None:
             f"{table} has no column {columns.path_column}, but {', '.join(header)}: name that of the paths with "
             f"--data.path_column"
         )
+
+
+def _check_tags(table: Path, tags: Sequence[str], columns: TableFormat) -> None:
+    """Checks that tags are single ones, neither lists nor made of the same few parts."""
+    if tags and all(tag.startswith("[") and tag.endswith("]") for tag in tags):
+        raise InputError(f"{table} has lists as tags, such as {tags[0]}: write cat|dog")
+    for sign in OTHER_DELIMITERS:
+        parts = {part.strip() for tag in tags for part in tag.split(sign)}
+        if len(parts) < len(tags):
+            example = next(tag for tag in tags if sign in tag)
+            remedy = f"give --data.tag_delimiter '{sign}', or, if not, name the labels with --data.labels"
+            raise InputError(f"{table} seems to have several tags in one, such as {example}: {remedy}")
 
 
 def _label_columns(table: Path, header: list[str], columns: TableFormat, labels: Sequence[str] | None) -> list[str]:

@@ -29,6 +29,27 @@ def messages(content: str | bytes, labels: Sequence[str] | None = None, **column
 NO_IMAGE = "t.csv names no image: it must have a header and a line for each"
 NO_PATHS = "name that of the paths with --data.path_column"
 WHOLE: dict[str, tuple[str | bytes, str]] = {
+    "lists as tags": (
+        """path,tags\na.png,"['cat']"\nb.png,"['cat', 'dog']"\n""",
+        "t.csv has lists as tags, such as ['cat', 'dog']: write cat|dog",
+    ),
+    "another delimiter": (
+        'path,tags\na.png,"cat, dog"\nb.png,cat\nc.png,dog\n',
+        "t.csv seems to have several tags in one, such as cat, dog: give --data.tag_delimiter ',', or, if not, "
+        "name the labels with --data.labels",
+    ),
+    "an unnamed column": (
+        "path,,tags\na.png,,cat\n",
+        "t.csv has a column without a name, number 2: name it, or delete it",
+    ),
+    "unnamed columns": (
+        ",path,,cat\n0,a.png,,1\n",
+        "t.csv has a column without a name, number 1: name it, or delete it",
+    ),
+    "two columns of the split": (
+        "path,tags,split,is_valid\na.png,cat,,\n",
+        "t.csv has columns split and is_valid: delete the one or the other",
+    ),
     "an empty table": ("", NO_IMAGE),
     "a header alone": ("path,tags\n", NO_IMAGE),
     "no header": ("a.png,cat\nb.png,dog\n", f"t.csv has no column path, but a.png, cat: {NO_PATHS}"),
@@ -134,6 +155,12 @@ def test_tabs_a_byte_order_mark_blank_lines_and_quotes_are_understood(workplace:
         (4, "a\nb.png", ["cat"], "val"),
         (6, "c.png", [], "test"),
     ]
+
+
+def test_a_label_may_have_a_comma(workplace: Path) -> None:
+    content = 'path,tags\na.png,"Paris, France"\nb.png,"Rome, Italy"\n'
+    assert messages(content) == []
+    assert messages('path,tags\na.png,"cat, dog"\nb.png,cat\nc.png,dog\n', ["cat, dog", "cat", "dog"]) == []
 
 
 def test_columns_of_zero_and_one_are_tags(workplace: Path) -> None:
