@@ -3,18 +3,22 @@
 import gzip
 import math
 import zlib
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.split import split_indices
 from multilabel_pl.errors import InputError, check_at_least
+from multilabel_pl.messages import note
 from multilabel_pl.task import Preprocessing
 
 NUM_DIGITS = 10
@@ -66,6 +70,12 @@ class MNISTDataModule(LabelledDataModule):
             self.hparams["data_dir"] = str(self.folder.resolve())  # a checkpoint may be used from another folder
         self.split_seed = split_seed
 
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the files of the training and validation images."""
+        contents = (path.read_bytes() for path in _find(self.folder, FILES["train"]))
+        return blake2b(b"".join(contents), digest_size=16).hexdigest()
+
     def setup_training(self) -> None:
         """Reads the training images, and sets some aside for validation."""
         everything = read_digits(self.folder, "train")
@@ -80,12 +90,17 @@ class MNISTDataModule(LabelledDataModule):
         self.image_shape = _shape(self.test_set)
 
     def state_dict(self) -> dict[str, Any]:
-        """Also returns what decides the split."""
-        return super().state_dict() | {name: self.hparams[name] for name in ("data_dir", "val_size", "split_seed")}
+        """Also returns what decides the split, and a digest of the files, but for those of the package."""
+        state = super().state_dict() | {name: self.hparams[name] for name in ("data_dir", "val_size", "split_seed")}
+        return state if self.hparams["data_dir"] is None else state | {"digest": self.digest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also warns of validation images that trained the checkpoint's model."""
         super().load_state_dict(state_dict)
+        resuming = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        same = "digest" in state_dict and self.hparams["data_dir"] == state_dict["data_dir"]
+        if resuming and same and self.digest != state_dict["digest"]:
+            note(f"resuming with other images: the files in {self.folder} have changed")
         if self.train_set is None or self.val_set is None or "data_dir" not in state_dict:
             return
         size = len(self.train_set) + len(self.val_set)

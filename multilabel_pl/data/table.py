@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
+from multilabel_pl.data.annotations.fingerprints import Fingerprints, note_changes, recorded_images, tag_fingerprints
 from multilabel_pl.data.annotations.records import (
     SPLITS,
     AnnotationError,
     Annotations,
-    Fingerprints,
     Problem,
     Row,
     find_repeated,
-    recorded_images,
     targets_of,
 )
 from multilabel_pl.data.augmentation import Augmentation
@@ -224,19 +224,25 @@ class TableDataModule(LabelledDataModule):
         [self.test_set] = self._open(["test"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Also returns which images a checkpoint's model was trained and validated on."""
-        return super().state_dict() | {
-            f"{split}_images": self.fingerprints(self.splits[split]) for split in ("train", "val")
-        }
+        """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
+        state = super().state_dict()
+        for split in ("train", "val"):
+            state[f"{split}_images"] = self.fingerprints(self.splits[split])
+            state[f"{split}_tags"] = tag_fingerprints(self.splits[split])
+        return state
 
     def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """Adds the validation images to those that a checkpoint's model was validated on."""
-        own = self.fingerprints(self.splits["val"])
-        return {**state_dict, "val_images": torch.cat([recorded_images(state_dict, ["val"]), own])}
+        for name, own in self.state_dict().items():
+            if name in ("val_images", "val_tags") and name in state_dict:
+                state_dict = {**state_dict, name: torch.cat([state_dict[name], own])}
+        return state_dict
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
         super().load_state_dict(state_dict)
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            note_changes(state_dict, self.splits, self.fingerprints)
         tests = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         splits, seen, use = (
             (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")

@@ -43,7 +43,7 @@ def test_four_processes_count_every_test_image_once(small_run: Path, small_set: 
     copied_run(small_run, workplace)
     words = ["test", *QUIET, "--figures", "false", "--data.eval_batch_size", "50"]
     metrics = []
-    for more in ([], [*DDP, "4"]):  # 300 images make 6 batches, which can't be shared evenly
+    for more in ([], [*DDP, "4", *DDP[-1:], "4"]):  # 300 images make 6 batches, which can't be shared evenly
         ended = in_a_process([*words, *more])
         assert (ended.returncode, ended.stderr) == (0, "")
         metrics.append(json.loads(Path("runs/version_0/test/metrics.json").read_text()))
@@ -75,7 +75,9 @@ def test_three_processes_predict_one_table_in_order(kind: str, checkpoint: str, 
             shutil.copy(Path(__file__).parents[2] / "docs" / "prediction.png", f"scans/{i}.png")
         Path("scans/3.png").write_text("no image")
         words = ["--data", "ImageFilesDataModule", "--data.path", "scans", "--data.batch_size", "2"]
-    ended = in_a_process(["predict", *QUIET, "--ckpt_path", checkpoint, "--output", "shared.csv", *DDP, "3", *words])
+    ended = in_a_process(
+        ["predict", *QUIET, "--ckpt_path", checkpoint, "--output", "shared.csv", *DDP, "3", *DDP[-1:], "3", *words]
+    )
     assert ended.returncode == (1 if kind == "files" else 0), ended.stderr
     if kind == "labelled images":
         words = ["--trainer.limit_predict_batches", "6"]

@@ -1,7 +1,9 @@
 """A run that is killed or stopped at any moment, and resumed, ends bit for bit as one that was not."""
 
 import csv
+import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import torch
 from benchmarks.crash import differences
 from multilabel_pl.cli.main import main
 from tests.conftest import BRIEF, QUIET, copied_run, in_a_process, small
-from tests.data.tagged_images import write_tagged
+from tests.data.tagged_images import write_images, write_table, write_tagged
 
 TRAINING = [  # 2 epochs of 5 steps, with much to restore: random shifts, a schedule, running means
     *("fit", *QUIET, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"),
@@ -215,3 +217,47 @@ def test_other_data_in_a_resumed_run_are_reported(
     main(["fit", *QUIET, *words, "--data", *scenes, "--data.val_size", "50"])
     expected = "resuming on SceneDataModule, but runs/version_0/last.ckpt was trained on MNISTDataModule"
     assert f"note: {expected}\n" in capsys.readouterr().err
+
+
+def test_changed_images_and_tags_of_a_resumed_run_are_reported(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        [path, "|".join(tags), "val" if i < 20 else "train"]
+        for i, (path, tags) in enumerate(write_images(workplace, 60))
+    ]
+    header = ["path", "tags", "split"]
+
+    def resumed(epochs: int) -> list[str]:
+        write_table(workplace / "t.csv", header, rows)
+        main(["fit", "last", "--trainer.max_epochs", str(epochs)])
+        return [line for line in capsys.readouterr().err.splitlines() if "resuming" in line]
+
+    write_table(workplace / "t.csv", header, rows)
+    main(["fit", "t.csv", *QUIET, *BRIEF, "--data.test_size", "0"])
+    assert resumed(2) == []
+    rows[20], rows[21] = rows[21], rows[20]
+    assert resumed(3) == ["note: resuming with other train images: in another order"]
+    rows[30][1] += "|9"
+    rows[5][1] += "|0"
+    del rows[31]
+    shutil.copy(rows[40][0], rows[41][0])
+    assert resumed(4) == [
+        "note: resuming with other train images: 1 new or changed, 2 gone, 1 with other tags",
+        "note: resuming with other val images: 1 with other tags",
+    ]
+
+
+def test_changed_files_of_a_resumed_run_are_reported(
+    small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(small_set, "set")
+    main(["fit", *QUIET, *BRIEF, *small("set")])
+    main(["fit", "last", "--trainer.max_epochs", "2"])
+    assert "resuming" not in capsys.readouterr().err
+    path = next(Path("set").rglob("train-images*"))
+    content = bytearray(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    main(["fit", "last", "--trainer.max_epochs", "3"])
+    assert "/set have changed\n" in capsys.readouterr().err

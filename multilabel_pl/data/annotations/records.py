@@ -1,12 +1,9 @@
 """Annotations: which image carries which labels, whatever format said so."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,30 +84,3 @@ def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
     if pairs:
         targets[tuple(torch.tensor(pairs).T)] = 1
     return targets
-
-
-class Fingerprints:
-    """Hashes of images' names and contents, wherever they lie; each is computed once."""
-
-    def __init__(self) -> None:
-        self.known: dict[Path, int] = {}
-
-    def __call__(self, rows: Sequence[Row]) -> Tensor:
-        """Returns one for each row, int64 (N,)."""
-        new = [row.file for row in rows if row.file not in self.known]
-        with ThreadPoolExecutor() as pool:
-            self.known.update(zip(new, pool.map(_fingerprint, new), strict=True))
-        return torch.tensor([self.known[row.file] for row in rows], dtype=torch.int64)
-
-
-def _fingerprint(file: Path) -> int:
-    digest = blake2b(file.name.encode(), digest_size=8)
-    with suppress(OSError):  # a missing file is reported when it is decoded
-        digest.update(file.read_bytes())
-    return int.from_bytes(digest.digest(), signed=True)
-
-
-def recorded_images(state_dict: Mapping[str, Any], splits: Sequence[str]) -> Tensor:
-    """Returns the fingerprints in a checkpoint's state; none in one of an older version, which recorded paths."""
-    none = torch.zeros(0, dtype=torch.int64)
-    return torch.cat([state_dict.get(f"{split}_images", none) for split in splits])

@@ -1,0 +1,87 @@
+"""What a checkpoint knows its images and their tags by, wherever they lie."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multilabel_pl.data.annotations.records import Row
+from multilabel_pl.messages import note
+
+
+class Fingerprints:
+    """Hashes of images' names and contents, wherever they lie; each is computed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[Path, int] = {}
+
+    def __call__(self, rows: Sequence[Row]) -> Tensor:
+        """Returns one for each row, int64 (N,)."""
+        new = [row.file for row in rows if row.file not in self.known]
+        with ThreadPoolExecutor() as pool:
+            self.known.update(zip(new, pool.map(_of_image, new), strict=True))
+        return torch.tensor([self.known[row.file] for row in rows], dtype=torch.int64)
+
+
+def tag_fingerprints(rows: Sequence[Row]) -> Tensor:
+    """Returns a hash of the tags of each row, whatever their order, int64 (N,)."""
+    return torch.tensor([_hash("\0".join(sorted(set(row.tags))).encode()) for row in rows], dtype=torch.int64)
+
+
+def recorded_images(state_dict: Mapping[str, Any], splits: Sequence[str]) -> Tensor:
+    """Returns the fingerprints in a checkpoint's state; none in one of an older version, which recorded paths."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return torch.cat([state_dict.get(f"{split}_images", none) for split in splits])
+
+
+def note_changes(state_dict: Mapping[str, Any], splits: Mapping[str, Sequence[Row]], images: Fingerprints) -> None:
+    """Notes how the images with which a run is resumed are not those it was started with.
+
+    Args:
+        state_dict: What the checkpoint knows of the data.
+        splits: The images of today by split.
+        images: Their fingerprints.
+    """
+    for split in ("train", "val"):
+        if f"{split}_tags" in state_dict:  # not in a checkpoint of an older version
+            then = state_dict[f"{split}_images"], state_dict[f"{split}_tags"]
+            if found := _changes(then, (images(splits[split]), tag_fingerprints(splits[split]))):
+                note(f"resuming with other {split} images: {', '.join(found)}")
+
+
+def _changes(then: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> list[str]:
+    """Describes how images or their tags have changed.
+
+    Args:
+        then: The fingerprints of the images, int64 (N,), and of their tags, int64 (N,).
+        now: The same today, int64 (M,) each.
+
+    Returns:
+        What has changed; empty if all is as it was.
+    """
+    images, tags = now
+    tags_then = dict(zip(then[0].tolist(), then[1].tolist(), strict=True))
+    pairs = list(zip(images.tolist(), tags.tolist(), strict=True))
+    counts = {
+        "new or changed": sum(image not in tags_then for image, _ in pairs),
+        "gone": len(tags_then.keys() - {image for image, _ in pairs}),
+        "with other tags": sum(image in tags_then and tags_then[image] != tag for image, tag in pairs),
+    }
+    found = [f"{count} {what}" for what, count in counts.items() if count]
+    return found or ([] if torch.equal(then[0], images) else ["in another order"])
+
+
+def _of_image(file: Path) -> int:
+    content = b""
+    with suppress(OSError):  # a missing file is reported when it is decoded
+        content = file.read_bytes()
+    return _hash(file.name.encode() + content)
+
+
+def _hash(content: bytes) -> int:
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), signed=True)
