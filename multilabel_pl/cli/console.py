@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from multilabel_pl.errors import MISTAKE, InputError, MultipleInputError
 from multilabel_pl.messages import escaped
+from multilabel_pl.processes import LOST, is_lost_connection
 
 TOO_LARGE = re.compile(
     "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
@@ -37,6 +38,9 @@ def one_line_errors() -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
+        if is_lost_connection(error):
+            print("error: another process of this run is gone", file=sys.stderr)
+            sys.exit(LOST)
         mistake = _mistake(error)
         if mistake is None:
             raise

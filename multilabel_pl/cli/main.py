@@ -46,7 +46,7 @@ from multilabel_pl.training.allocator import keep_freed_memory
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.completion import why_finished
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
-from multilabel_pl.training.lightning_internals import options_of
+from multilabel_pl.training.lightning_internals import options_of, watch_launched
 from multilabel_pl.training.quiet import filter_messages, log_to_stdout
 from multilabel_pl.training.runs import BEST, LAST, NoRunError, Run, find_checkpoint, lock, make_run
 from multilabel_pl.training.trainer import Trainer
@@ -229,6 +229,7 @@ class CLI(LightningCLI):
         except (TypeError, ValueError) as error:  # Lightning's messages about values, such as an unknown accelerator
             raise InputError(str(error)) from error
         check_processes(trainer, self.request)
+        watch_launched(trainer)
         return trainer
 
     def _name_images(self, images: list[str]) -> None:

@@ -3,11 +3,14 @@
 `pyproject.toml` bounds lightning to the minor version tried here.
 """
 
+import threading
 from argparse import Action
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+
+from multilabel_pl.processes import watch_children
 
 SCHEDULE_LENGTH = ("total_steps", "_schedule_phases")  # of torch's OneCycleLR
 
@@ -46,6 +49,21 @@ class ExactResume(Callback):
                 counts.update(ready=1, started=1, processed=0, completed=0)
         else:  # a validation that was repeated has counted its first batch twice
             validation["total"].update(ready=validation["total"]["completed"], started=validation["total"]["completed"])
+
+
+def watch_launched(trainer: Trainer) -> None:
+    """Lets the program end with a line and exit status 1 when a process that it has launched fails.
+
+    Lightning's own thread for that kills the program without a word.
+    """
+    if (launched := getattr(trainer.strategy.launcher, "procs", None)) is not None:
+        watch_children(launched, _stop_observer)
+
+
+def _stop_observer() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._run = lambda: True  # type: ignore[attr-defined] # as if there were nothing to observe
 
 
 def has_stopped_early(trainer: Trainer) -> bool:

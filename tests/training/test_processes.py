@@ -2,9 +2,13 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 import socket
+import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,3 +113,24 @@ def test_two_nodes_make_one_run(small_set: str, workplace: Path) -> None:
     assert [folder.name for folder in Path("runs").iterdir()] == ["version_0"]
     assert "trained: runs/version_0/best.ckpt" in ended[0].stdout
     assert "trained" not in ended[1].stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["launched", "launcher"])
+def test_the_loss_of_a_process_ends_the_others_with_a_line(lost: str, small_set: str, workplace: Path) -> None:
+    """The launcher is lost while the other process is still starting."""
+    words = ["fit", *QUIET, *small(small_set), "--trainer.max_epochs", "100000", *DDP, "2"]
+    command = [sys.executable, "-m", "multilabel_pl", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as fit:
+        children = Path(f"/proc/{fit.pid}/task/{fit.pid}/children")
+        while not (launched := children.read_text().split()):
+            time.sleep(0.01)
+        while lost == "launched" and not Path("runs/version_0/last.ckpt").exists():
+            time.sleep(0.1)
+        os.kill(int(launched[0]) if lost == "launched" else fit.pid, signal.SIGKILL)
+        assert fit.stderr is not None
+        errors = fit.stderr.read()  # until both have closed it
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith("error: ")
+    assert errors.endswith(" of this run is gone\n")
+    assert fit.returncode == (1 if lost == "launched" else -signal.SIGKILL)
