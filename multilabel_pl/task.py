@@ -28,8 +28,8 @@ class Task:
         background: Colour laid behind transparent pixels, by name or as `#rrggbb`.
 
     Raises:
-        InputError: If a label occurs twice, the shape is not three positive numbers, or the preprocessing or the colour
-            is unknown.
+        InputError: If a label occurs twice or can't be written, the shape is not three positive numbers, or the
+            preprocessing or the colour is unknown.
     """
 
     labels: Sequence[str]
@@ -42,6 +42,8 @@ class Task:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         if repeated := [label for label, count in Counter(self.labels).items() if count > 1]:
             raise InputError(f"labels must differ, got {repeated[0]} twice")
+        if not all(map(_is_writable, self.labels)):
+            raise InputError("labels must be text in Unicode, without halves of characters")
         if len(self.image_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in self.image_shape):
             raise InputError(f"image_shape must be channels, height and width, got {self.shape_text}")
         check_choice("preprocessing", self.preprocessing, get_args(Preprocessing))
@@ -70,3 +72,11 @@ class Task:
     def to_dict(self) -> dict[str, Any]:
         """Returns the task as plain values, for a checkpoint; `Task(**values)` restores it."""
         return {**asdict(self), "labels": list(self.labels), "image_shape": list(self.image_shape)}
+
+
+def _is_writable(label: str) -> bool:
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -16,6 +16,8 @@ from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note
+from multilabel_pl.schema.forms import ANYTHING, check_form, record
+from multilabel_pl.schema.signatures import arguments_of
 from multilabel_pl.training.runs import BEST, LAST, Run, find_checkpoint, newest_checkpoints, newest_run, run_of
 
 POSITIVE = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # of the trainer's options
@@ -110,7 +112,7 @@ def _last_of(run: Run | None, root: Path) -> Path | None:
 
 
 def read_sound(path: Path, root: Path) -> dict[str, Any]:
-    """Reads a checkpoint; for a damaged one of the runs in `root`, the message names the newest that is not."""
+    """Reads a checkpoint; for a damaged one of the runs in `root`, the message names one that is not."""
     try:
         return read_checkpoint(path)
     except InputError as error:
@@ -130,12 +132,22 @@ def _is_sound(path: Path) -> bool:
 
 
 def recorded_data(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
-    """Returns the data options recorded in a checkpoint, unless they would import what the file names."""
+    """Returns the data options recorded in a checkpoint, unless they would import what the file names.
+
+    Raises:
+        InputError: If they are not those of the class that they name.
+    """
     data: dict[str, Any] | None = content.get("datamodule_hyper_parameters")
-    if data is None or str(data.get("class_path")).rpartition(".")[0] in sys.modules:
-        return data
-    note(f"{path} was trained on {data.get('class_path')}, which only --data may import")
-    return None
+    if data is None:
+        return None
+    module, _, name = str(data.get("class_path")).rpartition(".")
+    data_class = getattr(sys.modules.get(module), name, None)
+    if not isinstance(data_class, type) or not issubclass(data_class, LightningDataModule):
+        note(f"{path} was trained on {module}.{name}, which only --data may import")
+        return None
+    forms = {**arguments_of(data_class), "class_path": ANYTHING}
+    check_form(data, record(optional=forms, closed=True), path, "datamodule_hyper_parameters")
+    return data
 
 
 def note_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:

@@ -47,7 +47,9 @@ from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.completion import why_finished
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
 from multilabel_pl.training.lightning_internals import options_of, watch_launched
+from multilabel_pl.training.optimizer_forms import check_optimizers
 from multilabel_pl.training.quiet import filter_messages, log_to_stdout
+from multilabel_pl.training.restoring import check_fits
 from multilabel_pl.training.runs import BEST, LAST, NoRunError, Run, find_checkpoint, lock, make_run
 from multilabel_pl.training.trainer import Trainer
 
@@ -56,6 +58,7 @@ RUNS = "runs"
 DEMO_RECIPE = "fast"
 SEED = 0
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
+ANY_STEPS = 2  # of a schedule whose state alone is looked at
 REPORTING = ("validate", "test")  # commands that print their reports
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
@@ -181,12 +184,9 @@ class CLI(LightningCLI):
         subcommand = self.request.command
         self.content = read_sound(path, self._root)
         self.step = self.content.get("global_step", 0)
-        if subcommand == "fit" and "optimizer_states" not in self.content:
-            remedy = "resume from last.ckpt, or load it from Python and fit the model"
-            raise InputError(f"{path} can't be resumed, as it has no optimizer state: {remedy}")
         say(f"using {path}")
         own = self.content["hyper_parameters"]
-        self.loaded = build_model(MultiLabelClassifier, own, path)
+        self.loaded = build_model(MultiLabelClassifier, self.content, path)
         parser.set_defaults({f"{subcommand}.model.{name}": own[name] for name in own if name != "task"})
         self.recorded_data = recorded_data(self.content, path)
         asked = self._data_asked_for()
@@ -248,6 +248,7 @@ class CLI(LightningCLI):
         if self.loaded is None or self.path is None:
             return
         self.model = self.loaded
+        check_fits(self.content, self.trainer, str(self.subcommand), self.datamodule, self.path)
         if isinstance(io := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             io.opened[str(self.path)] = self.content
         if self.subcommand in REPORTING:
@@ -270,6 +271,9 @@ class CLI(LightningCLI):
         """Finds mistakes in the data, and in how the model fits them; then creates the folder of the run."""
         self.datamodule.setup("fit")
         self.model.bind(self.datamodule.task)
+        if self.path is not None:
+            optimizer, schedule = self.model.optimization.build(self.model.parameters(), ANY_STEPS)
+            check_optimizers(self.content, [optimizer], [schedule] if schedule else [], self.path)
         if self.recorded_data is not None:
             note_other_data(self.config.fit.data, self.recorded_data, self.config.fit.ckpt_path)
         self._leave_if_finished()

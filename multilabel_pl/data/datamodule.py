@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ from multilabel_pl.data.datasets import Batch, LabelledDataset, defer_signals, i
 from multilabel_pl.data.sampler import EpochLoader, EpochOrder
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.messages import warn
+from multilabel_pl.schema.forms import Form, whole_number
 from multilabel_pl.task import WHITE, Preprocessing, Task
+
+MAX_SEED = 2**64 - 1  # of torch
 
 
 class LabelledDataModule(LightningDataModule, ABC):
@@ -49,6 +52,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     val_set: LabelledDataset | None = None
     test_set: LabelledDataset | None = None
     num_workers: int = 0  # for datasets that are slow
+    state_forms: ClassVar[dict[str, Form]] = {"seed": whole_number(0, MAX_SEED)}  # of what `state_dict` returns
 
     def __init__(
         self,

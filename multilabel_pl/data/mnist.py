@@ -19,6 +19,7 @@ from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.split import split_indices
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.messages import note
+from multilabel_pl.schema.forms import COUNT, TEXT, either, exactly
 from multilabel_pl.task import Preprocessing
 
 NUM_DIGITS = 10
@@ -26,6 +27,7 @@ LARGE_DIGIT = 5  # the smallest digit that is tagged `≥5`
 LABELS = (*map(str, range(NUM_DIGITS)), f"≥{LARGE_DIGIT}")
 UINT8 = 8  # the type of bytes in IDX format
 
+SPLIT = {"data_dir": either(TEXT, exactly(None)), "val_size": COUNT, "split_seed": COUNT}  # what decides it
 ARCHIVES = Path(__file__).parent / "archives"
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -53,6 +55,8 @@ class MNISTDataModule(LabelledDataModule):
     train_set: LabelledImages | None = None
     val_set: LabelledImages | None = None
     test_set: LabelledImages | None = None
+
+    state_forms = LabelledDataModule.state_forms | SPLIT
 
     def __init__(
         self,
@@ -91,7 +95,7 @@ class MNISTDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns what decides the split, and a digest of the files, but for those of the package."""
-        state = super().state_dict() | {name: self.hparams[name] for name in ("data_dir", "val_size", "split_seed")}
+        state = super().state_dict() | {name: self.hparams[name] for name in SPLIT}
         return state if self.hparams["data_dir"] is None else state | {"digest": self.digest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -101,7 +105,7 @@ class MNISTDataModule(LabelledDataModule):
         same = "digest" in state_dict and self.hparams["data_dir"] == state_dict["data_dir"]
         if resuming and same and self.digest != state_dict["digest"]:
             note(f"resuming with other images: the files in {self.folder} have changed")
-        if self.train_set is None or self.val_set is None or "data_dir" not in state_dict:
+        if self.train_set is None or self.val_set is None or not state_dict.keys() >= SPLIT.keys():
             return
         size = len(self.train_set) + len(self.val_set)
         if state_dict["data_dir"] != self.hparams["data_dir"] or state_dict["val_size"] >= size:

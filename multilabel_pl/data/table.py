@@ -33,6 +33,7 @@ from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS
 from multilabel_pl.images.preprocessing import height_and_width
 from multilabel_pl.messages import note, say
+from multilabel_pl.schema.tensors import FINGERPRINTS
 from multilabel_pl.task import WHITE, Task
 
 BYTES_A_GIGABYTE = 1e9
@@ -78,6 +79,8 @@ class TableDataModule(LabelledDataModule):
     Raises:
         InputError: If a value is out of range; (in `setup`) if a table can't be used, or an image can't be read.
     """
+
+    state_forms = LabelledDataModule.state_forms | dict.fromkeys(("train_images", "val_images"), FINGERPRINTS)
 
     def __init__(
         self,
@@ -269,9 +272,8 @@ class TableDataModule(LabelledDataModule):
             images = torch.empty(len(rows), *self.image_shape, dtype=torch.uint8) if fits else None
             problems += self._decode(rows, images)
             files, targets = self._files(rows), targets_of(rows, self.labels)
-            sets.append(
-                LabelledFiles(files, targets) if images is None else LabelledImages(images, targets, files.paths)
-            )
+            part = LabelledFiles(files, targets) if images is None else LabelledImages(images, targets, files.paths)
+            sets.append(part)
         if problems:
             raise AnnotationError(problems)
         return sets

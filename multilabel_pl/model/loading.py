@@ -1,33 +1,62 @@
 """Models from checkpoints."""
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from lightning.pytorch import LightningModule
 
 from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.errors import InputError
+from multilabel_pl.model.network import NETWORKS
+from multilabel_pl.schema.forms import check_form, record, whole
+from multilabel_pl.schema.signatures import arguments_of
+from multilabel_pl.schema.tensors import tensor_like
 from multilabel_pl.task import Task
+
+MAX_VALUES = 2**27  # of an image, channels included
+ARGUMENTS = arguments_of(Task)
+LABELS = ARGUMENTS.pop("labels")
+SHAPE = whole(ARGUMENTS.pop("image_shape"), f"of at most {MAX_VALUES} values", lambda v: math.prod(v) <= MAX_VALUES)
+TASK = record({"labels": LABELS, "image_shape": SHAPE}, ARGUMENTS)
+OWN = ("decision.", "loss.")  # buffers of finite numbers; those of a network may hold infinity, such as masks
+UNBUILDABLE = (ArithmeticError, InputError, MemoryError, RuntimeError, TypeError, ValueError)  # sizes out of all bounds
 
 M = TypeVar("M", bound=LightningModule)
 
 
-def build_model(model_class: type[M], options: dict[str, Any], path: Path) -> M:
-    """Builds a model, without its weights, from the hyperparameters in a checkpoint; downloads nothing.
+def build_model(model_class: type[M], content: dict[str, Any], path: Path, **options: Any) -> M:
+    """Builds a model, with any weights, from the content of a checkpoint; downloads nothing.
 
     Args:
         model_class: MultiLabelClassifier or a subclass.
-        options: Constructor arguments, with the task as plain values.
+        content: The checkpoint's.
         path: The checkpoint, for messages.
+        options: Constructor arguments that override the checkpoint's.
 
     Raises:
-        InputError: If no model can be built.
+        InputError: If no model can be built, or the weights are not its own.
     """
+    recorded = content["hyper_parameters"]
+    check_form(recorded, record(optional=arguments_of(model_class) | {"task": TASK}), path, "hyper_parameters")
+    options = {**recorded, **options, "pretrained": False}
     if options.get("network") is None:
         raise InputError(f"{path} was trained with a module of your own: load it from Python, with network=…")
+    if not isinstance(options["network"], str):
+        return _construct(model_class, options, path)
+    with torch.device("meta"):  # without memory: a few hyperparameters may ask for any amount of it
+        draft = _construct(model_class, options, path)
+    check_weights(content, draft, path)
+    if options["network"] in NETWORKS and model_class.__module__.startswith(f"{__package__}."):
+        return draft.to_empty(device=torch.get_default_device())  # the weights are all that there is to such a model
+    return _construct(model_class, options, path)
+
+
+def _construct(model_class: type[M], options: dict[str, Any], path: Path) -> M:
     try:
-        return model_class(**{**options, "pretrained": False, "task": Task(**options["task"])})
-    except (TypeError, InputError) as error:
+        return model_class(**{**options, "task": Task(**options["task"])})
+    except UNBUILDABLE as error:
         raise InputError(f"no model can be built from {path}: {error}") from error
 
 
@@ -43,7 +72,7 @@ def load_model(model_class: type[M], path: Path, options: dict[str, Any]) -> M:
         InputError: If the file is missing, damaged, or not a checkpoint of this model.
     """
     content = read_checkpoint(path)
-    model = build_model(model_class, {**content["hyper_parameters"], **options}, path)
+    model = build_model(model_class, content, path, **options)
     load_weights(content, model, path)
     return model
 
@@ -62,8 +91,13 @@ def check_weights(content: dict[str, Any], model: LightningModule, path: str | P
     """Checks that the weights in the content of a checkpoint are a model's.
 
     Raises:
-        InputError: If names or shapes differ; the message names the checkpoint.
+        InputError: If names or shapes differ, or values are not finite; the message names the checkpoint.
     """
-    found = {name: getattr(value, "shape", None) for name, value in content["state_dict"].items()}
-    if found != {name: value.shape for name, value in model.state_dict().items()}:
+    expected, found = model.state_dict(), content["state_dict"]
+    if found.keys() != expected.keys() or any(
+        getattr(found[name], "shape", None) != value.shape for name, value in expected.items()
+    ):
         raise InputError(f"{path} is another model's checkpoint: its weights have other names or shapes")
+    finite = {name for name, _ in model.named_parameters()} | {name for name in expected if name.startswith(OWN)}
+    forms = {name: tensor_like(value, finite=name in finite) for name, value in expected.items()}
+    check_form(found, record(forms), path, "state_dict")

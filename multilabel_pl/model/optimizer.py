@@ -41,17 +41,23 @@ class Optimization:
             raise InputError(f"lr must be a positive number, got {self.lr}")
         check_at_least(0, weight_decay=self.weight_decay)
 
+    def build(self, parameters: Iterable[Tensor], steps: int) -> tuple[AdamW, OneCycleLR | None]:
+        """Builds the optimizer, and the schedule of so many steps if there is one; without decay, AdamW is Adam."""
+        optimizer = AdamW(parameters, lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True)
+        scheduled = self.schedule == "one_cycle"
+        return optimizer, OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps) if scheduled else None
+
     def configure(self, parameters: Iterable[Tensor], trainer: Trainer) -> OptimizerLRScheduler:
-        """Builds the optimizer and the schedule; without weight decay, AdamW is Adam.
+        """Builds the optimizer and the schedule for the steps of a trainer.
 
         Raises:
             InputError: If the schedule needs a last step and the trainer has none.
         """
-        optimizer = AdamW(parameters, lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True)
         if self.schedule == "constant":
-            return optimizer
+            return self.build(parameters, 0)[0]
         steps = trainer.estimated_stepping_batches
         if math.isinf(steps):
             raise InputError("one_cycle needs a last step: set --trainer.max_epochs or --trainer.max_steps")
-        scheduler = OneCycleLR(optimizer, max_lr=self.lr, total_steps=int(steps))
+        optimizer, scheduler = self.build(parameters, int(steps))
+        assert scheduler is not None
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

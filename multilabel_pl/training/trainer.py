@@ -28,6 +28,7 @@ from multilabel_pl.training.history import History, HistoryRecorder, Results
 from multilabel_pl.training.lightning_internals import ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.quiet import filter_messages
+from multilabel_pl.training.restoring import ResumeGuard, TrainerCheckpointIO
 from multilabel_pl.training.tuning import write_tuned
 
 CHECKED = 100  # images that an exported model is checked with
@@ -60,11 +61,12 @@ class Trainer(pl.Trainer):
         self.callbacks = [
             NanGuard(),
             ExactResume(),
+            ResumeGuard(),
             HistoryRecorder(self.history),
             *with_own_displays(self.callbacks, users),
         ]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
-            self.strategy.checkpoint_io = AtomicCheckpointIO()
+            self.strategy.checkpoint_io = TrainerCheckpointIO(self)
 
     def validate(self, *args: Any, verbose: bool = False, figures: bool = True, **kwargs: Any) -> Results:
         """Measure a checkpoint on the validation images.

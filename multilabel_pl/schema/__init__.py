@@ -1,0 +1,1 @@
+"""What a checkpoint must hold: forms of values, checked before anything uses them."""

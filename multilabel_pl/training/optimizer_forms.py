@@ -1,0 +1,91 @@
+"""Forms of the states of optimizers and of schedules of the learning rate.
+
+torch restores them unseen; a fused optimizer then trusts the sizes of its tensors, and reads and writes beyond them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from multilabel_pl.schema.forms import (
+    ANYTHING,
+    DICT,
+    Form,
+    alike,
+    check_form,
+    dict_of,
+    either,
+    exactly,
+    list_with,
+    record,
+)
+from multilabel_pl.schema.tensors import tensor_like
+from multilabel_pl.training.lightning_internals import SCHEDULE_LENGTH
+
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam's gradients
+ONE_CYCLE = ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")  # what its schedule keeps with Adam
+NONE = exactly(None)
+
+
+def check_optimizers(
+    content: dict[str, Any], optimizers: Sequence[Optimizer], schedulers: Sequence[Any], path: str | Path | None
+) -> None:
+    """Checks the states of optimizers and schedules in a checkpoint against those that will take them.
+
+    Raises:
+        InputError: If they are others' states, or can't be anyone's.
+    """
+    forms = list_with([_optimizer_form(optimizer) for optimizer in optimizers])
+    check_form(content["optimizer_states"], forms, path, "optimizer_states")
+    for i, (state, scheduler) in enumerate(zip(content["lr_schedulers"], schedulers, strict=False)):
+        check_form(state, _schedule_form(scheduler), path, f"lr_schedulers[{i}]")
+
+
+def _optimizer_form(optimizer: Optimizer) -> Form:
+    """Returns the form of an optimizer's state."""
+    fresh = optimizer.state_dict()["param_groups"]
+    groups = zip(optimizer.param_groups, fresh, strict=True)
+    weights = {
+        index: _weight_form(optimizer, group, weight)
+        for group, numbered in groups
+        for weight, index in zip(group["params"], numbered["params"], strict=True)
+    }
+    groups_form = list_with([_group_form(group, optimizer.defaults) for group in fresh])
+    return record({"param_groups": groups_form, "state": record(optional=weights, closed=True)})
+
+
+def _group_form(fresh: dict[str, Any], defaults: dict[str, Any]) -> Form:
+    """Returns the form of a group of weights: the same ones, with the same switches, if perhaps another learning rate.
+
+    What a schedule has added need not be there if the schedule does without it, nor a switch of a newer torch.
+    """
+    switches = {name: alike(value, exact=True) for name, value in fresh.items() if isinstance(value, bool | None)}
+    weights = {"params": list_with([exactly(index) for index in fresh["params"]])}
+    needed = {*defaults, *(ONE_CYCLE if "max_lr" in fresh else ())} - switches.keys()
+    numbers = {name: alike(fresh[name]) for name in needed if name in fresh}
+    return record({**weights, **numbers}, switches)
+
+
+def _weight_form(optimizer: Optimizer, group: dict[str, Any], weight: Tensor) -> Form:
+    """Returns the form of what an optimizer knows of a weight; that of a user's own optimizer may be anything."""
+    number = tensor_like(torch.tensor(0.0), finite=True)
+    moment = tensor_like(weight, finite=True, same_layout=True)
+    if type(optimizer) in (Adam, AdamW):
+        names = (*MOMENTS, "max_exp_avg_sq") if group["amsgrad"] else MOMENTS
+        return record({"step": number, **dict.fromkeys(names, moment)})
+    return dict_of(either(moment, number, NONE)) if group.get("fused") else DICT
+
+
+def _schedule_form(scheduler: Any) -> Form:
+    """Returns the form of a schedule's state; that of a user's own may be anything."""
+    if type(scheduler) is not OneCycleLR:
+        return DICT
+    forms = {name: alike(value, exact=True) for name, value in scheduler.state_dict().items()}
+    for name in SCHEDULE_LENGTH:
+        del forms[name]
+    return record(forms, dict.fromkeys(SCHEDULE_LENGTH, ANYTHING), closed=True)
