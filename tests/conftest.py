@@ -22,6 +22,10 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("thorough", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 BRIEF = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.log_every_n_steps", "1"]
+STACK = [
+    *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle"),
+    *("--trainer.callbacks", '[{"class_path": "EarlyStopping", "init_args": {"monitor": "val_loss"}}]'),
+]
 SHORT = [*QUIET, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "100"]
 
 # One thread in each process of the tests, unless said otherwise: they run side by side, and small networks gain nothing
@@ -115,6 +119,15 @@ def small_run(small_set: str, tmp_path_factory: pytest.TempPathFactory, _no_comm
     place = tmp_path_factory.mktemp("small_run")
     with chdir(place):
         main(["fit", *QUIET, *BRIEF, *small(small_set), "--trainer.max_epochs", "2"])
+    return place / "runs" / "version_0"
+
+
+@pytest.fixture(scope="session")
+def stack_run(small_set: str, tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+    """The run folder of six steps with much to restore: a schedule, running means, early stopping."""
+    place = tmp_path_factory.mktemp("stack_run")
+    with chdir(place):
+        main(["fit", *QUIET, *BRIEF, *small(small_set), *STACK, "--trainer.max_epochs", "2"])
     return place / "runs" / "version_0"
 
 

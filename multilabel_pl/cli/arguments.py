@@ -150,6 +150,27 @@ def recorded_data(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
     return data
 
 
+def check_makeable(data: dict[str, Any], asked: Collection[str], path: Path) -> None:
+    """Checks that the data recorded in a checkpoint can be made, so that the message names where the options are from.
+
+    Args:
+        data: The class and its options.
+        asked: Options of the command line. If some are of the data, they may be what is wrong, or set it right.
+        path: The checkpoint, for messages.
+
+    Raises:
+        InputError: If an option is out of range.
+    """
+    if any(name.split(".")[0] == "data" for name in asked):
+        return
+    options = dict(data)
+    module, _, name = options.pop("class_path").rpartition(".")
+    try:
+        getattr(sys.modules[module], name)(**options)
+    except (InputError, TypeError) as error:
+        raise InputError(f"{path} records data that can't be made: {error}; name others with --data") from error
+
+
 def note_ignored(asked: Namespace, own: dict[str, Any], path: Path) -> None:
     """Reports model options that a checkpoint's override, since Lightning does so silently.
 

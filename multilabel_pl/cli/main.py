@@ -20,6 +20,7 @@ from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.cli.arguments import (
     check_data,
     check_processes,
+    check_makeable,
     check_values,
     checkpoint_to_use,
     class_name,
@@ -47,7 +48,7 @@ from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.completion import why_finished
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
 from multilabel_pl.training.lightning_internals import options_of, watch_launched
-from multilabel_pl.training.optimizer_forms import check_optimizers
+from multilabel_pl.training.optimizer_forms import check_own_optimizer
 from multilabel_pl.training.quiet import filter_messages, log_to_stdout
 from multilabel_pl.training.restoring import check_fits
 from multilabel_pl.training.runs import BEST, LAST, NoRunError, Run, find_checkpoint, lock, make_run
@@ -58,7 +59,6 @@ RUNS = "runs"
 DEMO_RECIPE = "fast"
 SEED = 0
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
-ANY_STEPS = 2  # of a schedule whose state alone is looked at
 REPORTING = ("validate", "test")  # commands that print their reports
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
@@ -191,6 +191,7 @@ class CLI(LightningCLI):
         self.recorded_data = recorded_data(self.content, path)
         asked = self._data_asked_for()
         if (data := self.recorded_data) and (asked is None or class_name(asked) == class_name(data["class_path"])):
+            check_makeable(data, self.request.options, path)
             init_args = {name: value for name, value in data.items() if name != "class_path"}
             parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
 
@@ -272,8 +273,7 @@ class CLI(LightningCLI):
         self.datamodule.setup("fit")
         self.model.bind(self.datamodule.task)
         if self.path is not None:
-            optimizer, schedule = self.model.optimization.build(self.model.parameters(), ANY_STEPS)
-            check_optimizers(self.content, [optimizer], [schedule] if schedule else [], self.path)
+            check_own_optimizer(self.content, self.model, self.path)
         if self.recorded_data is not None:
             note_other_data(self.config.fit.data, self.recorded_data, self.config.fit.ckpt_path)
         self._leave_if_finished()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -16,6 +16,19 @@ from multilabel_pl.errors import InputError, check_at_least, check_choice
 LRSchedule = Literal["constant", "one_cycle"]
 
 KERAS_ADAM_EPSILON = 1e-7
+
+
+class OneCycle(OneCycleLR):
+    """torch's schedule, whose end is a user's mistake: a run was resumed with fewer steps, or smaller batches."""
+
+    def get_lr(self) -> Any:
+        """Returns the learning rates of the next step."""
+        if self.last_epoch > self.total_steps:
+            raise InputError(
+                f"one_cycle was planned for {self.total_steps} steps, which are over: resume with the options that the "
+                "run was started with, or raise --trainer.max_epochs"
+            )
+        return super().get_lr()
 
 
 @dataclass(frozen=True)
@@ -41,11 +54,11 @@ class Optimization:
             raise InputError(f"lr must be a positive number, got {self.lr}")
         check_at_least(0, weight_decay=self.weight_decay)
 
-    def build(self, parameters: Iterable[Tensor], steps: int) -> tuple[AdamW, OneCycleLR | None]:
+    def build(self, parameters: Iterable[Tensor], steps: int) -> tuple[AdamW, OneCycle | None]:
         """Builds the optimizer, and the schedule of so many steps if there is one; without decay, AdamW is Adam."""
         optimizer = AdamW(parameters, lr=self.lr, eps=KERAS_ADAM_EPSILON, weight_decay=self.weight_decay, fused=True)
         scheduled = self.schedule == "one_cycle"
-        return optimizer, OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps) if scheduled else None
+        return optimizer, OneCycle(optimizer, max_lr=self.lr, total_steps=steps) if scheduled else None
 
     def configure(self, parameters: Iterable[Tensor], trainer: Trainer) -> OptimizerLRScheduler:
         """Builds the optimizer and the schedule for the steps of a trainer.

@@ -69,6 +69,7 @@ def shown(value: Any) -> str:
 
 
 ANYTHING = Form("anything", lambda _: True)
+LEFT_OUT = Form("left out", lambda _: False)
 BOOL = Form("true or false", lambda value: isinstance(value, bool))
 TEXT = Form("text", lambda value: isinstance(value, str))
 DICT = Form("a dictionary", lambda value: isinstance(value, dict))
@@ -146,12 +147,10 @@ def record(
     def parts(value: dict[Any, Any]) -> Iterable[Part]:
         yield from ((_step(name), value.get(name, MISSING), form) for name, form in required.items())
         yield from ((_step(name), value[name], form) for name, form in optional.items() if name in value)
+        if closed:
+            yield from ((_step(name), part, LEFT_OUT) for name, part in value.items() if name not in known)
 
-    return Form(
-        "a dictionary with no entries of others" if closed else DICT.text,
-        lambda value: isinstance(value, dict) and (not closed or known.issuperset(value)),
-        parts,
-    )
+    return Form(DICT.text, DICT.fits, parts)
 
 
 def alike(example: Any, exact: bool = False) -> Form:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.schema.forms import (
     ANYTHING,
     DICT,
@@ -23,6 +24,7 @@ from multilabel_pl.schema.forms import (
     exactly,
     list_with,
     record,
+    whole_number,
 )
 from multilabel_pl.schema.tensors import tensor_like
 from multilabel_pl.training.lightning_internals import SCHEDULE_LENGTH
@@ -43,7 +45,17 @@ def check_optimizers(
     forms = list_with([_optimizer_form(optimizer) for optimizer in optimizers])
     check_form(content["optimizer_states"], forms, path, "optimizer_states")
     for i, (state, scheduler) in enumerate(zip(content["lr_schedulers"], schedulers, strict=False)):
-        check_form(state, _schedule_form(scheduler), path, f"lr_schedulers[{i}]")
+        check_form(state, _schedule_form(scheduler, content["global_step"]), path, f"lr_schedulers[{i}]")
+
+
+def check_own_optimizer(content: dict[str, Any], model: MultiLabelClassifier, path: str | Path) -> None:
+    """Checks the states against the optimizer and the schedule of a model that no trainer has yet.
+
+    Raises:
+        InputError: As from `check_optimizers`.
+    """
+    optimizer, scheduler = model.optimization.build(model.parameters(), steps=2)  # or any other number
+    check_optimizers(content, [optimizer], [scheduler] if scheduler else [], path)
 
 
 def _optimizer_form(optimizer: Optimizer) -> Form:
@@ -81,11 +93,12 @@ def _weight_form(optimizer: Optimizer, group: dict[str, Any], weight: Tensor) ->
     return dict_of(either(moment, number, NONE)) if group.get("fused") else DICT
 
 
-def _schedule_form(scheduler: Any) -> Form:
-    """Returns the form of a schedule's state; that of a user's own may be anything."""
-    if type(scheduler) is not OneCycleLR:
+def _schedule_form(scheduler: Any, steps: int) -> Form:
+    """Returns the form of a schedule's state after so many steps; that of a user's own may be anything."""
+    if not isinstance(scheduler, OneCycleLR):
         return DICT
     forms = {name: alike(value, exact=True) for name, value in scheduler.state_dict().items()}
     for name in SCHEDULE_LENGTH:
         del forms[name]
+    forms["last_epoch"] = whole_number(0, steps)
     return record(forms, dict.fromkeys(SCHEDULE_LENGTH, ANYTHING), closed=True)
