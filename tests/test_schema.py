@@ -11,6 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
+from huggingface_hub import constants
 from lightning.pytorch.callbacks import EarlyStopping
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
@@ -263,7 +264,7 @@ def test_values_without_bounds_are_refused(stack_run: Path, workplace: Path) -> 
 
 
 OFFLINE = """
-import socket, sys
+import atexit, socket, sys, time
 
 def refuse(*_, **__):
     print("CONNECTS", file=sys.stderr)
@@ -271,6 +272,8 @@ def refuse(*_, **__):
 
 socket.socket.connect = socket.getaddrinfo = refuse
 from multilabel_pl.cli.main import main
+started = time.monotonic()
+atexit.register(lambda: print("seconds:", time.monotonic() - started))
 main(sys.argv[1:])
 """
 UNPRIVILEGED = """
@@ -298,6 +301,18 @@ def test_pretrained_weights_in_a_file_are_not_looked_for(workplace: Path, small_
     ended = in_python(OFFLINE, "test", *QUIET, "--ckpt_path", "x.ckpt", "--figures", "false")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
+
+
+def test_without_a_network_pretrained_weights_are_said_to_be_missing(workplace: Path, small_set: str) -> None:
+    words = [*QUIET, *small(small_set), "--model.network", "resnet18", "--model.pretrained", "true"]
+    ended = in_python(OFFLINE, "fit", *words)
+    *_, line = ended.stderr.splitlines()
+    cache = Path(constants.HF_HUB_CACHE)
+    start = "error: the network resnet18 can't be made for images of 1x28x28: its pretrained weights are not in "
+    assert ended.returncode == 2
+    assert line.startswith(f"{start}{cache}, and https://huggingface.co does not answer: connect, copy that folder")
+    seconds = float(ended.stdout.rpartition("seconds: ")[2])
+    assert seconds < 15  # two or three on a machine that does nothing else; the Hub's client tries for 50
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may be someone else")

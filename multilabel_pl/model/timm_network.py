@@ -1,6 +1,7 @@
 """Networks of the timm library, by name."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.images.pixels import unit_pixels
+from multilabel_pl.model.pretrained import weights_within_reach
 
 TIMM_ERRORS = (AssertionError, OSError, RuntimeError, TypeError, ValueError)  # sizes, weights, names, downloads
 
@@ -32,9 +34,11 @@ class TimmNetwork(nn.Module):
         try:
             config = timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
             size: dict[str, Any] = {"img_size": (height, width)} if config.fixed_input_size else {}
-            self.model = timm.create_model(
-                name, pretrained=pretrained, num_classes=num_labels, in_chans=channels, **size
-            ).to(memory_format=torch.channels_last)
+            with weights_within_reach(name) if pretrained else nullcontext():
+                model = timm.create_model(
+                    name, pretrained=pretrained, num_classes=num_labels, in_chans=channels, **size
+                )
+            self.model = model.to(memory_format=torch.channels_last)
         except TIMM_ERRORS as error:
             shape = "x".join(map(str, image_shape))
             reason = " ".join(str(error).split())
