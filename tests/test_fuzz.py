@@ -8,21 +8,29 @@ import gzip
 import io
 import math
 from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from lightning.pytorch.callbacks import EarlyStopping
 
+from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
 from multilabel_pl.data.annotations.records import Row, targets_of
 from multilabel_pl.data.mnist import FILES, LABELS, LARGE_DIGIT, digit_targets, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.model.rules import Rule, fixed_thresholds
+from multilabel_pl.results import export
+from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
+from tests.conftest import BRIEF, QUIET, STACK
 from tests.data.test_mnist import idx
+from tests.mutations import changes, mutate, repacked
 
 patient = settings(deadline=None)  # a busy machine may take its time
 
@@ -291,3 +299,147 @@ def test_thresholds_are_as_given_or_refused(threshold: Any, num_labels: int) -> 
         return
     values = fixed_thresholds(threshold, num_labels).tolist()
     assert all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-30) for a, b in zip(values, given_values, strict=True))
+
+
+def trainer_in(place: Path) -> Trainer:
+    """Returns a trainer of as little as may be, with all callbacks that save something."""
+    stopping = EarlyStopping("val_loss", check_on_train_epoch_end=False)
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=3,
+        limit_train_batches=3,
+        limit_val_batches=1,
+        limit_test_batches=1,
+        limit_predict_batches=1,
+        callbacks=[BestCheckpoint(dirpath=str(place)), LastCheckpoint(dirpath=str(place)), stopping],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def use(command: str, checkpoint: Path, data_dir: str) -> None:
+    """Uses a checkpoint as a command would, but without the parser, which takes most of its time."""
+    data = MNISTDataModule(data_dir=data_dir, val_size=100, batch_size=16, eval_batch_size=16)
+    if command == "load":
+        MultiLabelClassifier.load_from_checkpoint(checkpoint).predict_images(torch.zeros(1, 28, 28, dtype=torch.uint8))
+        return
+    model = MultiLabelClassifier(network="conv_stack", lr_schedule="one_cycle", calibrate=True)
+    model.bind(Task(LABELS, (1, 28, 28)))
+    options: dict[str, Any] = {"output": str(checkpoint.with_suffix(".csv"))} if command == "predict" else {}
+    options |= {"figures": False} if command in ("test", "validate") else {}
+    trainer = trainer_in(checkpoint.parent / "new")
+    getattr(trainer, command)(model, datamodule=data, ckpt_path=str(checkpoint), **options)
+
+
+def on_the_command_line(command: str, checkpoint: Path, data_dir: str) -> None:
+    """Uses a checkpoint by the command line, with the data that it records."""
+    words = {
+        "fit": [*STACK, *BRIEF, "--trainer.max_epochs", "3"],
+        "test": ["--figures", "false"],
+        "validate": ["--figures", "false"],
+        "predict": ["--figure", "false", "--output", str(checkpoint.with_suffix(".csv"))],
+    }.get(command, [])
+    brief = ["--trainer.accelerator", "cpu", "--trainer.limit_test_batches", "1"]
+    place = ["--trainer.default_root_dir", str(checkpoint.parent / "runs"), "--ckpt_path", str(checkpoint)]
+    status, errors = 0, io.StringIO()
+    try:
+        with redirect_stderr(errors):
+            main([command, *QUIET, *words, *brief, *place])
+    except SystemExit as ended:
+        status = int(str(ended.code))
+    if status:
+        assert (status, errors.getvalue().splitlines()[-1][:7]) == (2, "error: ")
+
+
+MUTATIONS = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True),
+        st.sampled_from(["change", "change", "change", "remove", "copy", "add"]),
+        changes(),
+        st.floats(0, 1, exclude_max=True),
+    ),
+    min_size=1,
+    max_size=2,
+)
+USES = st.sampled_from(["load", "fit", "fit", "fit", "validate", "test", "predict", "export"])
+CHECKPOINTS = st.sampled_from(["last.ckpt", "last.ckpt", "best.ckpt", "old.ckpt"])
+
+
+@pytest.fixture(scope="module")
+def checkpoints(stack_run: Path) -> dict[str, bytes]:
+    """Checkpoints of today and of version 0.1.0."""
+    old = Path(__file__).parent / "fixtures" / "conv_stack_0.1.0.ckpt"
+    files = {**{name: stack_run / name for name in ("last.ckpt", "best.ckpt")}, "old.ckpt": old}
+    return {name: path.read_bytes() for name, path in files.items()}
+
+
+@pytest.fixture
+def _no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out what makes a program of a model, which takes seconds and sees nothing of the file."""
+    monkeypatch.setattr(export, "export", lambda model, images, output: float(model.tag(images)[0].sum()))
+
+
+ONE_FIXTURE = settings(patient, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("command", ["load", "fit", "validate", "test", "predict", "export"])
+@pytest.mark.usefixtures("_no_program")
+def test_a_checkpoint_that_is_left_alone_is_used(
+    command: str, checkpoints: dict[str, bytes], folder: Path, small_set: str
+) -> None:
+    (folder / "x.ckpt").write_bytes(checkpoints["last.ckpt"])
+    use(command, folder / "x.ckpt", small_set)
+
+
+@ONE_FIXTURE
+@given(name=CHECKPOINTS, command=USES, mutations=MUTATIONS)
+@pytest.mark.usefixtures("_no_program")
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_any_content_is_used_or_refused(
+    name: str,
+    command: str,
+    mutations: list[Any],
+    checkpoints: dict[str, bytes],
+    folder: Path,
+    small_set: str,
+) -> None:
+    content = torch.load(io.BytesIO(checkpoints[name]), weights_only=True)
+    for mutation in mutations:
+        mutate(content, *mutation)
+    torch.save(content, folder / "x.ckpt")
+    with suppress(InputError):
+        use(command, folder / "x.ckpt", small_set)
+
+
+@settings(ONE_FIXTURE, max_examples=settings().max_examples // 10)  # since the parser takes its time
+@given(name=CHECKPOINTS, command=st.sampled_from(["fit", "test", "predict", "validate", "export"]), mutations=MUTATIONS)
+@pytest.mark.usefixtures("_no_program")
+@pytest.mark.filterwarnings("ignore")
+def test_a_command_uses_a_checkpoint_of_any_content_or_refuses_it(
+    name: str, command: str, mutations: list[Any], checkpoints: dict[str, bytes], folder: Path, small_set: str
+) -> None:
+    content = torch.load(io.BytesIO(checkpoints[name]), weights_only=True)
+    content["datamodule_hyper_parameters"] |= {"data_dir": small_set, "val_size": 100}
+    for mutation in mutations:
+        mutate(content, *mutation)
+    torch.save(content, folder / "x.ckpt")
+    on_the_command_line(command, folder / "x.ckpt", small_set)
+
+
+@patient
+@given(name=CHECKPOINTS, several=st.lists(edits(), min_size=1, max_size=3), repairs=st.booleans())
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_any_bytes_is_read_or_refused(
+    name: str, several: list[Edit], repairs: bool, checkpoints: dict[str, bytes], folder: Path
+) -> None:
+    def edit(content: bytes) -> bytes:
+        for each in several:
+            content = each(content)
+        return content
+
+    file = checkpoints[name]
+    path = folder / "bytes.ckpt"
+    path.write_bytes(repacked(file, edit) if repairs else edit(file))
+    read_or_refused(lambda: MultiLabelClassifier.load_from_checkpoint(path), path)

@@ -239,6 +239,19 @@ def test_every_command_names_what_is_wrong(
     check_refused([command, *QUIET, *words, "--ckpt_path", "x.ckpt"], "x.ckpt", capsys)
 
 
+def test_weights_that_lead_to_no_numbers_are_refused(
+    stack_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(stack_run / "last.ckpt", weights_only=True)
+    for name, value in content["state_dict"].items():
+        if name.endswith("weight"):
+            value *= 1e30
+    torch.save(content, "x.ckpt")
+    words = ["--ckpt_path", "x.ckpt", "--trainer.limit_test_batches", "1"]
+    expected = "the model's scores are not numbers, as the weights of x.ckpt are too large: use another checkpoint"
+    check_refused(["test", *QUIET, *words], expected, capsys)
+
+
 def test_what_a_users_callback_saved_may_be_anything(stack_run: Path, workplace: Path, small_set: str) -> None:
     changed(stack_run, ("callbacks", "Own"), {"any": [HUGE, 1j, {1, 2}, b"x", torch.zeros(3).to_sparse(), None]})
     MultiLabelClassifier.load_from_checkpoint("x.ckpt")

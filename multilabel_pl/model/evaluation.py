@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from multilabel_pl.errors import InputError
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate
 from multilabel_pl.model.metrics import HALF, calibration_error, decision_metrics, ranking_metrics
@@ -144,11 +145,16 @@ def gather(outputs: Sequence[tuple[Tensor, Tensor]], trainer: Trainer, loader: A
 
     Returns:
         Logits (N, L) and targets (N, L), the same on every process.
+
+    Raises:
+        InputError: If a logit is not a number, from which nothing can be measured or learned.
     """
     logits, targets = (torch.cat(parts) for parts in zip(*outputs, strict=True))
-    if trainer.world_size == 1:
-        return logits, targets
-    gathered = map(trainer.strategy.all_gather, (logits, targets))  # (W, M, L) of W processes
-    # Each has every W-th image, and some an early one besides, so that all have as many.
-    logits, targets = (parts.transpose(0, 1).flatten(0, 1)[: len(loader.dataset)] for parts in gathered)
+    if trainer.world_size > 1:
+        gathered = map(trainer.strategy.all_gather, (logits, targets))  # (W, M, L) of W processes
+        # Each has every W-th image, and some an early one besides, so that all have as many.
+        logits, targets = (parts.transpose(0, 1).flatten(0, 1)[: len(loader.dataset)] for parts in gathered)
+    if logits.isnan().any():
+        weights = f"the weights of {trainer.ckpt_path}" if trainer.ckpt_path else "its weights"
+        raise InputError(f"the model's scores are not numbers, as {weights} are too large: use another checkpoint")
     return logits, targets

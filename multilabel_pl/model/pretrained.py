@@ -38,7 +38,7 @@ def weights_within_reach(name: str) -> Iterator[None]:
 
 def _answers(address: str) -> bool:
     """Whether an address answers in time, by way of a proxy if there is one."""
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     answers: list[Any] = []
 
