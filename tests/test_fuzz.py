@@ -378,7 +378,7 @@ def checkpoints(stack_run: Path) -> dict[str, bytes]:
 @pytest.fixture
 def _no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out what makes a program of a model, which takes seconds and sees nothing of the file."""
-    monkeypatch.setattr(export, "export", lambda model, images, output: float(model.tag(images)[0].sum()))
+    monkeypatch.setattr(export, "export", lambda model, images, output: float(model.tag(images)[0].detach().sum()))
 
 
 ONE_FIXTURE = settings(patient, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -20,6 +20,7 @@ SHOWN = ("val_loss", "val_map", "val_exact_match")  # they fit on a line
 KEPT = (*SHOWN, "val_f1_macro")
 COMPARED = ("val_exact_match", "val_f1_macro", "val_map")  # at the end of a run
 MUCH_BETTER = 0.02
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # in the state of a ModelCheckpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -93,9 +94,7 @@ class BestCheckpoint(ModelCheckpoint):
             note(f"best.ckpt was chosen by {state_dict['monitor']}, and is chosen by {self.monitor} from now on")
             return
         folder = Path(self.dirpath or "")
-        moved = {
-            name: str(folder / Path(path).name) for name, path in state_dict.items() if name.endswith("_path") and path
-        }
+        moved = {name: str(folder / Path(state_dict[name]).name) for name in PATHS if state_dict[name]}
         scores = {str(folder / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
         if all(Path(path).is_file() for path in [*moved.values(), *scores]):
             super().load_state_dict({**state_dict, **moved, "best_k_models": scores, "dirpath": self.dirpath})
