@@ -19,8 +19,8 @@ from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.cli.arguments import (
     check_data,
-    check_processes,
     check_makeable,
+    check_processes,
     check_values,
     checkpoint_to_use,
     class_name,

@@ -56,7 +56,7 @@ class MNISTDataModule(LabelledDataModule):
     val_set: LabelledImages | None = None
     test_set: LabelledImages | None = None
 
-    state_forms = LabelledDataModule.state_forms | SPLIT
+    state_forms = LabelledDataModule.state_forms | SPLIT | {"digest": TEXT}
 
     def __init__(
         self,

@@ -13,7 +13,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
-from multilabel_pl.data.annotations.fingerprints import Fingerprints, note_changes, recorded_images, tag_fingerprints
+from multilabel_pl.data.annotations.fingerprints import (
+    RECORDED,
+    Fingerprints,
+    note_changes,
+    recorded_images,
+    tag_fingerprints,
+)
 from multilabel_pl.data.annotations.records import (
     SPLITS,
     AnnotationError,
@@ -80,7 +86,7 @@ class TableDataModule(LabelledDataModule):
         InputError: If a value is out of range; (in `setup`) if a table can't be used, or an image can't be read.
     """
 
-    state_forms = LabelledDataModule.state_forms | dict.fromkeys(("train_images", "val_images"), FINGERPRINTS)
+    state_forms = LabelledDataModule.state_forms | dict.fromkeys(RECORDED, FINGERPRINTS)
 
     def __init__(
         self,
@@ -228,16 +234,14 @@ class TableDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
-        state = super().state_dict()
-        for split in ("train", "val"):
-            state[f"{split}_images"] = self.fingerprints(self.splits[split])
-            state[f"{split}_tags"] = tag_fingerprints(self.splits[split])
-        return state
+        rows = [self.splits[split] for split in ("train", "val")]
+        parts = [part for some in rows for part in (self.fingerprints(some), tag_fingerprints(some))]
+        return super().state_dict() | dict(zip(RECORDED, parts, strict=True))
 
     def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """Adds the validation images to those that a checkpoint's model was validated on."""
         for name, own in self.state_dict().items():
-            if name in ("val_images", "val_tags") and name in state_dict:
+            if name.startswith("val_") and name in state_dict:
                 state_dict = {**state_dict, name: torch.cat([state_dict[name], own])}
         return state_dict
 

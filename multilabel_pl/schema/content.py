@@ -13,6 +13,7 @@ from multilabel_pl.schema.forms import (
     DICT,
     LIST,
     REMEDY,
+    TEXT,
     Form,
     dict_of,
     list_of,
@@ -48,6 +49,7 @@ ENTRIES = {
     "callbacks": dict_of(ANYTHING),
     "optimizer_states": list_of(OPTIMIZER),
     "lr_schedulers": list_of(dict_of(ANYTHING)),
+    "stopped_by": list_of(TEXT),
 }
 RESTORED = (VERSION_NAME, "epoch", "global_step")  # what a Trainer needs to use a checkpoint
 RESUMED = (*RESTORED, "loops", "callbacks", "optimizer_states", "lr_schedulers")  # and to continue its run

@@ -13,6 +13,8 @@ from torch import Tensor
 from multilabel_pl.data.annotations.records import Row
 from multilabel_pl.messages import note
 
+RECORDED = ("train_images", "train_tags", "val_images", "val_tags")  # in a checkpoint
+
 
 class Fingerprints:
     """Hashes of images' names and contents, wherever they lie; each is computed once."""
@@ -48,10 +50,11 @@ def note_changes(state_dict: Mapping[str, Any], splits: Mapping[str, Sequence[Ro
         images: Their fingerprints.
     """
     for split in ("train", "val"):
-        if f"{split}_tags" in state_dict:  # not in a checkpoint of an older version
-            then = state_dict[f"{split}_images"], state_dict[f"{split}_tags"]
-            if found := _changes(then, (images(splits[split]), tag_fingerprints(splits[split]))):
-                note(f"resuming with other {split} images: {', '.join(found)}")
+        seen, tags = (state_dict.get(f"{split}_{part}", torch.zeros(0)) for part in ("images", "tags"))
+        if not len(seen) == len(tags) > 0:  # in a checkpoint of an older version
+            continue
+        if found := _changes((seen, tags), (images(splits[split]), tag_fingerprints(splits[split]))):
+            note(f"resuming with other {split} images: {', '.join(found)}")
 
 
 def _changes(then: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> list[str]:
