@@ -14,12 +14,14 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.middleware import Middleware
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.inputs import ImageInput
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.serving.bars import STYLE, bars, no_bars
+from multilabel_pl.serving.hosts import KnownHosts, names_of
 from multilabel_pl.task import Task
 
 Panels = Mapping[gr.HTML, MultiLabelClassifier]  # of the page, with the models that they are for
@@ -103,6 +105,8 @@ def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
         show_error=True,
         prevent_thread_lock=True,
         max_file_size=LARGEST_UPLOAD,
+        enable_monitoring=False,
+        app_kwargs={"middleware": [Middleware(KnownHosts, names_of(host))]},
         footer_links=[],
         theme=THEME,
         css=CSS,

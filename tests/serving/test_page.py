@@ -2,7 +2,6 @@
 
 import gc
 import io
-import os
 import re
 import shutil
 import signal
@@ -28,26 +27,11 @@ from multilabel_pl.model.prediction import Prediction
 from multilabel_pl.serving.bars import bars
 from multilabel_pl.serving.page import build_page, serve
 from tests.conftest import BRIEF, QUIET
+from tests.serving.server import served
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHIPS = '<div class="tags"><span class="chip">7</span> <span class="chip">≥5</span></div>'
 PATIENCE = 20_000  # milliseconds
-PLAIN = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as users have it
-
-
-@contextmanager
-def served(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Serves a page, and yields the process and the page's address."""
-    command = [sys.executable, "-m", "multilabel_pl", "demo", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=PLAIN, text=True) as process:
-        assert process.stdout is not None
-        try:
-            address = next((line.split()[2] for line in process.stdout if line.startswith("draw at ")), None)
-            if address is None:
-                pytest.fail(f"the page is not served: {process.communicate()[1]}")
-            yield process, address
-        finally:
-            process.kill()
 
 
 @contextmanager
