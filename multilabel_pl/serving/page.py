@@ -21,16 +21,13 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.images.inputs import ImageInput
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.serving.bars import STYLE, bars, no_bars
+from multilabel_pl.serving.canvas import BLACK, FRAME, SIDE, blank_canvas, build_canvas
 from multilabel_pl.serving.hosts import KnownHosts, names_of
-from multilabel_pl.task import Task
+from multilabel_pl.serving.uploads import bounded
 
 Panels = Mapping[gr.HTML, MultiLabelClassifier]  # of the page, with the models that they are for
 
-CANVAS = 336  # pixels of its longer side
-FRAME = 60  # pixels, of the tools around it
-STROKE = 2.2  # pixels of the model's images, from its middle to its edge; a bit more than MNIST's
-PAGE_WIDTH = 28  # of a page with a single digit, in such pixels
-BLACK, WHITE = 0, 255
+WHITE = 255
 MAX_PORT = 2**16 - 1
 UPLOADS_STAY = 600  # seconds
 LARGEST_UPLOAD = "50mb"
@@ -60,10 +57,10 @@ def build_page(
     with gr.Blocks(title="multilabel_pl", analytics_enabled=False, delete_cache=cache, fill_width=True) as page:
         gr.HTML(HEADING)
         with gr.Row():
-            with gr.Column(min_width=CANVAS + FRAME), gr.Tabs(selected="upload" if own_images else "draw"):
+            with gr.Column(min_width=SIDE + FRAME), gr.Tabs(selected="upload" if own_images else "draw"):
                 with gr.Tab("Draw", id="draw") as drawing:
-                    blank = _blank(task, _paper(examples))
-                    canvas = _canvas(task, blank)
+                    blank = blank_canvas(task, _paper(examples))
+                    canvas = build_canvas(task, blank)
                 with gr.Tab("Upload", id="upload") as showing:
                     upload = _upload()
                 if examples is not None:
@@ -78,7 +75,13 @@ def build_page(
                             buttons=[],
                         )
             panels = {_panel(f"{name}: {model.hparams['head']}"): model for name, model in models.items()}
-        live: dict[str, Any] = {"outputs": list(panels), "show_progress": "hidden", "trigger_mode": "always_last"}
+        live: dict[str, Any] = {
+            "outputs": list(panels),
+            "show_progress": "hidden",
+            "trigger_mode": "always_last",
+            "concurrency_id": "answers",  # of all events together, one at a time: an image may take much memory
+            "concurrency_limit": 1,
+        }
         canvas.clear(lambda: blank, None, canvas, show_progress="hidden")  # as it leaves nothing to draw on
         canvas.input(partial(_of_stroke, panels), canvas, **live)
         drawing.select(partial(_of_canvas, panels), canvas, **live)
@@ -96,6 +99,7 @@ def serve(page: gr.Blocks, server_name: str, server_port: int | None) -> str:
     """
     host = server_name.strip("[]")
     _check_address(host, server_port or 0)
+    page.queue(api_open=False)  # or requests could be answered at once instead of one at a time
     _, address, _ = page.launch(
         server_name=f"[{host}]" if ":" in host else host,
         server_port=server_port or None,
@@ -130,38 +134,10 @@ def _check_address(host: str, port: int) -> None:
 
 
 def _upload() -> gr.Image:
-    upload = gr.Image(sources=["upload", "clipboard"], height=CANVAS + FRAME, show_label=False, buttons=[])
+    upload = gr.Image(sources=["upload", "clipboard"], height=SIDE + FRAME, show_label=False, buttons=[])
     # The file as it was uploaded, for `predict_images` to decode. (Of a subclass, Gradio would write a file of types.)
     upload.preprocess = lambda payload: payload.path if payload is not None else None  # type: ignore[method-assign]
     return upload
-
-
-def _blank(task: Task, paper: int) -> NDArray[np.uint8]:
-    """Returns what a canvas shows before anything is drawn, in the proportions of the model's images."""
-    _, *size = task.image_shape
-    height, width = (round(side * CANVAS / max(size)) for side in size)
-    return np.full((height, width, 3), paper, np.uint8)
-
-
-def _canvas(task: Task, blank: NDArray[np.uint8]) -> gr.ImageEditor:
-    _, *size = task.image_shape
-    stroke = STROKE * CANVAS / (PAGE_WIDTH if task.preprocessing == "mnist" else max(size))
-    height, width, _ = blank.shape
-    ink = "#ffffff" if blank[0, 0, 0] == BLACK else "#000000"
-    return gr.ImageEditor(
-        blank,
-        type="numpy",
-        sources=(),
-        transforms=(),
-        layers=False,
-        brush=gr.Brush(round(stroke), [ink], color_mode="fixed"),
-        eraser=gr.Eraser(round(2 * stroke)),
-        canvas_size=(width, height),
-        fixed_canvas=True,
-        height=CANVAS + FRAME,
-        show_label=False,
-        buttons=[],
-    )
 
 
 def _panel(name: str) -> gr.HTML:
@@ -194,25 +170,33 @@ def _answer(model: MultiLabelClassifier, image: ImageInput) -> str:
     return bars(prediction, model.decision.thresholds.tolist())
 
 
-def _of_canvas(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str]:
-    pixels = drawing["composite"]
-    is_blank = pixels is None or (pixels == pixels[0, 0]).all()
-    return _answers(panels, None if is_blank else Image.fromarray(pixels))
+def _of_canvas(panels: Panels, drawing: dict[str, Any] | None) -> dict[gr.HTML, str]:
+    pixels = drawing["composite"] if drawing is not None else None
+    if pixels is None or (pixels == pixels[0, 0]).all():  # it is blank
+        return _answers(panels, None)
+    return _answers(panels, Image.fromarray(pixels))
 
 
-def _of_stroke(panels: Panels, drawing: dict[str, Any]) -> dict[gr.HTML, str] | dict[str, Any]:
+def _of_stroke(panels: Panels, drawing: dict[str, Any] | None) -> dict[gr.HTML, str] | dict[str, Any]:
     """Answers as `_of_canvas`, but not for a canvas that was just reset: its event may be late, and in another tab."""
-    is_untouched = drawing["background"] is not None and not drawing["layers"]
+    is_untouched = drawing is not None and drawing["background"] is not None and not drawing["layers"]
     return gr.skip() if is_untouched else _of_canvas(panels, drawing)
 
 
 def _of_file(panels: Panels, path: str | None) -> dict[gr.HTML, str]:
+    try:
+        answers = _answers(panels, path and bounded(path))
+    except InputError as error:
+        answers = dict.fromkeys(panels, no_bars(str(error)))
     folder = f"{Path(path or '').parent}/"  # Gradio's, which means nothing to people
-    return {panel: answer.replace(folder, "") for panel, answer in _answers(panels, path).items()}
+    return {panel: answer.replace(folder, "") for panel, answer in answers.items()}
 
 
-def _of_example(panels: Panels, examples: Tensor) -> Callable[[gr.SelectData], dict[gr.HTML, str]]:
-    def answer(chosen: gr.SelectData) -> dict[gr.HTML, str]:
-        return _answers(panels, examples[chosen.index])
+def _of_example(panels: Panels, examples: Tensor) -> Callable[[gr.EventData], dict[gr.HTML, str]]:
+    def answer(chosen: gr.EventData) -> dict[gr.HTML, str]:  # gr.SelectData can't be made of a request without an index
+        index = chosen._data.get("index") if isinstance(chosen._data, dict) else None
+        if not isinstance(index, int) or not 0 <= index < len(examples):
+            return dict.fromkeys(panels, no_bars(f"there is no such example: choose one of the {len(examples)}"))
+        return _answers(panels, examples[index])
 
     return answer

@@ -1,11 +1,13 @@
-"""Keeps freed memory in the process."""
+"""Keeps freed memory in the process, or returns it to the system."""
 
 import ctypes
 import platform
 
 # The parameters of mallopt(3).
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 LARGEST_INT = 2**31 - 1
+GLIBC_MMAP_MAX = 2**16  # blocks, its default
+LARGE_BLOCK = 2**20  # bytes
 
 
 def keep_freed_memory() -> None:
@@ -20,3 +22,17 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(M_MMAP_MAX, 0)
     libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+
+
+def return_freed_memory() -> None:
+    """Lets glibc return freed blocks of a megabyte or more to the system at once, for a process that waits for long.
+
+    It undoes `keep_freed_memory`. By default, glibc would keep blocks of up to 32 MB, as Pillow uses for large images,
+    once some were freed.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, GLIBC_MMAP_MAX)
+    libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+    libc.mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK)

@@ -22,6 +22,7 @@ from multilabel_pl.model.rules import check_threshold
 from multilabel_pl.results.evaluation_writer import write_evaluation
 from multilabel_pl.results.report import report
 from multilabel_pl.results.text import screen_width
+from multilabel_pl.training.allocator import return_freed_memory
 from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.example_images import first_test_images
 from multilabel_pl.training.history import History, HistoryRecorder, Results
@@ -240,6 +241,7 @@ class Trainer(pl.Trainer):
             server_port: The port; the first free one from 7860 on, if not given.
         """
         check_extra("demo", "the page")
+        return_freed_memory()
         from multilabel_pl.serving.page import build_page, serve
 
         self._restore(model, ckpt_path)

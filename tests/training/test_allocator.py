@@ -2,6 +2,7 @@ import platform
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +29,31 @@ def test_freed_memory_is_used_again() -> None:
     ended = subprocess.run([sys.executable, "-c", ALLOCATE], capture_output=True, text=True, check=True)
     before, after = map(int, ended.stdout.split())
     assert after < PAGES / 100 < before
+
+
+RETURN = """
+import torch
+from pathlib import Path
+from multilabel_pl.training.allocator import keep_freed_memory, return_freed_memory
+
+def megabytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
+
+keep_freed_memory()
+return_freed_memory()
+before = megabytes()
+for _ in range(3):
+    blocks = [torch.ones(4_000_000) for _ in range(20)]  # of 16 MB
+    small = torch.ones(1000)  # behind them
+    del blocks
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not Path("/proc/self/status").exists(), reason="memory is read from /proc"
+)
+def test_freed_memory_is_returned() -> None:
+    ended = subprocess.run([sys.executable, "-c", RETURN], capture_output=True, text=True, check=True)
+    assert int(ended.stdout) < 16
