@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from multilabel_pl.checkpoint import AtomicCheckpointIO
@@ -17,6 +17,7 @@ from multilabel_pl.schema.content import ENTRIES, RESTORED, RESUMED
 from multilabel_pl.schema.forms import (
     ANYTHING,
     COUNT,
+    FINITE,
     LIST,
     NUMBER,
     TEXT,
@@ -166,6 +167,8 @@ def _callback_form(callback: Callback) -> Form:
         return EARLY_STOPPING
     if isinstance(callback, ModelCheckpoint):
         return _checkpoint_form(callback)
+    if isinstance(callback, Timer):
+        return record({"time_elapsed": dict_of(FINITE)})
     own = type(callback).__module__.startswith("lightning.")
     return alike(callback.state_dict()) if own else ANYTHING  # a user's may save anything
 
