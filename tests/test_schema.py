@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -12,12 +12,14 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import pytest
 import torch
 from huggingface_hub import constants
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor, nn
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
 from multilabel_pl.cli.main import main
 from multilabel_pl.errors import InputError
-from multilabel_pl.training.checkpointing import BestCheckpoint
+from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from tests.conftest import BRIEF, QUIET, ROOT, STACK, small
 
 HUGE = torch.zeros(1).expand(10**6, 10**6)  # one number that poses as 10^12
@@ -257,6 +259,70 @@ def test_what_a_users_callback_saved_may_be_anything(stack_run: Path, workplace:
     MultiLabelClassifier.load_from_checkpoint("x.ckpt")
     words = ["fit", *QUIET, *BRIEF, *small(small_set), *STACK, "--trainer.max_epochs", "3"]
     main([*words, "--ckpt_path", "x.ckpt"])
+
+
+class Flat(nn.Module):
+    """A network of a user's own, with a buffer that is not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = nn.Linear(28 * 28, 11)
+        self.register_buffer("mask", torch.full((3,), -torch.inf))
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.scores(images.flatten(1) / 255)
+        return scores
+
+
+class WithSGD(MultiLabelClassifier):
+    """A model with an optimizer of a user's own, with or without a schedule."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9, fused=True)
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 1)}
+
+
+class Keeping(Callback):
+    """A callback of a user's own, which saves unusual values."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"one": torch.zeros(1).expand(5), "two": {1, 2}, "three": {("a", 1): None}}
+
+
+VALID: dict[str, Callable[[], MultiLabelClassifier]] = {
+    "a network": lambda: MultiLabelClassifier(network=Flat()),
+    "an optimizer": WithSGD,
+    "a schedule": lambda: MultiLabelClassifier(network="conv_stack", lr_schedule="one_cycle"),
+}
+
+
+def trained(model: MultiLabelClassifier, epochs: int, checkpoint: str | None, data_dir: str, scaler: Any) -> Trainer:
+    """Trains, or resumes a training, with all kinds of callbacks."""
+    trainer = Trainer(
+        accelerator="cpu",
+        plugins=MixedPrecision("16-mixed", "cpu", scaler=scaler) if scaler else None,
+        max_epochs=epochs,
+        limit_train_batches=2,
+        callbacks=[BestCheckpoint(dirpath="."), LastCheckpoint("."), EarlyStopping("val_loss"), Timer(), Keeping()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, datamodule=MNISTDataModule(data_dir=data_dir, val_size=100), ckpt_path=checkpoint)
+    return trainer
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("name", VALID)
+def test_what_a_users_own_parts_save_is_resumed(name: str, scaled: bool, workplace: Path, small_set: str) -> None:
+    for epochs, path in {1: None, 2: "last.ckpt", 4: "best.ckpt"}.items():
+        scaler = torch.amp.GradScaler("cpu") if scaled else None
+        assert trained(VALID[name](), epochs, path, small_set, scaler).current_epoch == epochs
+    assert ("MixedPrecision" in torch.load("last.ckpt", weights_only=True)) == scaled
+    if scaled:
+        changed(Path(), ("MixedPrecision", "scale"), "x")
+        with pytest.raises(InputError, match=r"x\.ckpt can't be used: MixedPrecision\.scale must be a finite number"):
+            trained(VALID[name](), 5, "x.ckpt", small_set, torch.amp.GradScaler("cpu"))
 
 
 def nested() -> list[Any]:

@@ -17,6 +17,7 @@ from multilabel_pl.schema.content import ENTRIES, RESTORED, RESUMED
 from multilabel_pl.schema.forms import (
     ANYTHING,
     COUNT,
+    DICT,
     FINITE,
     LIST,
     NUMBER,
@@ -170,7 +171,14 @@ def _callback_form(callback: Callback) -> Form:
     if isinstance(callback, Timer):
         return record({"time_elapsed": dict_of(FINITE)})
     own = type(callback).__module__.startswith("lightning.")
-    return alike(callback.state_dict()) if own else ANYTHING  # a user's may save anything
+    return _loosely_alike(callback.state_dict()) if own else ANYTHING  # a user's may save anything
+
+
+def _loosely_alike(example: Any) -> Form:
+    """Returns the form of a state that has the entries of a new one; what is a number in that stays one."""
+    if isinstance(example, dict) and example:
+        return record({name: _loosely_alike(part) for name, part in example.items()})
+    return NUMBER if NUMBER.fits(example) else DICT if isinstance(example, dict) else ANYTHING
 
 
 def _checkpoint_form(callback: ModelCheckpoint) -> Form:
