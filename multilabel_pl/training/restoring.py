@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from multilabel_pl.checkpoint import AtomicCheckpointIO
@@ -18,7 +18,6 @@ from multilabel_pl.schema.forms import (
     ANYTHING,
     COUNT,
     DICT,
-    FINITE,
     LIST,
     NUMBER,
     TEXT,
@@ -168,8 +167,6 @@ def _callback_form(callback: Callback) -> Form:
         return EARLY_STOPPING
     if isinstance(callback, ModelCheckpoint):
         return _checkpoint_form(callback)
-    if isinstance(callback, Timer):
-        return record({"time_elapsed": dict_of(FINITE)})
     own = type(callback).__module__.startswith("lightning.")
     return _loosely_alike(callback.state_dict()) if own else ANYTHING  # a user's may save anything
 
