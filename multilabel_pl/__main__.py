@@ -8,7 +8,7 @@ from pathlib import Path
 
 from multilabel_pl import __version__
 from multilabel_pl.errors import INCOMPLETE, MISTAKE, SIGNALLED
-from multilabel_pl.processes import watch_parent
+from multilabel_pl.processes import end_with_parent
 
 GB = 1e9
 ADDRESS_SPACE = 4 * GB  # bytes that importing Lightning and a first step map; with less, C++ ends the process
@@ -65,7 +65,7 @@ def _run() -> None:
     if 0 <= limit < ADDRESS_SPACE:
         print(f"error: {limit / GB:.1f} GB of memory (ulimit -v) don't hold PyTorch: allow 4 or more", file=sys.stderr)
         sys.exit(MISTAKE)
-    watch_parent()
+    end_with_parent()
     from multilabel_pl.cli.main import main as run
 
     run()

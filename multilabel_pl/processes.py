@@ -1,5 +1,6 @@
-"""The end of a program that runs in several processes and has lost one: a line from each, and none waits for ever."""
+"""The end of a program that runs in several processes and has lost one: none waits for ever."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from subprocess import Popen
 
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 PERIOD = 0.5  # seconds between two looks
 GRACE = 5  # seconds in which a process that finds an error itself may report it
 LOST = 1  # exit status
@@ -15,14 +17,13 @@ BY_SIGNAL = (130, 143)  # exit statuses of processes that were asked to stop
 OF_A_CONNECTION = ("gloo/transport", "NCCL error", "remote process exited")  # torch's words
 
 
-def watch_parent() -> None:
-    """Ends this process soon after the one that launched it, as one of several, has died.
+def end_with_parent() -> None:
+    """Lets Linux end this process with the one that launched it, as one of several.
 
-    By itself, it would wait for that one: while starting, for half an hour.
+    By itself it would wait for that one: while starting, for half an hour, in which none of its threads can run.
     """
-    parent = os.getppid()
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        _watch(lambda: 0 if os.getppid() != parent else None, [])
+    if sys.platform == "linux" and os.environ.get("LOCAL_RANK", "0") != "0":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def watch_children(launched: Sequence[Popen[bytes]], prepare: Callable[[], None]) -> None:
@@ -38,7 +39,7 @@ def watch_children(launched: Sequence[Popen[bytes]], prepare: Callable[[], None]
         failed = (rank for rank, process in enumerate(launched, start=1) if process.poll() not in (None, 0, *BY_SIGNAL))
         return next(failed, None)
 
-    _watch(lost, launched)
+    threading.Thread(target=_watch, args=(lost, launched), daemon=True).start()
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -47,13 +48,10 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def _watch(lost: Callable[[], int | None], launched: Sequence[Popen[bytes]]) -> None:
-    def watch() -> None:
-        while (rank := lost()) is None:
-            time.sleep(PERIOD)
-        time.sleep(GRACE)
-        for process in launched:
-            process.send_signal(signal.SIGKILL)  # it may hang in a collective operation
-        print(f"error: process {rank + 1} of this run is gone", file=sys.stderr, flush=True)
-        os._exit(LOST)  # whatever the main thread is waiting for
-
-    threading.Thread(target=watch, daemon=True).start()
+    while (rank := lost()) is None:
+        time.sleep(PERIOD)
+    time.sleep(GRACE)
+    for process in launched:
+        process.send_signal(signal.SIGKILL)  # it may hang in a collective operation
+    print(f"error: process {rank + 1} of this run is gone", file=sys.stderr, flush=True)
+    os._exit(LOST)  # whatever the main thread is waiting for

@@ -17,8 +17,10 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
+from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.cli.main import main
 from multilabel_pl.errors import InputError
+from multilabel_pl.model.loading import build_model
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from tests.conftest import BRIEF, QUIET, ROOT, STACK, small
 
@@ -350,6 +352,7 @@ def refuse(*_, **__):
     raise OSError("the network is down")
 
 socket.socket.connect = socket.getaddrinfo = refuse
+from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.cli.main import main
 started = time.monotonic()
 atexit.register(lambda: print("seconds:", time.monotonic() - started))
@@ -422,3 +425,9 @@ def test_a_file_that_would_grow_in_memory_is_refused(stack_run: Path, workplace:
             bomb.writestr(part, archive.read(part))
     with pytest.raises(InputError, match=r"^x\.ckpt is damaged or not a checkpoint: it claims to hold more than its"):
         MultiLabelClassifier.load_from_checkpoint("x.ckpt")
+
+
+def test_a_model_built_from_a_file_is_on_the_processor(checkpoint: str) -> None:
+    """It is first built without memory, on a device of its own, where it would keep looking for images."""
+    model = build_model(MultiLabelClassifier, read_checkpoint(Path(checkpoint)), Path(checkpoint))
+    assert model.device == torch.device("cpu")

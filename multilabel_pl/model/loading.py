@@ -49,7 +49,8 @@ def build_model(model_class: type[M], content: dict[str, Any], path: Path, **opt
         draft = _construct(model_class, options, path)
     check_weights(content, draft, path)
     if options["network"] in NETWORKS and model_class.__module__.startswith(f"{__package__}."):
-        return draft.to_empty(device=torch.get_default_device())  # the weights are all that there is to such a model
+        device = torch.get_default_device()
+        return draft.to_empty(device=device).to(device)  # the weights are all there is to it; `to` tells Lightning
     return _construct(model_class, options, path)
 
 

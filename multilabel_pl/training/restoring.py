@@ -74,9 +74,9 @@ class TrainerCheckpointIO(AtomicCheckpointIO):
         trainer: The trainer, whose callbacks and, while it runs, model and data are known.
     """
 
-    def __init__(self, trainer: pl.Trainer) -> None:
+    def __init__(self, trainer: Any) -> None:  # of completions, each Trainer here would be all its options again
         super().__init__()
-        self.trainer = trainer
+        self.trainer: pl.Trainer = trainer
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Reads a checkpoint, and checks it against the trainer."""

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -117,7 +118,7 @@ def test_two_nodes_make_one_run(small_set: str, workplace: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["launched", "launcher"])
-def test_the_loss_of_a_process_ends_the_others_with_a_line(lost: str, small_set: str, workplace: Path) -> None:
+def test_the_loss_of_a_process_ends_the_others(lost: str, small_set: str, workplace: Path) -> None:
     """The launcher is lost while the other process is still starting."""
     words = ["fit", *QUIET, *small(small_set), "--trainer.max_epochs", "100000", *DDP, "2"]
     command = [sys.executable, "-m", "multilabel_pl", *words]
@@ -130,7 +131,8 @@ def test_the_loss_of_a_process_ends_the_others_with_a_line(lost: str, small_set:
         os.kill(int(launched[0]) if lost == "launched" else fit.pid, signal.SIGKILL)
         assert fit.stderr is not None
         errors = fit.stderr.read()  # until both have closed it
-    assert len(errors.splitlines()) == 1
-    assert errors.startswith("error: ")
-    assert errors.endswith(" of this run is gone\n")
-    assert fit.returncode == (1 if lost == "launched" else -signal.SIGKILL)
+    if lost == "launched":
+        assert fit.returncode == 1
+        assert re.fullmatch("error: (another process|process 2) of this run is gone\n", errors)
+    else:
+        assert (fit.returncode, errors) == (-signal.SIGKILL, "")
