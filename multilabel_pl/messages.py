@@ -17,6 +17,11 @@ def escaped(text: str) -> str:
     return CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
+def one_line(text: str) -> str:
+    """Escapes as `escaped` does, and puts a blank for line breaks, as those within the name of a label are."""
+    return escaped(" ".join(line.strip() for line in text.splitlines()))
+
+
 @rank_zero_only
 def say(text: str) -> None:
     """Prints a result on standard output, flushed for readers that follow a file."""
@@ -27,10 +32,10 @@ def say(text: str) -> None:
 @rank_zero_only
 def note(text: str) -> None:
     """Prints something unexpected but harmless on standard error."""
-    tqdm.write(f"note: {escaped(text)}", file=sys.stderr)
+    tqdm.write(f"note: {one_line(text)}", file=sys.stderr)
 
 
 @rank_zero_only
 def warn(text: str) -> None:
     """Prints a problem that stops nothing on standard error."""
-    tqdm.write(f"warning: {escaped(text)}", file=sys.stderr)
+    tqdm.write(f"warning: {one_line(text)}", file=sys.stderr)

@@ -13,6 +13,13 @@ def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == (f"{SHOWN}\nnext\n", f"note: {SHOWN}\nwarning: {SHOWN}\n")
 
 
+def test_a_name_of_two_lines_takes_one(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "cat\r\n dog\u2028cow"
+    note(name)
+    warn(name)
+    assert capsys.readouterr().err == "note: cat dog cow\nwarning: cat dog cow\n"
+
+
 def test_letters_of_any_script_stay() -> None:
     name = "naïve ≥5 猫 قطة 👩‍🔬 $5_$10"
     assert escaped(name) == name

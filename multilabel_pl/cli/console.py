@@ -11,8 +11,8 @@ from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from multilabel_pl.errors import MISTAKE, InputError, MultipleInputError
-from multilabel_pl.messages import escaped
-from multilabel_pl.processes import LOST, is_lost_connection
+from multilabel_pl.messages import one_line
+from multilabel_pl.processes import LOST, give_way, is_lost_connection
 
 TOO_LARGE = re.compile(
     "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
@@ -82,8 +82,9 @@ def _own_words(mistake: BaseException) -> str:
 
 
 def _fail(*mistakes: str) -> NoReturn:
+    give_way()
     for mistake in mistakes:
-        print(f"error: {escaped(' '.join(mistake.split()))}", file=sys.stderr)
+        print(f"error: {one_line(mistake)}", file=sys.stderr)
     sys.exit(MISTAKE)
 
 

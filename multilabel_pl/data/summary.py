@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from multilabel_pl.messages import one_line
+
 MAX_LABELS = 20  # that are listed
 MAX_PAIRS = 5
 
@@ -16,27 +18,28 @@ def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
         labels: The names of the labels.
         targets: (N, L) of 0 and 1, of each part of the images by its name.
     """
+    names = [one_line(label) for label in labels]
     everything = torch.cat(list(targets.values()))
     parts = ", ".join(f"{len(part):,} {name}" for name, part in targets.items() if len(part) > 0)
     tags = everything.sum(dim=1)
     lines = [
         f"images: {len(everything):,} ({parts})",
         f"tags an image: {tags.mean():.2f} ({tags.min():.0f} to {tags.max():.0f})",
-        f"labels: {len(labels)}: {_most(everything.sum(dim=0), labels)}",
+        f"labels: {len(labels)}: {_most(everything.sum(dim=0), names)}",
     ]
     together = (everything.T @ everything).triu(diagonal=1)  # (L, L): images that carry both
     most = together.flatten().topk(min(MAX_PAIRS, together.numel()))
     pairs = [divmod(place, len(labels)) for place in most.indices.tolist()]
     counted = [(pair, count) for pair, count in zip(pairs, most.values.tolist(), strict=True) if count > 0]
     if counted:
-        named = (f"{labels[first]} and {labels[second]} {count:,.0f}" for (first, second), count in counted)
+        named = (f"{names[first]} and {names[second]} {count:,.0f}" for (first, second), count in counted)
         lines.append(f"most frequent pairs: {', '.join(named)}")
     return "\n".join(lines)
 
 
-def _most(counts: Tensor, labels: Sequence[str]) -> str:
+def _most(counts: Tensor, names: Sequence[str]) -> str:
     """Lists the most frequent labels, with their counts."""
     order = counts.argsort(descending=True, stable=True).tolist()
-    listed = [f"{labels[i]} {counts[i]:,.0f}" for i in order[:MAX_LABELS]]
+    listed = [f"{names[i]} {counts[i]:,.0f}" for i in order[:MAX_LABELS]]
     more = [f"and {len(order) - MAX_LABELS} more"] if len(order) > MAX_LABELS else []
     return ", ".join(listed + more)

@@ -9,8 +9,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from multilabel_pl.processes import watch_children
+from multilabel_pl.processes import is_awaited, join_meeting, meeting, watch_children
 
 SCHEDULE_LENGTH = ("total_steps", "_schedule_phases")  # of torch's OneCycleLR
 
@@ -54,10 +55,23 @@ class ExactResume(Callback):
 def watch_launched(trainer: Trainer) -> None:
     """Lets the program end with a line and exit status 1 when a process that it has launched fails.
 
-    Lightning's own thread for that kills the program without a word.
+    Lightning's own thread for that kills the program without a word, and torch's rendezvous waits for half an hour.
     """
-    if (launched := getattr(trainer.strategy.launcher, "procs", None)) is not None:
-        watch_children(launched, _stop_observer)
+    strategy, launcher = trainer.strategy, trainer.strategy.launcher
+    if is_awaited():
+        meet = join_meeting
+    elif isinstance(launcher, _SubprocessScriptLauncher):  # which makes a new list of processes when it launches them
+        watch_children(lambda: launcher.procs, _stop_observer)
+        meet = meeting(lambda: launcher.procs)
+    else:
+        return
+
+    def meet_first() -> None:  # once, between the launch and the rendezvous
+        del strategy.setup_environment
+        meet()
+        strategy.setup_environment()
+
+    strategy.setup_environment = meet_first  # type: ignore[method-assign]
 
 
 def _stop_observer() -> None:

@@ -116,6 +116,16 @@ def test_two_nodes_make_one_run(small_set: str, workplace: Path) -> None:
     assert "trained" not in ended[1].stdout
 
 
+@pytest.mark.slow
+def test_one_process_reports_a_mistake_of_all(workplace: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = in_a_process(["test", "nothing.ckpt", *DDP, "2"], torchrun)
+    assert ended.returncode == 1  # torchrun's, which reports more
+    assert re.findall("^error: .*", ended.stderr, re.MULTILINE) == [
+        "error: no checkpoint at nothing.ckpt: give best, last, or a file"
+    ]
+
+
 def launched_by(launcher: int) -> int | None:
     """Returns the process that Lightning has launched, of those that may be at work for a moment."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
@@ -125,9 +135,9 @@ def launched_by(launcher: int) -> int | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["launched", "launcher"])
+@pytest.mark.parametrize("lost", ["launched", "starting", "launcher"])
 def test_the_loss_of_a_process_ends_the_others(lost: str, small_set: str, workplace: Path) -> None:
-    """The launcher is lost while the other process is still starting."""
+    """The launched one is lost in training, or as it is starting; the launcher while the other one is starting."""
     words = ["fit", *QUIET, *small(small_set), "--trainer.max_epochs", "100000", *DDP, "2"]
     command = [sys.executable, "-m", "multilabel_pl", *words]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as fit:
@@ -135,11 +145,13 @@ def test_the_loss_of_a_process_ends_the_others(lost: str, small_set: str, workpl
             time.sleep(0.01)
         while lost == "launched" and not Path("runs/version_0/last.ckpt").exists():
             time.sleep(0.1)
-        os.kill(launched if lost == "launched" else fit.pid, signal.SIGKILL)
+        os.kill(fit.pid if lost == "launcher" else launched, signal.SIGKILL)
         assert fit.stderr is not None
         errors = fit.stderr.read()  # until both have closed it
-    if lost == "launched":
+    if lost == "launcher":
+        assert fit.returncode == -signal.SIGKILL
+        assert errors in ("", "error: process 1 of this run is gone\n")
+    else:
         assert fit.returncode == 1
         assert re.fullmatch("error: (another process|process 2) of this run is gone\n", errors)
-    else:
-        assert (fit.returncode, errors) == (-signal.SIGKILL, "")
+        assert lost == "launched" or "process 2" in errors
