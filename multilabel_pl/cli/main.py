@@ -166,7 +166,8 @@ class CLI(LightningCLI):
         if self.path is not None:
             self._set_defaults(parser, self.path)
         recorded = class_name(str((self.recorded_data or {}).get("class_path", DEFAULT_DATA)))
-        check_options(self.request.options, options, asked or recorded)
+        known = [*options, *(["list"] if command == "predict" else [])]  # which stands for --data.list_file
+        check_options(self.request.options, known, asked or recorded)
         if self.request.recipe is not None:
             say(f"using the recipe {self.request.recipe}: --config names another")
 

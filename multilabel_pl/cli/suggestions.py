@@ -90,19 +90,23 @@ def check_options(asked: Iterable[str], known: Collection[str], data: str) -> No
     own = [f"data.{name}" for name in data_options(data)] if data in DATA_CLASSES else []
     of_any = [f"data.{name}" for name in OF_ANY_DATA]
     candidates = [name for name in (*known, *own) if not name.endswith(".help")]
+    classes: dict[str, list[str]] = {}  # by the names of their options
+    for other in DATA_CLASSES:
+        for option in data_options(other):
+            classes.setdefault(option, []).append(other)
     mistakes = []
     for name in dict.fromkeys(name.replace("data.init_args.", "data.").removesuffix("+") for name in asked):
         if _exists(name, known) or (name.startswith("data.") and (not own or _exists(name, [*own, *of_any]))):
             continue
         last = name.rpartition(".")[2]
-        others = [other for other in DATA_CLASSES if last in data_options(other)]
+        others = classes.get(last)
         if others and name.startswith("data."):
             remedy = "name the table too" if others == ["TableDataModule"] else f"choose --data {others[0]}"
             mistakes.append(f"--{name} is an option of {' and '.join(others)}, but the data are of {data}: {remedy}")
         elif meant := _likely(name, candidates):
             mistakes.append(f"--{name}: did you mean {' or '.join(f'--{option}' for option in meant)}?")
-        elif others:
-            mistakes.append(f"--{name}: did you mean --data.{last}, of {' or '.join(others)}?")
+        elif close := get_close_matches(last, classes, 1, CLOSE):
+            mistakes.append(f"--{name}: did you mean --data.{close[0]}, of {' or '.join(classes[close[0]])}?")
         else:
             mistakes.append(f"there is no option --{name}: --help lists them")
     if mistakes:

@@ -42,7 +42,7 @@ def listed(names: Sequence[str], width: int, lines: int) -> str:
     short = [shortened(name, width) for name in names]
     for count in range(min(len(short), width * lines), 0, -1):
         more = f" +{len(short) - count} more" if count < len(short) else ""
-        wrapped = textwrap.wrap(", ".join(short[:count]) + more, width)
+        wrapped = textwrap.wrap(", ".join(short[:count]) + more, width, break_on_hyphens=False)
         if len(wrapped) <= lines:
             return "\n".join(wrapped)
     return f"{len(names)} tags" if names else "nothing"

@@ -158,6 +158,8 @@ OPTION_MISTAKES = {
                 "--image_size: did you mean --data.image_size, of TableDataModule?",
             ),
         ),
+        an_option("--data.tabel x.csv", "--data.tabel: did you mean --data.table, of TableDataModule?"),
+        Mistake("predict --lits files.txt", "--lits: did you mean --list?"),
         an_option(
             "--best_checkpoint.monitor val_mapp",
             "--best_checkpoint.monitor: no metric val_mapp is logged: did you mean val_map?",
