@@ -1,10 +1,11 @@
-"""Kills one run at random moments, and resumes it each time: `python -m benchmarks.crash`, five minutes.
+"""Kills runs at random moments, and resumes them each time: `python -m benchmarks.crash`, fifteen minutes.
 
-Prints how many times the checkpoint that was left was bit for bit that of a run that nothing has stopped, and whether
-both end the same.
+Every other kill waits until a checkpoint is being written. Prints how many times the checkpoint that was left was bit
+for bit that of a run that nothing has stopped, and whether both end the same.
 """
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -12,27 +13,45 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Trainer
 
+from benchmarks.own_images import write_images
+from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.results.text import table
 from multilabel_pl.training.checkpointing import LastCheckpoint
 
-OPTIONS = [  # of a training that has much to forget: random shifts, a schedule, running means, temperatures
-    *("--data", "SceneDataModule", "--data.train_size", "1280", "--data.val_size", "500", "--data.canvas_size", "56"),
-    *("--data.max_digits", "2", "--data.max_shift", "2"),
-    *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"),
-    *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--trainer.max_epochs", "100"),
-    *("--trainer.enable_progress_bar", "false", "--ckpt_path", "last", "--trainer.default_root_dir"),
+SCENES = [
+    *("--data", "SceneDataModule", "--data.train_size", "1280", "--data.val_size", "500"),
+    *("--data.canvas_size", "56", "--data.max_digits", "2", "--model.network", "conv_stack"),
 ]
-EVERY = [
-    "--trainer.callbacks",
-    '{"class_path": "benchmarks.crash.EveryCheckpoint", "init_args": {"every_n_train_steps": 5}}',
+STOP_EARLY = {"class_path": "EarlyStopping", "init_args": {"monitor": "val_loss", "patience": 15}}
+FILES = ["--data.max_memory", "0", "--data.num_workers", "2", "--data.image_size", "32"]  # decoded in every epoch
+AUGMENTATION = ["--data.flip", "true", "--data.min_crop", "0.6", "--data.color_jitter", "0.3"]
+OPTIONS = [
+    *("--last_checkpoint.every_n_train_steps", "5", "--trainer.log_every_n_steps", "1", "--ckpt_path", "last"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.default_root_dir"),
 ]
+EVERY = {"class_path": "benchmarks.crash.EveryCheckpoint", "init_args": {"every_n_train_steps": 5}}
 LEARNED = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
-SPAN = 2.0  # seconds of training at most before a kill
+SHARE = 0.8  # of a training's time, all kills together; what they wait for comes on top
+
+
+class Training(NamedTuple):
+    """A training that has much to forget."""
+
+    name: str
+    options: list[str]
+    callbacks: list[dict[str, Any]]
+
+    def start(self, root: Path, *more: dict[str, Any]) -> subprocess.Popen[bytes]:
+        """Begins the training, or goes on with it, with more callbacks or without."""
+        words = [*self.options, *OPTIONS, str(root), "--trainer.callbacks", json.dumps([*self.callbacks, *more])]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}  # of EveryCheckpoint
+        command = [sys.executable, "-m", "multilabel_pl", "fit", *words]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
 
 
 class EveryCheckpoint(LastCheckpoint):
@@ -63,13 +82,6 @@ def _bits(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
     return tensor.dtype, tensor.shape, tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def train(root: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Begins the training, or goes on with it."""
-    command = [sys.executable, "-m", "multilabel_pl", "fit", *OPTIONS, str(root), *words]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}  # of EveryCheckpoint
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-
-
 def load(path: Path) -> dict[str, Any]:
     """Reads what a checkpoint has learned."""
     content = torch.load(path, weights_only=True)
@@ -91,51 +103,102 @@ def what_is_wrong(last: Path, whole: Path, step_before: int) -> tuple[int, list[
     return step, differences(left, load(whole / f"step={step}.ckpt"))
 
 
+def kill(training: subprocess.Popen[bytes], run: Path, seconds: float, writing: bool) -> bool:
+    """Kills a training after some time, or as soon as it writes a checkpoint after that.
+
+    Returns:
+        Whether it was killed; False if it has ended by itself.
+    """
+    earlier = set(run.glob(f"{PARTIAL}*"))  # of the kills before
+    time.sleep(seconds)
+    while writing and training.poll() is None and not set(run.glob(f"{PARTIAL}*.ckpt")) - earlier:
+        time.sleep(0.0005)
+    if training.poll() is not None:
+        return False
+    training.kill()
+    training.wait()
+    return True
+
+
+def timed(training: subprocess.Popen[bytes], run: Path) -> tuple[float, float]:
+    """Waits for the end of a training; returns the seconds of its start and those after it."""
+    begun = time.monotonic()
+    while not (run / "config.yaml").exists():
+        if training.poll() is not None:
+            sys.exit("the training has not begun")
+        time.sleep(0.05)
+    started = time.monotonic()
+    if training.wait() != 0:
+        sys.exit("the training has failed")
+    return started - begun, time.monotonic() - started
+
+
+def measure(training: Training, folder: Path, kills: int, moments: random.Random) -> tuple[list[str], bool]:
+    """Trains once without a kill and once with many; returns a row of the table, and whether all was exact."""
+    whole, killed = (folder / name / "version_0" for name in ("whole", "killed"))
+    start_up, seconds = timed(training.start(whole.parent, EVERY), whole)
+    span = SHARE * seconds / kills
+    step = number = exact = within = 0
+    for number in range(1, kills + 1):
+        process = training.start(killed.parent)
+        if not kill(process, killed, moments.uniform(0.8 * start_up, start_up + span), writing=number % 2 == 0):
+            sys.exit(f"{training.name}: the training has come to its end before kill {number}")
+        left = any(killed.glob(f"{PARTIAL}*.ckpt"))
+        step, wrong = what_is_wrong(killed / "last.ckpt", whole, step)
+        exact, within = exact + (not wrong), within + left
+        verdict = ", ".join(wrong) or "exact"
+        print(f"{training.name}: kill {number}{' within a write' * left}: step {step}: {verdict}", flush=True)
+    if training.start(killed.parent).wait() != 0:
+        sys.exit("the training that was killed can't be ended")
+    same = (
+        not differences(load(killed / "last.ckpt"), load(whole / max_step(whole))),
+        not differences(load(killed / "best.ckpt"), load(whole / "best.ckpt")),
+        (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes(),
+    )
+    ends = ["the same" if equal else "DIFFERS" for equal in same]
+    return [training.name, str(kills), str(within), str(exact), *ends], exact == kills and all(same)
+
+
+def trainings(folder: Path) -> list[Training]:
+    """Lists the trainings: of what is forgotten if it is not saved, each has its own."""
+    shifts = ["--data.max_shift", "2", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"]
+    files = ["--data.table", str(write_images(folder / "images")), *FILES, *AUGMENTATION]
+    return [
+        Training("scenes: shifts, `one_cycle`, calibration", [*SCENES, *shifts, "--trainer.max_epochs", "100"], []),
+        Training(
+            "scenes: accumulation, early stopping",
+            [*SCENES, "--trainer.accumulate_grad_batches", "2", "--trainer.max_epochs", "1000"],
+            [STOP_EARLY],
+        ),
+        Training(
+            "a table: workers, augmentation",
+            [*files, "--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--trainer.max_epochs", "20"],
+            [],
+        ),
+    ]
+
+
 def parser() -> argparse.ArgumentParser:
     """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="of each training")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     return parser
 
 
 def main() -> None:
-    """Trains once without a kill and once with many."""
+    """Kills each training, and prints what was left."""
     options = parser().parse_args()
     moments = random.Random(options.seed)
-    with TemporaryDirectory() as folder:
-        whole, killed = (Path(folder, name, "version_0") for name in ("whole", "killed"))
-        begun = time.monotonic()
-        training = train(whole.parent, *EVERY)
-        while not (whole / "config.yaml").exists():
-            if training.poll() is not None:
-                sys.exit("the training has not begun")
-            time.sleep(0.05)
-        start_up = time.monotonic() - begun
-        if training.wait() != 0:
-            sys.exit("the training has failed")
-        step, exact, kills = 0, 0, 0
-        for number in range(options.kills):
-            training = train(killed.parent)
-            time.sleep(moments.uniform(0.8 * start_up, start_up + SPAN))
-            if training.poll() is not None:
-                print(f"the training has come to its end before kill {number + 1}")
-                break
-            training.kill()
-            training.wait()
-            step, wrong = what_is_wrong(killed / "last.ckpt", whole, step)
-            kills, exact = kills + 1, exact + (not wrong)
-            print(f"kill {number + 1}: step {step}: {', '.join(wrong) or 'exact'}", flush=True)
-        if train(killed.parent).wait() != 0:
-            sys.exit("the training that was killed can't be ended")
-        same = {
-            "`last.ckpt`": not differences(load(killed / "last.ckpt"), load(whole / max_step(whole))),
-            "`best.ckpt`": not differences(load(killed / "best.ckpt"), load(whole / "best.ckpt")),
-            "`metrics.csv`": (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes(),
-        }
-    ends = ["the same" if equal else "DIFFERS" for equal in same.values()]
-    print("\n" + table(["kills", "exact checkpoint, or none yet", *same], [[str(kills), str(exact), *ends]]))
-    sys.exit(exact < kills or not all(same.values()))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        measured = [
+            measure(training, folder / str(i), options.kills, moments) for i, training in enumerate(trainings(folder))
+        ]
+    ends = ["`last.ckpt`", "`best.ckpt`", "`metrics.csv`"]
+    header = ["training", "kills", "within a write", "exact, or none yet", *ends]
+    print("\n" + table(header, [row for row, _ in measured]))
+    sys.exit(not all(exact for _, exact in measured))
 
 
 def max_step(run: Path) -> str:

@@ -124,7 +124,6 @@ def parser() -> argparse.ArgumentParser:
     """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmarks", nargs="*", metavar="benchmarks.NAME", help="those to run; all if none is named")
-    parser.add_argument("--keep", action="store_true", help="reuse what is trained already, in runs/NAME")
     return parser
 
 
@@ -136,9 +135,8 @@ def main() -> None:
     if unknown := set(options.benchmarks) - set(modules.values()):
         parser().error(f"no caption names {', '.join(sorted(unknown))}")
     chosen = [command for command in found if not options.benchmarks or modules[command] in options.benchmarks]
-    if not options.keep:
-        for command in chosen:
-            shutil.rmtree(RUNS / modules[command].removeprefix("benchmarks."), ignore_errors=True)
+    for command in chosen:  # the captions' date is that of the training, too
+        shutil.rmtree(RUNS / modules[command].removeprefix("benchmarks."), ignore_errors=True)
     sys.exit(max(map(refresh, chosen), default=0))
 
 

@@ -52,6 +52,14 @@ def check_values(options: Namespace, groups: Collection[str]) -> None:
         value = options.trainer[name]
         if isinstance(value, int | float) and value <= 0:
             raise InputError(f"--trainer.{name} must be above 0, got {value}")
+    for unit in ("epochs", "steps"):
+        least, most = options.trainer[f"min_{unit}"] or 0, options.trainer[f"max_{unit}"]
+        if most is not None and -1 < most < least:
+            raise InputError(f"--trainer.min_{unit} {least} is more than --trainer.max_{unit} {most}: lower it")
+    if options.trainer.gradient_clip_algorithm is not None and not options.trainer.gradient_clip_val:
+        raise InputError(
+            "--trainer.gradient_clip_algorithm does nothing without --trainer.gradient_clip_val: give both"
+        )
 
 
 def check_data(data: LightningDataModule, subcommand: str) -> None:

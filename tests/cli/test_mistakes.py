@@ -217,6 +217,14 @@ OPTION_MISTAKES = {
         an_option(
             "--trainer.val_check_interval 2.5", "2.5 for val_check_interval, it has to be in [0.0, 1.0] or an int"
         ),
+        an_option(
+            "--trainer.gradient_clip_algorithm value",
+            "--trainer.gradient_clip_algorithm does nothing without --trainer.gradient_clip_val",
+        ),
+        an_option(
+            "--trainer.min_epochs 3 --trainer.max_epochs 2",
+            "--trainer.min_epochs 3 is more than --trainer.max_epochs 2",
+        ),
         an_option("--trainer.val_check_interval 0", "--trainer.val_check_interval must be above 0, got 0"),
         an_option("--trainer.check_val_every_n_epoch 0", "--trainer.check_val_every_n_epoch must be above 0, got 0"),
         an_option("--trainer.accumulate_grad_batches 0", "--trainer.accumulate_grad_batches must be above 0, got 0"),
