@@ -102,7 +102,7 @@ class MNISTDataModule(LabelledDataModule):
         """Also warns of validation images that trained the checkpoint's model."""
         super().load_state_dict(state_dict)
         resuming = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        same = "digest" in state_dict and self.hparams["data_dir"] == state_dict["data_dir"]
+        same = "digest" in state_dict and state_dict.get("data_dir") == self.hparams["data_dir"]
         if resuming and same and self.digest != state_dict["digest"]:
             note(f"resuming with other images: the files in {self.folder} have changed")
         if self.train_set is None or self.val_set is None or not state_dict.keys() >= SPLIT.keys():

@@ -73,9 +73,9 @@ def test_a_run_that_was_stopped_early_goes_on_without_what_did_that(small_set: s
 
 
 def test_a_run_that_may_not_stop_yet_is_not_finished(small_set: str, workplace: Path) -> None:
-    main(training(small_set, *EARLY, "--trainer.min_epochs", "4", "--trainer.max_epochs", "3"))
+    main(training(small_set, *EARLY, "--trainer.min_epochs", "4", "--trainer.max_steps", str(3 * STEPS)))
     assert "stopped_by" not in torch.load("runs/version_0/last.ckpt", weights_only=True)
-    main(training(small_set, *EARLY, "--trainer.min_epochs", "4"))
+    main(training(small_set, *EARLY, "--trainer.min_epochs", "4", "--trainer.max_steps", "-1"))
     assert step() == 4 * STEPS
 
 
