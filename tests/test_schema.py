@@ -327,6 +327,16 @@ def test_what_a_users_own_parts_save_is_resumed(name: str, scaled: bool, workpla
             trained(VALID[name](), 5, "x.ckpt", small_set, torch.amp.GradScaler("cpu"))
 
 
+@pytest.mark.parametrize("part", ["data_dir", "val_size", "digest"])
+def test_the_state_of_the_data_may_lack_parts(part: str, workplace: Path, small_set: str) -> None:
+    model = VALID["a schedule"]
+    trained(model(), 1, None, small_set, None)
+    content = torch.load("last.ckpt", weights_only=True)
+    del content["MNISTDataModule"][part]
+    torch.save(content, "x.ckpt")
+    assert trained(model(), 2, "x.ckpt", small_set, None).current_epoch == 2
+
+
 def nested() -> list[Any]:
     """Returns a list of 2^40 values, in forty."""
     inner: list[Any] = []
