@@ -368,11 +368,10 @@ CHECKPOINTS = st.sampled_from(["last.ckpt", "last.ckpt", "best.ckpt", "old.ckpt"
 
 
 @pytest.fixture(scope="module")
-def checkpoints(stack_run: Path) -> dict[str, bytes]:
+def checkpoints(stack_run: Path) -> dict[str, Path]:
     """Checkpoints of today and of version 0.1.0."""
     old = Path(__file__).parent / "fixtures" / "conv_stack_0.1.0.ckpt"
-    files = {**{name: stack_run / name for name in ("last.ckpt", "best.ckpt")}, "old.ckpt": old}
-    return {name: path.read_bytes() for name, path in files.items()}
+    return {**{name: stack_run / name for name in ("last.ckpt", "best.ckpt")}, "old.ckpt": old}
 
 
 @pytest.fixture
@@ -387,9 +386,9 @@ ONE_FIXTURE = settings(patient, suppress_health_check=[HealthCheck.function_scop
 @pytest.mark.parametrize("command", ["load", "fit", "validate", "test", "predict", "export"])
 @pytest.mark.usefixtures("_no_program")
 def test_a_checkpoint_that_is_left_alone_is_used(
-    command: str, checkpoints: dict[str, bytes], folder: Path, small_set: str
+    command: str, checkpoints: dict[str, Path], folder: Path, small_set: str
 ) -> None:
-    (folder / "x.ckpt").write_bytes(checkpoints["last.ckpt"])
+    (folder / "x.ckpt").write_bytes(checkpoints["last.ckpt"].read_bytes())
     use(command, folder / "x.ckpt", small_set)
 
 
@@ -401,11 +400,11 @@ def test_a_checkpoint_of_any_content_is_used_or_refused(
     name: str,
     command: str,
     mutations: list[Any],
-    checkpoints: dict[str, bytes],
+    checkpoints: dict[str, Path],
     folder: Path,
     small_set: str,
 ) -> None:
-    content = torch.load(io.BytesIO(checkpoints[name]), weights_only=True)
+    content = torch.load(checkpoints[name], weights_only=True)
     for mutation in mutations:
         mutate(content, *mutation)
     torch.save(content, folder / "x.ckpt")
@@ -418,9 +417,9 @@ def test_a_checkpoint_of_any_content_is_used_or_refused(
 @pytest.mark.usefixtures("_no_program")
 @pytest.mark.filterwarnings("ignore")
 def test_a_command_uses_a_checkpoint_of_any_content_or_refuses_it(
-    name: str, command: str, mutations: list[Any], checkpoints: dict[str, bytes], folder: Path, small_set: str
+    name: str, command: str, mutations: list[Any], checkpoints: dict[str, Path], folder: Path, small_set: str
 ) -> None:
-    content = torch.load(io.BytesIO(checkpoints[name]), weights_only=True)
+    content = torch.load(checkpoints[name], weights_only=True)
     content["datamodule_hyper_parameters"] |= {"data_dir": small_set, "val_size": 100}
     for mutation in mutations:
         mutate(content, *mutation)
@@ -432,14 +431,14 @@ def test_a_command_uses_a_checkpoint_of_any_content_or_refuses_it(
 @given(name=CHECKPOINTS, several=st.lists(edits(), min_size=1, max_size=3), repairs=st.booleans())
 @pytest.mark.filterwarnings("ignore")
 def test_a_checkpoint_of_any_bytes_is_read_or_refused(
-    name: str, several: list[Edit], repairs: bool, checkpoints: dict[str, bytes], folder: Path
+    name: str, several: list[Edit], repairs: bool, checkpoints: dict[str, Path], folder: Path
 ) -> None:
     def edit(content: bytes) -> bytes:
         for each in several:
             content = each(content)
         return content
 
-    file = checkpoints[name]
+    file = checkpoints[name].read_bytes()
     path = folder / "bytes.ckpt"
     path.write_bytes(repacked(file, edit) if repairs else edit(file))
     read_or_refused(lambda: MultiLabelClassifier.load_from_checkpoint(path), path)
