@@ -65,6 +65,7 @@ def meeting(launched: Launched) -> Callable[[], None]:
         with server:
             for _ in launched():
                 server.accept()[0].close()
+        del os.environ[MEETING]  # so that this process is not taken for a launched one
 
     return wait
 
