@@ -1,4 +1,4 @@
-"""Kills runs at random moments, and resumes them each time: `python -m benchmarks.crash`, fifteen minutes.
+"""Kills runs at random moments, and resumes them each time: `python -m benchmarks.crash`, half an hour.
 
 Every other kill waits until a checkpoint is being written. Prints how many times the checkpoint that was left was bit
 for bit that of a run that nothing has stopped, and whether both end the same.
@@ -138,7 +138,7 @@ def measure(training: Training, folder: Path, kills: int, moments: random.Random
     whole, killed = (folder / name / "version_0" for name in ("whole", "killed"))
     start_up, seconds = timed(training.start(whole.parent, EVERY), whole)
     span = SHARE * seconds / kills
-    step = number = exact = within = 0
+    step = exact = within = 0
     for number in range(1, kills + 1):
         process = training.start(killed.parent)
         if not kill(process, killed, moments.uniform(0.8 * start_up, start_up + span), writing=number % 2 == 0):

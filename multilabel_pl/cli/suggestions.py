@@ -90,15 +90,12 @@ def check_options(asked: Iterable[str], known: Collection[str], data: str) -> No
     own = [f"data.{name}" for name in data_options(data)] if data in DATA_CLASSES else []
     of_any = [f"data.{name}" for name in OF_ANY_DATA]
     candidates = [name for name in (*known, *own) if not name.endswith(".help")]
-    classes: dict[str, list[str]] = {}  # by the names of their options
-    for other in DATA_CLASSES:
-        for option in data_options(other):
-            classes.setdefault(option, []).append(other)
     mistakes = []
     for name in dict.fromkeys(name.replace("data.init_args.", "data.").removesuffix("+") for name in asked):
         if _exists(name, known) or (name.startswith("data.") and (not own or _exists(name, [*own, *of_any]))):
             continue
         last = name.rpartition(".")[2]
+        classes = _classes_by_option()
         others = classes.get(last)
         if others and name.startswith("data."):
             remedy = "name the table too" if others == ["TableDataModule"] else f"choose --data {others[0]}"
@@ -131,6 +128,15 @@ def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> Non
             option = "--best_checkpoint.monitor" if isinstance(callback, BestCheckpoint) else type(callback).__name__
             meant = suggestion(monitor, known)
             raise InputError(f"{option}: no metric {monitor} is logged{meant} there are {', '.join(KEPT)} and others")
+
+
+def _classes_by_option() -> dict[str, list[str]]:
+    """Returns the classes of data that have an option, by its name."""
+    classes: dict[str, list[str]] = {}
+    for data in DATA_CLASSES:
+        for option in data_options(data):
+            classes.setdefault(option, []).append(data)
+    return classes
 
 
 def _exists(name: str, known: Collection[str]) -> bool:
