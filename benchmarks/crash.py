@@ -164,14 +164,14 @@ def trainings(folder: Path) -> list[Training]:
     shifts = ["--data.max_shift", "2", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"]
     files = ["--data.table", str(write_images(folder / "images")), *FILES, *AUGMENTATION]
     return [
-        Training("scenes: shifts, `one_cycle`, calibration", [*SCENES, *shifts, "--trainer.max_epochs", "100"], []),
+        Training("shifts, `one_cycle`, calibration", [*SCENES, *shifts, "--trainer.max_epochs", "100"], []),
         Training(
-            "scenes: accumulation, early stopping",
+            "accumulation, early stopping",
             [*SCENES, "--trainer.accumulate_grad_batches", "2", "--trainer.max_epochs", "1000"],
             [STOP_EARLY],
         ),
         Training(
-            "a table: workers, augmentation",
+            "files, workers, augmentation",
             [*files, "--model.network", "conv_stack", "--model.lr_schedule", "one_cycle", "--trainer.max_epochs", "20"],
             [],
         ),

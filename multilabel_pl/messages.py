@@ -9,6 +9,7 @@ import sys
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
+BREAKS = re.compile(r" *[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+ *")  # of lines, and tabs
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -18,8 +19,8 @@ def escaped(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Escapes as `escaped` does, and puts a blank for line breaks, as those within the name of a label are."""
-    return escaped(" ".join(line.strip() for line in text.splitlines()))
+    """Escapes as `escaped` does, and puts a blank for tabs and line breaks, even those within the name of a label."""
+    return escaped(BREAKS.sub(" ", text.strip()))
 
 
 @rank_zero_only

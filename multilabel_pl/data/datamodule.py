@@ -79,6 +79,11 @@ class LabelledDataModule(LightningDataModule, ABC):
         return Task(self.labels, self.image_shape, self.preprocessing, self.background)
 
     @property
+    def source(self) -> str:
+        """What a report calls the data: the class, or the files."""
+        return type(self).__name__
+
+    @property
     def has_validation(self) -> bool:
         """Whether there are validation images; known before `setup`."""
         return self.val_size > 0

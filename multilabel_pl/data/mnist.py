@@ -74,6 +74,11 @@ class MNISTDataModule(LabelledDataModule):
             self.hparams["data_dir"] = str(self.folder.resolve())  # a checkpoint may be used from another folder
         self.split_seed = split_seed
 
+    @property
+    def source(self) -> str:
+        """The folder of the images, as a report names it."""
+        return "MNIST" if self.folder == ARCHIVES else str(self.folder)
+
     @cached_property
     def digest(self) -> str:
         """A digest of the files of the training and validation images."""

@@ -200,6 +200,11 @@ class TableDataModule(LabelledDataModule):
         return rest, aside
 
     @property
+    def source(self) -> str:
+        """The tables, as a report names them."""
+        return ", ".join(map(str, self.tables.values()))
+
+    @property
     def has_validation(self) -> bool:
         """Whether there are validation images; known before `setup`."""
         return len(self.splits["val"]) > 0

@@ -9,10 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from multilabel_pl.messages import escaped
+from multilabel_pl.messages import BREAKS, one_line
 
 ELLIPSIS = "…"
-BREAKS = re.compile(r"[\t\r\n]+")
 MARKUP = re.compile(r"[|<\[]")  # that would end a cell, or begin HTML or a link
 COMBINING = ("Mn", "Me", "Cf")  # categories of characters that take no place of their own
 
@@ -63,7 +62,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
         width: Columns of the screen: the rightmost columns that don't fit are left out, and names are cut to a third of
             it. All is shown if not given.
     """
-    cells = [[MARKUP.sub(r"\\\g<0>", escaped(BREAKS.sub(" ", cell))) for cell in row] for row in (header, *rows)]
+    cells = [[MARKUP.sub(r"\\\g<0>", one_line(cell)) for cell in row] for row in (header, *rows)]
     if width is not None:
         cells = [[shortened(row[0], max(width // 3, 8)), *row[1:]] for row in cells]
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]

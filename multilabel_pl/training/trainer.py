@@ -1,7 +1,7 @@
 """The Trainer, whose methods are the subcommands of the command line."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -11,7 +11,6 @@ from lightning.pytorch import Callback
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.data.datamodule import LabelledDataModule
-from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.images.pixels import MAX_PIXEL
@@ -19,9 +18,6 @@ from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.loading import load_weights
 from multilabel_pl.model.rules import check_threshold
-from multilabel_pl.results.evaluation_writer import write_evaluation
-from multilabel_pl.results.report import report
-from multilabel_pl.results.text import screen_width
 from multilabel_pl.training.allocator import return_freed_memory
 from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.example_images import first_test_images
@@ -29,13 +25,12 @@ from multilabel_pl.training.history import History, HistoryRecorder, Results
 from multilabel_pl.training.lightning_internals import ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.quiet import filter_messages
+from multilabel_pl.training.reporting import report_evaluation
 from multilabel_pl.training.restoring import ResumeGuard, TrainerCheckpointIO
 from multilabel_pl.training.tuning import write_tuned
 
 CHECKED = 100  # images that an exported model is checked with
 EXAMPLES = 12  # images to choose from on the page
-
-Stage = Literal["val", "test"]
 
 
 class Trainer(pl.Trainer):
@@ -83,7 +78,7 @@ class Trainer(pl.Trainer):
         """
         kwargs["verbose"] = False  # in place: from the call below, jsonargparse knows what kwargs may be
         results = Results(super().validate(*args, **kwargs))
-        self._report("val", self.ckpt_path, "validate", verbose, figures)
+        report_evaluation(self, "val", self.ckpt_path, "validate", verbose, figures)
         return results
 
     def test(self, *args: Any, verbose: bool = False, figures: bool = True, **kwargs: Any) -> Results:
@@ -100,7 +95,7 @@ class Trainer(pl.Trainer):
         """
         kwargs["verbose"] = False
         results = Results(super().test(*args, **kwargs))
-        self._report("test", self.ckpt_path, "test", verbose, figures)
+        report_evaluation(self, "test", self.ckpt_path, "test", verbose, figures)
         return results
 
     def tune(
@@ -141,7 +136,7 @@ class Trainer(pl.Trainer):
         model.decision.configure(threshold, calibrate)
         model.decision.fit(before.uncalibrated, before.targets)
         model.evaluate(before.uncalibrated, before.targets)
-        self._report("val", output, "tune", True, figures)
+        report_evaluation(self, "val", output, "tune", True, figures)
         for text in model.decision.notes:
             note(text)
         if self.is_global_zero:
@@ -264,28 +259,3 @@ class Trainer(pl.Trainer):
         if path is not None:
             load_weights(self.strategy.load_checkpoint(path), model, path)
         model.eval()
-
-    def _report(self, stage: Stage, beside: str | Path | None, folder: str, verbose: bool, figures: bool) -> None:
-        """Prints the evaluation that has just run, and writes it to a folder beside a checkpoint, if there is one."""
-        if not self.callback_metrics:
-            raise InputError(f"{folder} had no images to measure: raise --trainer.limit_{stage}_batches")
-        model = self.lightning_module
-        if not self.is_global_zero or not isinstance(model, MultiLabelClassifier) or model.evaluation is None:
-            return
-        evaluation = model.evaluation.cpu()
-        learned_here = folder == "tune"
-        if verbose:
-            say(f"\n{report(evaluation, learned_here, width=screen_width())}\n")
-        if beside is None:
-            return
-        place = Path(beside).parent / folder
-        title = f"{folder} of {beside}"
-        epoch = model.saved_epoch
-        write_evaluation(evaluation, self._dataset(stage), place, title, stage, learned_here, figures, epoch)
-        say(f"written to {place}")
-
-    def _dataset(self, stage: Stage) -> LabelledDataset | None:
-        """Returns the images that have just been evaluated."""
-        loader = self.val_dataloaders if stage == "val" else self.test_dataloaders
-        dataset = getattr(loader, "dataset", None)
-        return dataset if isinstance(dataset, LabelledDataset) else None

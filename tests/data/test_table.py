@@ -318,6 +318,8 @@ def test_a_table_is_trained_on_tested_and_predicted(workplace: Path, capsys: pyt
         main([*command, *QUIET])
     run = Path("runs/version_0")
     assert {"report.md", "mistakes.png"} <= {path.name for path in (run / "test").iterdir()}
+    title = f"# test of {run}/best.ckpt on {workplace}/images.csv\n"
+    assert (run / "test" / "report.md").read_text(encoding="utf-8").startswith(title)
     with (run / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
         predicted = list(csv.DictReader(file))
     assert 6 <= len(predicted) <= 9

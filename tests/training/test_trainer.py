@@ -61,7 +61,8 @@ def test_a_report_is_beside_the_checkpoint_that_it_is_about(
     folder = copied_run(small_run, workplace)
     trainer = Trainer(**SILENT)
     trainer.validate(MultiLabelClassifier(task=TASK), datamodule=data, ckpt_path=folder / "best.ckpt", figures=False)
-    assert (folder / "validate" / "report.md").read_text().startswith(f"# validate of {folder}/best.ckpt\n")
+    title, _ = (folder / "validate" / "report.md").read_text().split("\n", 1)
+    assert title == f"# validate of {folder}/best.ckpt on {data.folder}"
     assert f"written to {folder}/validate\n" in capsys.readouterr().out
     trainer.test(MultiLabelClassifier(task=TASK), datamodule=data, figures=False)
     assert "written to" not in capsys.readouterr().out
@@ -76,7 +77,7 @@ def test_tune_learns_thresholds_by_a_rule(
     assert "written to new/model.ckpt: thresholds by recall>=0.99\n" in capsys.readouterr().out
     tuned = metrics_of("new/tune")
     assert 0.99 <= tuned["val_recall_macro"] < 0.995
-    assert Path("new/tune/report.md").read_text().startswith("# tune of new/model.ckpt\n")
+    assert Path("new/tune/report.md").read_text().startswith("# tune of new/model.ckpt on MNIST\n")
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt", "metrics.csv"}
     main(["validate", *QUIET, "--figures", "false", "--ckpt_path", "new/model.ckpt"])
     assert metrics_of("new/validate") == pytest.approx(tuned)

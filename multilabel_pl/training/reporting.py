@@ -1,0 +1,69 @@
+"""What an evaluation prints, and leaves beside its checkpoint."""
+
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as pl
+
+from multilabel_pl.data.datamodule import LabelledDataModule
+from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.errors import InputError
+from multilabel_pl.messages import one_line, say
+from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.results.evaluation_writer import write_evaluation
+from multilabel_pl.results.report import report
+from multilabel_pl.results.text import screen_width
+
+
+def report_evaluation(
+    trainer: pl.Trainer,
+    stage: Literal["val", "test"],
+    beside: str | Path | None,
+    command: str,
+    verbose: bool,
+    figures: bool,
+) -> None:
+    """Prints the evaluation that a trainer has just run, and writes it to a folder beside a checkpoint.
+
+    Args:
+        trainer: The trainer.
+        stage: Which images it has evaluated.
+        beside: The checkpoint; nothing is written without one.
+        command: What was asked for, which is the name of the folder.
+        verbose: Whether to print the report.
+        figures: Whether to draw figures.
+
+    Raises:
+        InputError: If no image was evaluated.
+    """
+    if not trainer.callback_metrics:
+        raise InputError(f"{command} had no images to measure: raise --trainer.limit_{stage}_batches")
+    model = trainer.lightning_module
+    if not trainer.is_global_zero or not isinstance(model, MultiLabelClassifier) or model.evaluation is None:
+        return
+    evaluation = model.evaluation.cpu()
+    learned_here = command == "tune"
+    if verbose:
+        say(f"\n{report(evaluation, learned_here, width=screen_width())}\n")
+    if beside is None:
+        return
+    images = _evaluated(trainer, stage)
+    title = one_line(f"{command} of {beside}{_source(trainer, images)}")
+    folder = Path(beside).parent / command
+    write_evaluation(evaluation, images, folder, title, stage, learned_here, figures, model.saved_epoch)
+    say(f"written to {folder}")
+
+
+def _evaluated(trainer: pl.Trainer, stage: str) -> LabelledDataset | None:
+    """Returns the images that have just been evaluated."""
+    loader = trainer.val_dataloaders if stage == "val" else trainer.test_dataloaders
+    dataset = getattr(loader, "dataset", None)
+    return dataset if isinstance(dataset, LabelledDataset) else None
+
+
+def _source(trainer: pl.Trainer, images: LabelledDataset | None) -> str:
+    """Names the data that the images are from, if they are not of a loader of the user's."""
+    data = getattr(trainer, "datamodule", None)  # which Lightning sets, if ever one was given
+    if images is None or not isinstance(data, LabelledDataModule) or images not in (data.val_set, data.test_set):
+        return ""
+    return f" on {data.source}"
