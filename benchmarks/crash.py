@@ -196,7 +196,7 @@ def main() -> None:
             measure(training, folder / str(i), options.kills, moments) for i, training in enumerate(trainings(folder))
         ]
     ends = ["`last.ckpt`", "`best.ckpt`", "`metrics.csv`"]
-    header = ["training", "kills", "within a write", "exact, or none yet", *ends]
+    header = ["training", "kills", "in a write", "exact or none yet", *ends]
     print("\n" + table(header, [row for row, _ in measured]))
     sys.exit(not all(exact for _, exact in measured))
 
