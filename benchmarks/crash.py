@@ -164,7 +164,7 @@ def trainings(folder: Path) -> list[Training]:
     shifts = ["--data.max_shift", "2", "--model.lr_schedule", "one_cycle", "--model.calibrate", "true"]
     files = ["--data.table", str(write_images(folder / "images")), *FILES, *AUGMENTATION]
     return [
-        Training("shifts, `one_cycle`, calibration", [*SCENES, *shifts, "--trainer.max_epochs", "100"], []),
+        Training("shifts, schedule, calibration", [*SCENES, *shifts, "--trainer.max_epochs", "100"], []),
         Training(
             "accumulation, early stopping",
             [*SCENES, "--trainer.accumulate_grad_batches", "2", "--trainer.max_epochs", "1000"],
