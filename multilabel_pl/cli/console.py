@@ -94,6 +94,7 @@ def _in_short(message: str) -> str:
     message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
     message = message.replace("Expected a typing.Literal", "Expected one of ")
     message = message.replace("Does not validate against any of the Union subtypes", "")
+    message = re.sub(r"\ba (?=int\b|Iterable)", "an ", message)
     message = message.replace("Expected a list", 'Expected a list, such as "[0, 9]"')
     noise = (
         "Subtypes:",

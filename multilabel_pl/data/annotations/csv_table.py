@@ -6,12 +6,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multilabel_pl.data.annotations.records import SPLITS, Annotations, Problem, Row
+from multilabel_pl.data.annotations.records import (
+    SPLITS,
+    UNKNOWN_MARK,
+    Annotations,
+    Problem,
+    Row,
+    nowhere_known,
+)
 from multilabel_pl.errors import InputError
 
 SPLIT_SYNONYMS = {"training": "train", "valid": "val", "validation": "val"}
 OTHER_DELIMITERS = ",;"  # of tags
 FASTAI_SPLIT = "is_valid"
+PRESENT = {"1", "1.0", "true"}  # cells, in lower case
+ABSENT = {"0", "0.0", "false"}
+MINUS_ONE = {"-1", "-1.0"}
+UNKNOWN = {"", UNKNOWN_MARK, "nan", *MINUS_ONE}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas"}
 
 
@@ -60,7 +71,7 @@ def read_csv_table(table: Path, folder: Path, columns: TableFormat, labels: Sequ
             rows.append(reader.row(line, values))
         except _LineError as error:
             problems.append(Problem(table, line, str(error)))
-    found = label_columns or sorted({tag for row in rows for tag in row.tags})
+    found = label_columns or sorted({tag for row in rows for tag in (*row.tags, *row.unknown)})
     if labels is None and not label_columns:
         _check_tags(table, found, columns)
     names = list(labels) if labels is not None else found
@@ -70,9 +81,13 @@ def read_csv_table(table: Path, folder: Path, columns: TableFormat, labels: Sequ
     problems += [
         Problem(table, row.line, f"{tag} is an unknown label: correct it, or name it in --data.labels when you train")
         for row in rows
-        for tag in row.tags
+        for tag in (*row.tags, *row.unknown)
         if tag not in known
     ]
+    if label_columns and not problems:
+        _check_minus_one(table, header, lines, label_columns)
+    if not problems and (nowhere := nowhere_known(rows, names)):
+        raise InputError(f"{table} has no image of which {nowhere[0]} is known: leave it out with --data.labels")
     return Annotations(names, rows, problems)
 
 
@@ -147,6 +162,16 @@ def _label_columns(table: Path, header: list[str], columns: TableFormat, labels:
     return list(labels)
 
 
+def _check_minus_one(
+    table: Path, header: list[str], lines: list[tuple[int, list[str]]], label_columns: list[str]
+) -> None:
+    """Checks that -1 is not meant for absent, as in tables of 1 and -1 alone."""
+    places = [header.index(name) for name in label_columns]
+    spellings = {values[place].lower() for _, values in lines for place in places}
+    if spellings & MINUS_ONE and not spellings & ABSENT:
+        raise InputError(f"{table} has columns of 1 and -1 without a 0: -1 is for unknown, write 0 for absent")
+
+
 @dataclass(frozen=True)
 class _LineReader:
     """Reads the lines of a table, one at a time; a problem in one is a `_LineError`."""
@@ -161,7 +186,8 @@ class _LineReader:
         if len(values) != len(self.header):
             raise _LineError(f"must have {len(self.header)} cells, as the header has, got {len(values)}")
         cells = dict(zip(self.header, values, strict=True))
-        return Row(self.table, line, self._file(cells), self._tags(cells), self._split(cells))
+        tags, unknown = self._labels(cells) if self.label_columns else self._tags(cells)
+        return Row(self.table, line, self._file(cells), tags, self._split(cells), unknown)
 
     def _file(self, cells: dict[str, str]) -> Path:
         path = cells[self.columns.path_column]
@@ -173,16 +199,25 @@ class _LineReader:
             raise _LineError(f"{path} is outside of {self.folder}: {remedy}")
         return file
 
-    def _tags(self, cells: dict[str, str]) -> list[str]:
-        if not self.label_columns:
-            names = (name.strip() for name in cells[self.columns.tags_column].split(self.columns.tag_delimiter))
-            return [name for name in names if name]
-        for name in self.label_columns:
-            if cells[name] not in ("0", "1"):
-                got = cells[name] or "nothing"
+    def _tags(self, cells: dict[str, str]) -> tuple[list[str], list[str]]:
+        """Returns the tags in the column of tags, and the labels that are unknown."""
+        names = [name.strip() for name in cells[self.columns.tags_column].split(self.columns.tag_delimiter)]
+        tags = [name for name in names if name and not name.startswith(UNKNOWN_MARK)]
+        unknown = [name[1:].strip() for name in names if name.startswith(UNKNOWN_MARK)]
+        if "" in unknown:
+            raise _LineError(f"{UNKNOWN_MARK} must stand before a label, which is then unknown")
+        if both := [name for name in unknown if name in tags]:
+            raise _LineError(f"{both[0]} is both a tag and unknown ({UNKNOWN_MARK}{both[0]}): delete the one or the other")
+        return tags, unknown
+
+    def _labels(self, cells: dict[str, str]) -> tuple[list[str], list[str]]:
+        """Returns the labels whose columns say 1, and those that are unknown."""
+        values = {name: cells[name].lower() for name in self.label_columns}
+        for name, value in values.items():
+            if value not in PRESENT | ABSENT | UNKNOWN:
                 remedy = "name a column of tags with --data.tags_column, or those of 0 and 1 with --data.labels"
-                raise _LineError(f"column '{name}' must be 0 or 1, got {got}: {remedy}")
-        return [name for name in self.label_columns if cells[name] == "1"]
+                raise _LineError(f"column '{name}' must be 0, 1, or ? for unknown, got {cells[name]}: {remedy}")
+        return tuple([name for name, value in values.items() if value in kind] for kind in (PRESENT, UNKNOWN))
 
     def _split(self, cells: dict[str, str]) -> str | None:
         column = self.columns.split_column

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multilabel_pl.data.annotations.records import Row
+from multilabel_pl.data.annotations.records import UNKNOWN_MARK, Row
 from multilabel_pl.messages import note
 
 RECORDED = ("train_images", "train_tags", "val_images", "val_tags")  # in a checkpoint
@@ -31,8 +31,9 @@ class Fingerprints:
 
 
 def tag_fingerprints(rows: Sequence[Row]) -> Tensor:
-    """Returns a hash of the tags of each row, whatever their order, int64 (N,)."""
-    return torch.tensor([_hash("\0".join(sorted(set(row.tags))).encode()) for row in rows], dtype=torch.int64)
+    """Returns a hash of the tags of each row and of its unknown labels, whatever their order, int64 (N,)."""
+    names = (sorted({*row.tags, *(UNKNOWN_MARK + label for label in row.unknown)}) for row in rows)
+    return torch.tensor([_hash("\0".join(each).encode()) for each in names], dtype=torch.int64)
 
 
 def recorded_images(state_dict: Mapping[str, Any], splits: Sequence[str]) -> Tensor:

@@ -1,5 +1,6 @@
 """Annotations: which image carries which labels, whatever format said so."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from multilabel_pl.errors import MultipleInputError
 
 SPLITS = ("train", "val", "test")
+UNKNOWN_MARK = "?"  # before a tag that nobody knows
 MAX_REPORTED = 20  # problems at once
 
 
@@ -23,6 +25,7 @@ class Row(NamedTuple):
         file: The image.
         tags: Its labels.
         split: `train`, `val`, `test`, or None if the file does not say.
+        unknown: Labels of which nobody knows whether the image carries them.
     """
 
     table: Path
@@ -30,6 +33,7 @@ class Row(NamedTuple):
     file: Path
     tags: list[str]
     split: str | None
+    unknown: list[str] = []  # noqa: RUF012, never changed
 
 
 class Problem(NamedTuple):
@@ -77,10 +81,20 @@ def find_repeated(rows: Sequence[Row]) -> list[Problem]:
 
 
 def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
-    """Returns float32 (N, L): 1 where the image carries the label, else 0; other tags are left out."""
+    """Returns float32 (N, L): 1 where the image carries the label, NaN where that is unknown, else 0.
+
+    Other tags are left out.
+    """
     column = {label: index for index, label in enumerate(labels)}
-    pairs = [(i, column[tag]) for i, row in enumerate(rows) for tag in row.tags if tag in column]
     targets = torch.zeros(len(rows), len(labels))
-    if pairs:
-        targets[tuple(torch.tensor(pairs).T)] = 1
+    for value, named in (1.0, [row.tags for row in rows]), (torch.nan, [row.unknown for row in rows]):
+        pairs = [(i, column[tag]) for i, tags in enumerate(named) for tag in tags if tag in column]
+        if pairs:
+            targets[tuple(torch.tensor(pairs).T)] = value
     return targets
+
+
+def nowhere_known(rows: Sequence[Row], labels: Sequence[str]) -> list[str]:
+    """Returns the labels that are unknown of every image."""
+    unknown = Counter(label for row in rows for label in set(row.unknown))
+    return [label for label in labels if unknown[label] == len(rows) > 0]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
-from multilabel_pl.data.annotations.records import AnnotationError, find_repeated
+from multilabel_pl.data.annotations.records import AnnotationError, find_repeated, targets_of
 from multilabel_pl.errors import InputError
 
 
@@ -64,6 +64,14 @@ WHOLE: dict[str, tuple[str | bytes, str]] = {
     "an open quote": ('path,tags\n"a.png,cat\n', "t.csv is not a table in CSV, line 2: unexpected end of data"),
     "a column twice": ("path,tags,tags\na.png,cat,dog\n", "t.csv has two columns tags"),
     "no column of tags": ("path\na.png\n", "t.csv has neither a column tags nor columns of 0 and 1"),
+    "a label of which nothing is known": (
+        "path,cat,dog\na.png,1,?\nb.png,0,\n",
+        "t.csv has no image of which dog is known: leave it out with --data.labels",
+    ),
+    "-1 for absent": (
+        "path,cat,dog\na.png,1,-1\nb.png,-1,1\n",
+        "t.csv has columns of 1 and -1 without a 0: -1 is for unknown, write 0 for absent",
+    ),
     "no tags": ("path,tags\na.png,\n", "t.csv has no tag in its column tags: name labels with --data.labels"),
 }
 
@@ -94,17 +102,23 @@ LINES: dict[str, tuple[str, list[str]]] = {
         ["t.csv, line 3: folder/a.png is listed already, in t.csv, line 2"],
     ),
     "neither 0 nor 1": (
-        "path,cat,dog\na.png,1,2\nb.png,,1\n",
+        "path,cat,dog\na.png,1,2\nb.png,no,1\n",
         [
-            "t.csv, line 2: column 'dog' must be 0 or 1, got 2: name a column of tags with --data.tags_column, or "
-            "those of 0 and 1 with --data.labels",
-            "t.csv, line 3: column 'cat' must be 0 or 1, got nothing: name a column of tags with --data.tags_column, "
-            "or those of 0 and 1 with --data.labels",
+            f"t.csv, line {line}: column '{column}' must be 0, 1, or ? for unknown, got {got}: name a column of tags "
+            "with --data.tags_column, or those of 0 and 1 with --data.labels"
+            for line, column, got in ((2, "dog", "2"), (3, "cat", "no"))
         ],
     ),
     "an unknown split": (
         "path,tags,split\na.png,cat,trial\nb.png,cat,\n",
         ["t.csv, line 2: split must be one of train, val, test, got trial"],
+    ),
+    "a tag that is both": (
+        "path,tags\na.png,cat|?cat\nb.png,?\n",
+        [
+            "t.csv, line 2: cat is both a tag and unknown (?cat): delete the one or the other",
+            "t.csv, line 3: ? must stand before a label, which is then unknown",
+        ],
     ),
     "many mistakes": (
         "path,tags\n" + "no.png\n" * 30,
@@ -169,3 +183,14 @@ def test_columns_of_zero_and_one_are_tags(workplace: Path) -> None:
     assert (read.labels, [row.tags for row in read.rows]) == (["cat", "dog", "owl"], [["cat", "owl"], []])
     few = read_csv_table(Path("t.csv"), workplace, TableFormat(), ["owl", "cat"])
     assert (few.labels, [row.tags for row in few.rows]) == (["owl", "cat"], [["owl", "cat"], []])
+
+
+def test_labels_may_be_unknown(workplace: Path) -> None:
+    Path("wide.csv").write_text("path,cat,dog,owl\na.png,1,,True\nb.png,NaN,0,0.0\nc.png,?,1.0,false\nd.png,0,-1,1\n")
+    Path("tags.csv").write_text("path,tags\na.png,cat|?dog|owl\nb.png,? cat\nc.png,dog|?cat\nd.png,owl|?dog\n")
+    wide, tags = (read_csv_table(Path(name), workplace, TableFormat()) for name in ("wide.csv", "tags.csv"))
+    assert wide.labels == tags.labels == ["cat", "dog", "owl"]
+    expected = [[1.0, None, 1.0], [None, 0.0, 0.0], [None, 1.0, 0.0], [0.0, None, 1.0]]
+    for read in (wide, tags):
+        targets = targets_of(read.rows, read.labels).tolist()
+        assert [[None if value != value else value for value in row] for row in targets] == expected
