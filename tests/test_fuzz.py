@@ -20,8 +20,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer
 from multilabel_pl.cli.main import main
-from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
-from multilabel_pl.data.annotations.records import Row, targets_of
+from multilabel_pl.data.annotations.collecting import collect
+from multilabel_pl.data.annotations.formats import read_annotations
+from multilabel_pl.data.annotations.records import SPLITS, Entry
+from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.data.mnist import FILES, LABELS, LARGE_DIGIT, digit_targets, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags
@@ -190,15 +192,16 @@ def test_a_table_is_read_or_refused(
 ) -> None:
     table = folder / f"t{suffix}"
     table.write_bytes(content)
-    found = read_or_refused(lambda: read_csv_table(table, folder, columns, labels), table)
+    found = read_or_refused(lambda: read_annotations(table, folder, columns, labels), table)
     if found is None:
         return
-    assert found.rows or found.problems
+    assert found.files or found.problems
+    assert all(Path(file).is_relative_to(folder) for file in found.files)
+    sizes = {len(found), len(found.marks), len(found.splits), len(found.sources), len(found.places)}
+    assert sizes == {len(found)}
     if not found.problems:
-        assert {tag for row in found.rows for tag in row.tags} <= set(found.labels)
-        assert all(row.file.is_relative_to(folder) for row in found.rows)
-        assert all(row.split in (None, "train", "val", "test") for row in found.rows)
-        assert targets_of(found.rows, found.labels).sum() == sum(len(set(row.tags)) for row in found.rows)
+        assert found.labels
+        assert (found.marks != -1).any(dim=0).all()
 
 
 def cell(without: str = "") -> st.SearchStrategy[str]:
@@ -210,7 +213,7 @@ def cell(without: str = "") -> st.SearchStrategy[str]:
 IMAGE_ROWS = st.lists(
     st.tuples(
         cell("./\x00").map(lambda name: f"sub/{name}.png"),
-        st.lists(cell("|"), unique=True, max_size=3),
+        st.lists(cell("|?[]"), unique=True, max_size=3),
         st.sampled_from(["train", "val", "test"]),
     ),
     min_size=1,
@@ -230,27 +233,26 @@ def test_a_table_means_what_was_written(
     table.write_bytes(text.getvalue().encode(encoding))
     names = sorted({tag for _, tags, _ in rows for tag in tags})
     if not names:
-        with pytest.raises(InputError, match="has no tag in its column tags"):
-            read_csv_table(table, folder, TableFormat())
+        with pytest.raises(InputError, match="has no tag: name labels"):
+            read_annotations(table, folder, TableFormat())
         return
-    found = read_csv_table(table, folder, TableFormat())
+    found = read_annotations(table, folder, TableFormat())
     assert found.problems == []
     assert found.labels == names
-    assert [(row.file, row.tags, row.split) for row in found.rows] == [
-        (folder / path, tags, split) for path, tags, split in rows
-    ]
-    assert name_tags(targets_of(found.rows, names).bool(), names) == [sorted(tags) for _, tags, _ in rows]
+    assert found.files == [str(folder / path) for path, _, _ in rows]
+    assert [SPLITS[code] for code in found.splits.tolist()] == [split for _, _, split in rows]
+    assert name_tags(found.marks > 0, names) == [sorted(tags) for _, tags, _ in rows]
 
 
 @patient
 @given(
-    tags=st.lists(st.lists(st.sampled_from("abcd"), unique=True), min_size=1, max_size=6),
+    tags=st.lists(st.lists(st.sampled_from("abc"), unique=True), min_size=1, max_size=6),
     labels=st.permutations("abc"),
 )
 def test_tags_become_targets_and_names_again(tags: list[list[str]], labels: list[str]) -> None:
-    rows = [Row(Path("t.csv"), line, Path(f"{line}.png"), each, None) for line, each in enumerate(tags, 2)]
-    expected = [[label for label in labels if label in each] for each in tags]  # d is no label
-    assert name_tags(targets_of(rows, labels).bool(), labels) == expected
+    entries = [Entry("t.csv, line", line, f"{line}.png", each) for line, each in enumerate(tags, 2)]
+    found = collect(Path("t.csv"), entries, Path(), labels)
+    assert name_tags(found.marks > 0, labels) == [[label for label in labels if label in each] for each in tags]
 
 
 @patient

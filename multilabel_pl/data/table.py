@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
 from multilabel_pl.data.annotations.fingerprints import (
     RECORDED,
     Fingerprints,
@@ -20,25 +19,19 @@ from multilabel_pl.data.annotations.fingerprints import (
     recorded_images,
     tag_fingerprints,
 )
-from multilabel_pl.data.annotations.records import (
-    SPLITS,
-    AnnotationError,
-    Annotations,
-    Problem,
-    Row,
-    find_repeated,
-    targets_of,
-)
+from multilabel_pl.data.annotations.formats import read_annotations
+from multilabel_pl.data.annotations.records import AnnotationError, Annotations, Problem, find_repeated, join
+from multilabel_pl.data.annotations.splits import Division
+from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.data.augmentation import Augmentation
 from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
 from multilabel_pl.data.datasets import LabelledDataset, LabelledImages
 from multilabel_pl.data.image_files import ImageFiles, LabelledFiles, read_all
-from multilabel_pl.data.split import stratified_split
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS
 from multilabel_pl.images.preprocessing import height_and_width
-from multilabel_pl.messages import note, say
+from multilabel_pl.messages import say
 from multilabel_pl.schema.tensors import FINGERPRINTS
 from multilabel_pl.task import WHITE, Task
 
@@ -127,8 +120,8 @@ class TableDataModule(LabelledDataModule):
             raise InputError("tag_delimiter must not be empty")
         tables = {"table": table, "val_table": val_table, "test_table": test_table}
         self.tables = {name: Path(path) for name, path in tables.items() if path is not None}
-        self.folder = _absolute(Path(images) if images is not None else Path(table).parent)
-        paths = {**self.tables, **({"images": self.folder} if images is not None else {})}
+        self.images = _absolute(Path(images)) if images is not None else None
+        paths = {**self.tables, **({"images": self.images} if self.images is not None else {})}
         self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside)
@@ -151,53 +144,31 @@ class TableDataModule(LabelledDataModule):
             split: Which one.
             seen: What this class saved in that checkpoint; empty if the model was trained on other data.
         """
-        own = self.fingerprints(self.main_table.rows)
+        own = self.fingerprints(self.main_table.files)
         if not seen or ("val_images" in seen and not torch.isin(own, recorded_images(seen, ["train", "val"])).any()):
             self.tables, self.default_split = {"table": self.tables["table"]}, split
 
     @cached_property
     def main_table(self) -> Annotations:
         """The content of `table`."""
-        return read_csv_table(self.tables["table"], self.folder, self.columns, self.hparams["labels"])
+        return read_annotations(self.tables["table"], self.images, self.columns, self.hparams["labels"])
 
     @cached_property
     def annotations(self) -> Annotations:
         """The content of all tables."""
-        main = self.main_table
-        rows, problems = main.rows, main.problems
+        parts = [self.main_table]
         for split in ("val", "test"):
             if table := self.tables.get(f"{split}_table"):
-                own = read_csv_table(table, self.folder, self.columns, main.labels)
-                rows = rows + [row._replace(split=split) for row in own.rows]
-                problems = problems + own.problems
-        return replace(main, rows=rows, problems=problems + find_repeated(rows))
+                own = read_annotations(table, self.images, self.columns, self.main_table.labels)
+                parts.append(own.in_split(split))
+        joined = join(parts)
+        return replace(joined, problems=joined.problems + find_repeated(joined))
 
     @cached_property
-    def splits(self) -> dict[str, list[Row]]:
+    def splits(self) -> dict[str, Annotations]:
         """The images for training, validation and test."""
-        rows = [row._replace(split=row.split or self.default_split) for row in self.annotations.rows]
-        splits = {split: [row for row in rows if row.split == split] for split in SPLITS}
-        rest = [row for row in rows if row.split in (None, "train")]
-        whole = len(rest)
-        for split, size in (("test", self.test_size), ("val", self.val_size)):
-            if not splits[split]:
-                number = round(size * whole) if size < 1 else int(size)
-                if size > number == 0:
-                    note(f"{split}_size {size:g} of {whole} images is none")
-                rest, splits[split] = self._set_aside(rest, number, f"{split}_size {size:g}")
-        return {**splits, "train": rest}
-
-    def _set_aside(self, rows: list[Row], number: int, option: str) -> tuple[list[Row], list[Row]]:
-        if number == 0:
-            return rows, []
-        if number >= len(rows):
-            raise InputError(f"{option} leaves nothing to train on: it takes {number} of {len(rows)} images")
-        targets = targets_of(rows, self.annotations.labels)
-        chosen = stratified_split(targets, number, self.split_seed)
-        rest, aside = ([rows[i] for i in indices.tolist()] for indices in chosen)
-        if len(aside) > 1.2 * number + 5:  # else it is close enough
-            note(f"{option} sets {len(aside)} images aside rather than {number}, so that every label is on both sides")
-        return rest, aside
+        sizes = {"test": self.test_size, "val": self.val_size}
+        return Division(sizes, self.split_seed, self.default_split)(self.annotations)
 
     @property
     def source(self) -> str:
@@ -212,14 +183,14 @@ class TableDataModule(LabelledDataModule):
     def setup(self, stage: str) -> None:
         """Reads the tables, prints a summary, and opens the images that the stage needs."""
         if not self.labels:
-            if not self.folder.is_dir():
-                raise InputError(f"there is no folder {self.folder}: name that of the images with --data.images")
+            if self.images is not None and not self.images.is_dir():
+                raise InputError(f"there is no folder {self.images}: name that of the images with --data.images")
             if self.annotations.problems:
-                raise AnnotationError(self.annotations.problems + self._decode(self.annotations.rows))
+                raise AnnotationError(self.annotations.problems + self._decode(self.annotations))
             self.labels = self.annotations.labels
             self.hparams["labels"] = self.labels  # which a checkpoint keeps, whatever becomes of the table
-            say(summary(self.labels, {name: targets_of(rows, self.labels) for name, rows in self.splits.items()}))
-        if stage == "fit" and not self.splits["train"]:
+            say(summary(self.labels, {name: part.targets for name, part in self.splits.items()}))
+        if stage == "fit" and not len(self.splits["train"]):
             raise InputError(f"{self.tables['table']} has no image for training")
         super().setup(stage)
 
@@ -230,7 +201,7 @@ class TableDataModule(LabelledDataModule):
 
     def setup_test(self) -> None:
         """Opens the test images."""
-        if not self.splits["test"]:
+        if not len(self.splits["test"]):
             raise InputError(
                 f"{self.tables['table']} has no test image: raise --data.test_size, mark some in a column "
                 f"{self.columns.split_column}, or name a table of them with --data.test_table"
@@ -239,9 +210,9 @@ class TableDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
-        rows = [self.splits[split] for split in ("train", "val")]
-        parts = [part for some in rows for part in (self.fingerprints(some), tag_fingerprints(some))]
-        return super().state_dict() | dict(zip(RECORDED, parts, strict=True))
+        seen = [self.splits[split] for split in ("train", "val")]
+        hashes = [found for part in seen for found in (self.fingerprints(part.files), tag_fingerprints(part))]
+        return super().state_dict() | dict(zip(RECORDED, hashes, strict=True))
 
     def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """Adds the validation images to those that a checkpoint's model was validated on."""
@@ -259,7 +230,7 @@ class TableDataModule(LabelledDataModule):
         splits, seen, use = (
             (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")
         )
-        own = torch.cat([self.fingerprints(self.splits[split]) for split in splits])
+        own = torch.cat([self.fingerprints(self.splits[split].files) for split in splits])
         common = int(torch.isin(own, recorded_images(state_dict, seen)).sum())
         warn_of_seen(common, len(own), " and ".join(splits), use)
 
@@ -273,27 +244,31 @@ class TableDataModule(LabelledDataModule):
         Raises:
             AnnotationError: If there is an image that can't be read.
         """
-        fits = len(self.annotations.rows) * math.prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
+        fits = len(self.annotations) * math.prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
         sets: list[LabelledDataset] = []
         problems = [problem for name in to_check for problem in self._decode(self.splits[name])]
         for name in names:
-            rows = self.splits[name]
-            images = torch.empty(len(rows), *self.image_shape, dtype=torch.uint8) if fits else None
-            problems += self._decode(rows, images)
-            files, targets = self._files(rows), targets_of(rows, self.labels)
-            part = LabelledFiles(files, targets) if images is None else LabelledImages(images, targets, files.paths)
-            sets.append(part)
+            part = self.splits[name]
+            images = torch.empty(len(part), *self.image_shape, dtype=torch.uint8) if fits else None
+            problems += self._decode(part, images)
+            files = self._files(part)
+            labelled = (
+                LabelledFiles(files, part.targets)
+                if images is None
+                else LabelledImages(images, part.targets, files.paths)
+            )
+            sets.append(labelled)
         if problems:
             raise AnnotationError(problems)
         return sets
 
-    def _decode(self, rows: list[Row], images: Tensor | None = None) -> list[Problem]:
-        """Decodes the images of rows, into `images` if given, and finds those that can't be read."""
-        found = zip(rows, read_all(self._files(rows), self.num_workers, images), strict=True)
-        return [Problem(row.table, row.line, text) for row, text in found if text is not None]
+    def _decode(self, part: Annotations, images: Tensor | None = None) -> list[Problem]:
+        """Decodes images, into `images` if given, and finds those that can't be read."""
+        found = read_all(self._files(part), self.num_workers, images)
+        return [part.problem(index, text) for index, text in enumerate(found) if text is not None]
 
-    def _files(self, rows: list[Row]) -> ImageFiles:
-        return ImageFiles([row.file for row in rows], self.decoding, self.max_pixels)
+    def _files(self, part: Annotations) -> ImageFiles:
+        return ImageFiles(list(map(Path, part.files)), self.decoding, self.max_pixels)
 
 
 def _absolute(path: Path) -> Path:

@@ -367,8 +367,8 @@ def test_images_that_trained_or_validated_a_checkpoint_are_counted(
     assert [warned(command) for command in ("test", "validate", "predict")] == [None] * 3
     other = opened(table, "test", split_seed=1)
     of_fit = opened(table)
-    used = {name: {row.file for row in of_fit.splits[name]} for name in ("train", "val")}
-    tests, vals = ({row.file for row in other.splits[name]} for name in ("test", "val"))
+    used = {name: set(of_fit.splits[name].files) for name in ("train", "val")}
+    tests, vals = (set(other.splits[name].files) for name in ("test", "val"))
     seen = len(tests & (used["train"] | used["val"]))
     assert seen > 0
     for command in ("test", "predict"):

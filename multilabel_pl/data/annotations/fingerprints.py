@@ -7,10 +7,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from multilabel_pl.data.annotations.records import UNKNOWN_MARK, Row
+from multilabel_pl.data.annotations.records import UNKNOWN_MARK, Annotations
 from multilabel_pl.messages import note
 
 RECORDED = ("train_images", "train_tags", "val_images", "val_tags")  # in a checkpoint
@@ -20,20 +21,27 @@ class Fingerprints:
     """Hashes of images' names and contents, wherever they lie; each is computed once."""
 
     def __init__(self) -> None:
-        self.known: dict[Path, int] = {}
+        self.known: dict[str, int] = {}
 
-    def __call__(self, rows: Sequence[Row]) -> Tensor:
-        """Returns one for each row, int64 (N,)."""
-        new = [row.file for row in rows if row.file not in self.known]
+    def __call__(self, files: Sequence[str]) -> Tensor:
+        """Returns one for each file, int64 (N,)."""
+        new = [file for file in files if file not in self.known]
         with ThreadPoolExecutor() as pool:
             self.known.update(zip(new, pool.map(_of_image, new), strict=True))
-        return torch.tensor([self.known[row.file] for row in rows], dtype=torch.int64)
+        return torch.tensor([self.known[file] for file in files], dtype=torch.int64)
 
 
-def tag_fingerprints(rows: Sequence[Row]) -> Tensor:
-    """Returns a hash of the tags of each row and of its unknown labels, whatever their order, int64 (N,)."""
-    names = (sorted({*row.tags, *(UNKNOWN_MARK + label for label in row.unknown)}) for row in rows)
-    return torch.tensor([_hash("\0".join(each).encode()) for each in names], dtype=torch.int64)
+def tag_fingerprints(annotations: Annotations) -> Tensor:
+    """Returns a hash of the tags of each image and of its unknown labels, whatever their order, int64 (N,)."""
+    kinds, kind_of = np.unique(annotations.marks.numpy(), axis=0, return_inverse=True)
+    hashes = [_of_marks(kind, annotations.labels) for kind in kinds.tolist()]
+    return torch.tensor(hashes, dtype=torch.int64)[torch.from_numpy(kind_of)]
+
+
+def _of_marks(marks: Sequence[int], labels: Sequence[str]) -> int:
+    prefixes = {1: "", -1: UNKNOWN_MARK}
+    names = sorted(prefixes[mark] + label for mark, label in zip(marks, labels, strict=True) if mark)
+    return _hash("\0".join(names).encode())
 
 
 def recorded_images(state_dict: Mapping[str, Any], splits: Sequence[str]) -> Tensor:
@@ -42,7 +50,7 @@ def recorded_images(state_dict: Mapping[str, Any], splits: Sequence[str]) -> Ten
     return torch.cat([state_dict.get(f"{split}_images", none) for split in splits])
 
 
-def note_changes(state_dict: Mapping[str, Any], splits: Mapping[str, Sequence[Row]], images: Fingerprints) -> None:
+def note_changes(state_dict: Mapping[str, Any], splits: Mapping[str, Annotations], images: Fingerprints) -> None:
     """Notes how the images with which a run is resumed are not those it was started with.
 
     Args:
@@ -54,7 +62,7 @@ def note_changes(state_dict: Mapping[str, Any], splits: Mapping[str, Sequence[Ro
         seen, tags = (state_dict.get(f"{split}_{part}", torch.zeros(0)) for part in ("images", "tags"))
         if not len(seen) == len(tags) > 0:  # in a checkpoint of an older version
             continue
-        if found := _changes((seen, tags), (images(splits[split]), tag_fingerprints(splits[split]))):
+        if found := _changes((seen, tags), (images(splits[split].files), tag_fingerprints(splits[split]))):
             note(f"resuming with other {split} images: {', '.join(found)}")
 
 
@@ -80,11 +88,11 @@ def _changes(then: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> list[st
     return found or ([] if torch.equal(then[0], images) else ["in another order"])
 
 
-def _of_image(file: Path) -> int:
-    content = b""
+def _of_image(file: str) -> int:
+    content, path = b"", Path(file)
     with suppress(OSError):  # a missing file is reported when it is decoded
-        content = file.read_bytes()
-    return _hash(file.name.encode() + content)
+        content = path.read_bytes()
+    return _hash(path.name.encode() + content)
 
 
 def _hash(content: bytes) -> int:

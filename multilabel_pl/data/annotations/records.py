@@ -1,9 +1,8 @@
 """Annotations: which image carries which labels, whatever format said so."""
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -12,89 +11,132 @@ from torch import Tensor
 from multilabel_pl.errors import MultipleInputError
 
 SPLITS = ("train", "val", "test")
-UNKNOWN_MARK = "?"  # before a tag that nobody knows
+UNKNOWN_MARK = "?"  # before a label of which nobody knows whether the image carries it
 MAX_REPORTED = 20  # problems at once
 
 
-class Row(NamedTuple):
-    """An image.
+class Entry(NamedTuple):
+    """An image, as a reader of a format finds it.
 
     Attributes:
-        table: The file that names it, and the line there.
-        line: From 1.
-        file: The image.
+        source: The file that names it, and what is counted there, such as `t.csv, line`.
+        place: Its number there; 0 if the file names this image alone.
+        path: The image's, absolute or relative to the folder of the images.
         tags: Its labels.
-        split: `train`, `val`, `test`, or None if the file does not say.
         unknown: Labels of which nobody knows whether the image carries them.
+        split: `train`, `val`, `test`, or None if the file does not say.
     """
 
-    table: Path
-    line: int
-    file: Path
-    tags: list[str]
-    split: str | None
-    unknown: list[str] = []  # noqa: RUF012, never changed
+    source: str
+    place: int
+    path: str
+    tags: Sequence[str]
+    unknown: Sequence[str] = ()
+    split: str | None = None
 
 
 class Problem(NamedTuple):
-    """A problem in a line of a table."""
+    """A problem with an entry."""
 
-    table: Path
-    line: int
+    source: str
+    place: int
     text: str
+
+    def __str__(self) -> str:
+        return f"{position(self.source, self.place)}: {self.text}"
 
 
 class AnnotationError(MultipleInputError):
-    """Problems in tables, a line each."""
+    """Problems with entries, a line each."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        lines = [f"{problem.table}, line {problem.line}: {problem.text}" for problem in sorted(problems)]
+        lines = list(map(str, sorted(problems)))
         more = [f"and {len(lines) - MAX_REPORTED} more"] if len(lines) > MAX_REPORTED else []
         super().__init__(lines[:MAX_REPORTED] + more)
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """The content of a table.
+    """Images and their labels, by columns: a million rows of objects would take gigabytes.
 
     Attributes:
         labels: Names of the labels.
-        rows: The images without a problem.
-        problems: Problems by line.
+        files: The images, absolute paths.
+        marks: int8 (N, L): 1 where the image carries the label, -1 where that is unknown, else 0.
+        splits: int8 (N,), indices into `SPLITS`; -1 where the file does not say.
+        sources: The source of each image's entry.
+        places: Its place there, int64 (N,).
+        problems: Those of the entries that are not among the images.
     """
 
     labels: list[str]
-    rows: list[Row]
+    files: list[str]
+    marks: Tensor
+    splits: Tensor
+    sources: list[str]
+    places: Tensor
     problems: list[Problem]
 
+    def __len__(self) -> int:
+        return len(self.files)
 
-def find_repeated(rows: Sequence[Row]) -> list[Problem]:
-    """Finds images that are listed more than once, in one table or in several."""
-    first: dict[Path, Row] = {}
+    @property
+    def targets(self) -> Tensor:
+        """float32 (N, L): 1 where the image carries the label, NaN where that is unknown, else 0."""
+        return self.marks.float().masked_fill_(self.marks < 0, torch.nan)
+
+    def take(self, indices: Tensor) -> "Annotations":
+        """Returns the images at `indices` (M,), without the problems."""
+        chosen = indices.tolist()
+        return Annotations(
+            labels=self.labels,
+            files=[self.files[i] for i in chosen],
+            marks=self.marks[indices],
+            splits=self.splits[indices],
+            sources=[self.sources[i] for i in chosen],
+            places=self.places[indices],
+            problems=[],
+        )
+
+    def in_split(self, split: str) -> "Annotations":
+        """Returns the same images, all in one split."""
+        return replace(self, splits=torch.full_like(self.splits, SPLITS.index(split)))
+
+    def problem(self, index: int, text: str) -> Problem:
+        """Returns a problem with one of the images."""
+        return Problem(self.sources[index], int(self.places[index]), text)
+
+
+def join(parts: Sequence[Annotations]) -> Annotations:
+    """Puts together annotations of the same labels."""
+    return Annotations(
+        labels=parts[0].labels,
+        files=_chained(part.files for part in parts),
+        marks=torch.cat([part.marks for part in parts]),
+        splits=torch.cat([part.splits for part in parts]),
+        sources=_chained(part.sources for part in parts),
+        places=torch.cat([part.places for part in parts]),
+        problems=[problem for part in parts for problem in part.problems],
+    )
+
+
+def position(source: str, place: int) -> str:
+    """Returns where an entry is, in words."""
+    return f"{source} {place}" if place else source
+
+
+def find_repeated(annotations: Annotations) -> list[Problem]:
+    """Finds images that are listed more than once, in one file or in several."""
+    if len(set(annotations.files)) == len(annotations):
+        return []
+    first: dict[str, int] = {}
     problems = []
-    for row in rows:
-        earlier = first.setdefault(row.file, row)
-        if earlier is not row:
-            text = f"{row.file} is listed already, in {earlier.table}, line {earlier.line}"
-            problems.append(Problem(row.table, row.line, text))
+    for index, file in enumerate(annotations.files):
+        if (earlier := first.setdefault(file, index)) != index:
+            where = position(annotations.sources[earlier], int(annotations.places[earlier]))
+            problems.append(annotations.problem(index, f"{file} is listed already, in {where}"))
     return problems
 
 
-def targets_of(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
-    """Returns float32 (N, L): 1 where the image carries the label, NaN where that is unknown, else 0.
-
-    Other tags are left out.
-    """
-    column = {label: index for index, label in enumerate(labels)}
-    targets = torch.zeros(len(rows), len(labels))
-    for value, named in (1.0, [row.tags for row in rows]), (torch.nan, [row.unknown for row in rows]):
-        pairs = [(i, column[tag]) for i, tags in enumerate(named) for tag in tags if tag in column]
-        if pairs:
-            targets[tuple(torch.tensor(pairs).T)] = value
-    return targets
-
-
-def nowhere_known(rows: Sequence[Row], labels: Sequence[str]) -> list[str]:
-    """Returns the labels that are unknown of every image."""
-    unknown = Counter(label for row in rows for label in set(row.unknown))
-    return [label for label in labels if unknown[label] == len(rows) > 0]
+def _chained(lists: Iterable[list[str]]) -> list[str]:
+    return list(chain.from_iterable(lists))

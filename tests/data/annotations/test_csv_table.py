@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from multilabel_pl.data.annotations.csv_table import TableFormat, read_csv_table
-from multilabel_pl.data.annotations.records import AnnotationError, find_repeated, targets_of
+from multilabel_pl.data.annotations.formats import WANTED, read_annotations
+from multilabel_pl.data.annotations.records import SPLITS, AnnotationError, Annotations, find_repeated
+from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.errors import InputError
+from multilabel_pl.model.prediction import name_tags
 
 
 def png() -> bytes:
@@ -16,22 +18,30 @@ def png() -> bytes:
     return file.getvalue()
 
 
+def tags_in(found: Annotations) -> list[list[str]]:
+    return name_tags(found.marks > 0, found.labels)
+
+
 def messages(content: str | bytes, labels: Sequence[str] | None = None, **columns: str) -> list[str]:
     """Returns what is wrong with a table `t.csv` in the current folder, a line each."""
     Path("t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     try:
-        read = read_csv_table(Path("t.csv"), Path("folder"), TableFormat(**columns), labels)  # type: ignore[arg-type]
+        read = read_annotations(Path("t.csv"), Path("folder"), TableFormat(**columns), labels)  # type: ignore[arg-type]
     except InputError as error:
         return [str(error)]
-    return str(AnnotationError(read.problems + find_repeated(read.rows))).splitlines()
+    lines = str(AnnotationError(read.problems + find_repeated(read)))
+    return lines.replace(str(Path("folder").absolute()), "FOLDER").splitlines()
 
 
-NO_IMAGE = "t.csv names no image: it must have a header and a line for each"
+NO_IMAGE = "t.csv names no image: it must have a line or an entry for each"
 NO_PATHS = "name that of the paths with --data.path_column"
 WHOLE: dict[str, tuple[str | bytes, str]] = {
     "lists as tags": (
-        """path,tags\na.png,"['cat']"\nb.png,"['cat', 'dog']"\n""",
-        "t.csv has lists as tags, such as ['cat', 'dog']: write cat|dog",
+        """path,tags
+a.png,"['cat' 'dog']"
+b.png,[cat]
+""",
+        "t.csv has lists as tags, such as ['cat' 'dog']: write cat|dog",
     ),
     "another delimiter": (
         'path,tags\na.png,"cat, dog"\nb.png,cat\nc.png,dog\n',
@@ -44,23 +54,19 @@ WHOLE: dict[str, tuple[str | bytes, str]] = {
     ),
     "unnamed columns": (
         ",path,,cat\n0,a.png,,1\n",
-        "t.csv has a column without a name, number 1: name it, or delete it",
+        "t.csv has a column without a name, number 3: name it, or delete it",
     ),
     "two columns of the split": (
         "path,tags,split,is_valid\na.png,cat,,\n",
         "t.csv has columns split and is_valid: delete the one or the other",
     ),
-    "an empty table": ("", NO_IMAGE),
+    "an empty table": ("", "t.csv is empty: it must have a header, and a line for each image"),
     "a header alone": ("path,tags\n", NO_IMAGE),
     "no header": ("a.png,cat\nb.png,dog\n", f"t.csv has no column path, but a.png, cat: {NO_PATHS}"),
     "an unknown column": ("file,tags\na.png,cat\n", f"t.csv has no column path, but file, tags: {NO_PATHS}"),
     "not UTF-8": (b"path,tags\na.png,\xff\xfe\n", "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
     "UTF-16": ("path,tags\na.png,cat\n".encode("utf-16"), "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
-    "an image": (png(), "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
-    "semicolons": (
-        "path;tags\na.png;cat\n",
-        "t.csv is separated by semicolons: save it with commas, or with tabs and a name in .tsv",
-    ),
+    "an image": (png(), f"t.csv is a PNG image: {WANTED}"),
     "an open quote": ('path,tags\n"a.png,cat\n', "t.csv is not a table in CSV, line 2: unexpected end of data"),
     "a column twice": ("path,tags,tags\na.png,cat,dog\n", "t.csv has two columns tags"),
     "no column of tags": ("path\na.png\n", "t.csv has neither a column tags nor columns of 0 and 1"),
@@ -72,7 +78,7 @@ WHOLE: dict[str, tuple[str | bytes, str]] = {
         "path,cat,dog\na.png,1,-1\nb.png,-1,1\n",
         "t.csv has columns of 1 and -1 without a 0: -1 is for unknown, write 0 for absent",
     ),
-    "no tags": ("path,tags\na.png,\n", "t.csv has no tag in its column tags: name labels with --data.labels"),
+    "no tags": ("path,tags\na.png,\n", "t.csv has no tag: name labels with --data.labels"),
 }
 
 
@@ -91,15 +97,15 @@ LINES: dict[str, tuple[str, list[str]]] = {
     "paths outside": (
         "path,tags\n../a.png,cat\n/etc/hostname,cat\n",
         [
-            "t.csv, line 2: ../a.png is outside of folder: name the images' folder with --data.images, or give "
+            "t.csv, line 2: ../a.png is outside of FOLDER: name the images' folder with --data.images, or give "
             "--data.allow_outside true",
-            "t.csv, line 3: /etc/hostname is outside of folder: name the images' folder with --data.images, or give "
+            "t.csv, line 3: /etc/hostname is outside of FOLDER: name the images' folder with --data.images, or give "
             "--data.allow_outside true",
         ],
     ),
     "an image twice": (
         "path,tags\na.png,cat\n./sub/../a.png,dog\n",
-        ["t.csv, line 3: folder/a.png is listed already, in t.csv, line 2"],
+        ["t.csv, line 3: FOLDER/a.png is listed already, in t.csv, line 2"],
     ),
     "neither 0 nor 1": (
         "path,cat,dog\na.png,1,2\nb.png,no,1\n",
@@ -143,17 +149,15 @@ def test_columns_and_labels_that_were_asked_for_must_be_there(workplace: Path) -
     ]
 
 
-@pytest.mark.parametrize("path", ["no.csv", "folder.csv"])
-def test_a_table_is_a_file(path: str, workplace: Path) -> None:
-    Path("folder.csv").mkdir()
-    with pytest.raises(InputError, match=rf"^there is no table {path}: name it with --data\.table$"):
-        read_csv_table(Path(path), workplace, TableFormat())
+def test_a_table_that_is_not_there_is_named(workplace: Path) -> None:
+    with pytest.raises(InputError, match=r"^there is no table no.csv: name it with --data\.table$"):
+        read_annotations(Path("no.csv"), None, TableFormat())
 
 
 def test_paths_may_lead_outside_where_that_is_allowed(workplace: Path) -> None:
     Path("t.csv").write_text("path,tags\n../a.png,cat\n/etc/hostname,cat\n")
-    read = read_csv_table(Path("t.csv"), Path("some/folder"), TableFormat(allow_outside=True))
-    assert [row.file for row in read.rows] == [Path("some/a.png"), Path("/etc/hostname")]
+    read = read_annotations(Path("t.csv"), Path("some/folder"), TableFormat(allow_outside=True))
+    assert read.files == [str(workplace / "some/a.png"), "/etc/hostname"]
     assert read.problems == []
 
 
@@ -162,13 +166,12 @@ def test_tabs_a_byte_order_mark_blank_lines_and_quotes_are_understood(workplace:
         'path\ttags\tsplit\r\n"a, b.png"\tcat|out door\tTraining\r\n\r\n"a\nb.png"\t"cat"\tvalid\r\nc.png\t\tTEST\r\n'
     )
     Path("t.tsv").write_text(text, encoding="utf-8-sig", newline="")
-    read = read_csv_table(Path("t.tsv"), workplace, TableFormat())
+    read = read_annotations(Path("t.tsv"), workplace, TableFormat())
     assert read.labels == ["cat", "out door"]
-    assert [(row.line, row.file.name, row.tags, row.split) for row in read.rows] == [
-        (2, "a, b.png", ["cat", "out door"], "train"),
-        (4, "a\nb.png", ["cat"], "val"),
-        (6, "c.png", [], "test"),
-    ]
+    assert read.places.tolist() == [2, 4, 6]
+    assert [Path(file).name for file in read.files] == ["a, b.png", "a\nb.png", "c.png"]
+    assert tags_in(read) == [["cat", "out door"], ["cat"], []]
+    assert [SPLITS[code] for code in read.splits.tolist()] == ["train", "val", "test"]
 
 
 def test_a_label_may_have_a_comma(workplace: Path) -> None:
@@ -179,18 +182,18 @@ def test_a_label_may_have_a_comma(workplace: Path) -> None:
 
 def test_columns_of_zero_and_one_are_tags(workplace: Path) -> None:
     Path("t.csv").write_text("cat,path,dog,owl\n1,a.png,0,1\n0,b.png,0,0\n")
-    read = read_csv_table(Path("t.csv"), workplace, TableFormat())
-    assert (read.labels, [row.tags for row in read.rows]) == (["cat", "dog", "owl"], [["cat", "owl"], []])
-    few = read_csv_table(Path("t.csv"), workplace, TableFormat(), ["owl", "cat"])
-    assert (few.labels, [row.tags for row in few.rows]) == (["owl", "cat"], [["owl", "cat"], []])
+    read = read_annotations(Path("t.csv"), workplace, TableFormat())
+    assert (read.labels, tags_in(read)) == (["cat", "dog", "owl"], [["cat", "owl"], []])
+    few = read_annotations(Path("t.csv"), workplace, TableFormat(), ["owl", "cat"])
+    assert (few.labels, tags_in(few)) == (["owl", "cat"], [["owl", "cat"], []])
 
 
 def test_labels_may_be_unknown(workplace: Path) -> None:
     Path("wide.csv").write_text("path,cat,dog,owl\na.png,1,,True\nb.png,NaN,0,0.0\nc.png,?,1.0,false\nd.png,0,-1,1\n")
     Path("tags.csv").write_text("path,tags\na.png,cat|?dog|owl\nb.png,? cat\nc.png,dog|?cat\nd.png,owl|?dog\n")
-    wide, tags = (read_csv_table(Path(name), workplace, TableFormat()) for name in ("wide.csv", "tags.csv"))
+    wide, tags = (read_annotations(Path(name), workplace, TableFormat()) for name in ("wide.csv", "tags.csv"))
     assert wide.labels == tags.labels == ["cat", "dog", "owl"]
     expected = [[1.0, None, 1.0], [None, 0.0, 0.0], [None, 1.0, 0.0], [0.0, None, 1.0]]
     for read in (wide, tags):
-        targets = targets_of(read.rows, read.labels).tolist()
+        targets = read.targets.tolist()
         assert [[None if value != value else value for value in row] for row in targets] == expected

@@ -1,0 +1,69 @@
+"""A folder with a folder of images for each class; an image that lies in several of them has several tags."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import file_digest
+from pathlib import Path
+from typing import TypeAlias
+
+from multilabel_pl.data.annotations.cells import SPLIT_NAMES
+from multilabel_pl.data.annotations.collecting import collect
+from multilabel_pl.data.annotations.records import Annotations, Entry
+from multilabel_pl.images.decoding import SUFFIXES
+
+Class: TypeAlias = tuple[str | None, str]  # the split, None if the folders don't name it, and the label
+
+
+def find_classes(root: Path) -> dict[Class, list[Path]]:
+    """Returns the images below each class's folder, `cat/` or `train/cat/`; empty if there are none."""
+    top = _folders(root)
+    folders: dict[Class, Path]
+    if top and all(folder.name.lower() in SPLIT_NAMES for folder in top):
+        folders = {(SPLIT_NAMES[part.name.lower()], folder.name): folder for part in top for folder in _folders(part)}
+    else:
+        folders = {(None, folder.name): folder for folder in top}
+    return {key: files for key, folder in folders.items() if (files := _images(folder))}
+
+
+def read_class_folders(
+    root: Path, classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | None = None
+) -> Annotations:
+    """Reads images by the folders that they lie in. Files of the same content in several are one image.
+
+    Args:
+        root: The folder of the folders.
+        classes: What `find_classes` found there.
+        labels: Names of the labels; other folders' images have none. If not given: the names of the folders, sorted.
+
+    Raises:
+        InputError: As `collect` does.
+    """
+    return collect(root, _entries(classes, labels), root, labels)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _entries(classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | None) -> Iterator[Entry]:
+    images = [(split, label, file) for (split, label), files in classes.items() for file in files]
+    sizes = Counter((split, file.stat().st_size) for split, _, file in images)
+    first: dict[tuple[str | None, object], Path] = {}
+    tags: dict[tuple[str | None, object], set[str]] = defaultdict(set)
+    for split, label, file in images:
+        is_alone = sizes[split, file.stat().st_size] == 1  # no other can have the same content
+        image = split, file if is_alone else _digest(file)
+        first.setdefault(image, file)
+        tags[image].add(label)
+    for (split, content), file in first.items():
+        names = sorted(tags[split, content])
+        yield Entry(str(file), 0, str(file), [name for name in names if labels is None or name in labels], (), split)
+
+
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return file_digest(content, "blake2b").digest()
