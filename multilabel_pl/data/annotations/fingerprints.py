@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from multilabel_pl.data.annotations.records import UNKNOWN_MARK, Annotations
 from multilabel_pl.messages import note
 
 RECORDED = ("train_images", "train_tags", "val_images", "val_tags")  # in a checkpoint
+UNKNOWN_BYTE = 255  # -1 as int8
 
 
 class Fingerprints:
@@ -33,14 +34,18 @@ class Fingerprints:
 
 def tag_fingerprints(annotations: Annotations) -> Tensor:
     """Returns a hash of the tags of each image and of its unknown labels, whatever their order, int64 (N,)."""
-    kinds, kind_of = np.unique(annotations.marks.numpy(), axis=0, return_inverse=True)
-    hashes = [_of_marks(kind, annotations.labels) for kind in kinds.tolist()]
-    return torch.tensor(hashes, dtype=torch.int64)[torch.from_numpy(kind_of)]
+    columns = sorted(range(len(annotations.labels)), key=annotations.labels.__getitem__)
+    labels = [annotations.labels[column] for column in columns]
+    content = annotations.marks[:, columns].numpy().tobytes()
+    rows = [content[start : start + len(labels)] for start in range(0, len(content), len(labels))]
+    known = {row: _of_marks(row, labels) for row in set(rows)}
+    return torch.tensor([known[row] for row in rows], dtype=torch.int64)
 
 
-def _of_marks(marks: Sequence[int], labels: Sequence[str]) -> int:
-    prefixes = {1: "", -1: UNKNOWN_MARK}
-    names = sorted(prefixes[mark] + label for mark, label in zip(marks, labels, strict=True) if mark)
+def _of_marks(row: bytes, labels: Sequence[str]) -> int:
+    names = list(compress(labels, row))
+    if UNKNOWN_BYTE in row:
+        names = sorted(UNKNOWN_MARK * (row[labels.index(name)] == UNKNOWN_BYTE) + name for name in names)
     return _hash("\0".join(names).encode())
 
 
