@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Sequence
 from itertools import compress
 from operator import itemgetter
@@ -16,6 +17,8 @@ UNKNOWN = ("", UNKNOWN_MARK, "nan", *MINUS_ONE)
 SPLIT_NAMES = {split: split for split in SPLITS} | {"training": "train", "valid": "val", "validation": "val"}
 VALIDATION_COLUMN = "is_valid"  # fastai's
 VALIDATION_NAMES = dict.fromkeys(PRESENT, "val") | dict.fromkeys(ABSENT, "train")
+ITEM = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d+"""  # of a list: Python's or JSON's string, or a number
+LIST = re.compile(rf"\[\s*(?:(?:{ITEM})(?:[\s,]+(?:{ITEM}))*)?\s*,?\s*\]", re.DOTALL)  # NumPy writes no commas
 
 Cells: TypeAlias = Sequence[str]
 Labels: TypeAlias = tuple[Sequence[str], Sequence[str]]  # those an image carries, and those that are unknown
@@ -26,7 +29,7 @@ class RowError(Exception):
 
 
 class TagsCell:
-    """Reads labels from one cell: `cat|dog|?owl`, or a list as Python and JSON write it."""
+    """Reads labels from one cell: `cat|dog|?owl`, or a list as Python, JSON and NumPy write it."""
 
     def __init__(self, place: int, delimiter: str) -> None:
         self.place = place
@@ -35,7 +38,7 @@ class TagsCell:
     def __call__(self, cells: Cells) -> Labels:
         """Returns what a row says of its image."""
         text = cells[self.place].strip()
-        parts = (_list_in(text) if is_list(text) else None) or text.split(self.delimiter)
+        parts = (_items(text) if is_list(text) else None) or text.split(self.delimiter)
         names = [name for part in parts if (name := part.strip())]
         return _known_and_unknown(names) if UNKNOWN_MARK in text else (names, ())
 
@@ -45,17 +48,18 @@ def is_list(text: str) -> bool:
     return text.startswith("[") and text.endswith("]")
 
 
-def _list_in(text: str) -> list[str] | None:
-    """Returns the strings in a list, None if it is not one of strings."""
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            names = parse(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):  # all that the two raise
-            continue
-        # Python joins strings without a comma between them, and so the lists that NumPy prints
-        if isinstance(names, list) and all(isinstance(name, str) and repr(name)[1:-1] in text for name in names):
-            return names or [""]
-    return None
+def _items(text: str) -> list[str] | None:
+    """Returns the strings and numbers in a list, None if there is something else in it."""
+    if not LIST.fullmatch(text):
+        return None
+    return [_value(item) for item in re.findall(ITEM, text)] or [""]
+
+
+def _value(item: str) -> str:
+    try:
+        return str(json.loads(item) if item.startswith('"') else ast.literal_eval(item))
+    except (ValueError, SyntaxError):  # quotes around what neither language would put there, such as a line break
+        return item.strip(item[0])
 
 
 def _known_and_unknown(names: Sequence[str]) -> Labels:

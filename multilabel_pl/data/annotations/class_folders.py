@@ -38,7 +38,7 @@ def read_class_folders(
     Raises:
         InputError: As `collect` does.
     """
-    return collect(root, _entries(classes, labels), root, labels)
+    return collect(root, _entries(root, classes, labels), root, labels)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -49,7 +49,7 @@ def _images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def _entries(classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | None) -> Iterator[Entry]:
+def _entries(root: Path, classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | None) -> Iterator[Entry]:
     images = [(split, label, file) for (split, label), files in classes.items() for file in files]
     sizes = Counter((split, file.stat().st_size) for split, _, file in images)
     first: dict[tuple[str | None, object], Path] = {}
@@ -60,8 +60,8 @@ def _entries(classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | No
         first.setdefault(image, file)
         tags[image].add(label)
     for (split, content), file in first.items():
-        names = sorted(tags[split, content])
-        yield Entry(str(file), 0, str(file), [name for name in names if labels is None or name in labels], (), split)
+        wanted = [name for name in sorted(tags[split, content]) if labels is None or name in labels]
+        yield Entry(str(file), 0, str(file.relative_to(root)), wanted, (), split)
 
 
 def _digest(file: Path) -> bytes:

@@ -39,7 +39,7 @@ def images_folder(path: Path) -> Path:
         return path / VOC_IMAGES if (path / VOC_IMAGES).is_dir() and find_xml(path) else path
     if path.suffix == ".json" and path.parent.name == COCO_FOLDER:  # annotations/instances_val2017.json: val2017
         own = path.parent.parent / path.stem.rpartition("_")[2]
-        return own if own.is_dir() else path.parent.parent
+        return own if own.is_dir() else path.parent
     return path.parent
 
 

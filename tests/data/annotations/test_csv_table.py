@@ -38,10 +38,10 @@ NO_PATHS = "name that of the paths with --data.path_column"
 WHOLE: dict[str, tuple[str | bytes, str]] = {
     "lists as tags": (
         """path,tags
-a.png,"['cat' 'dog']"
+a.png,"[cat, dog]"
 b.png,[cat]
 """,
-        "t.csv has lists as tags, such as ['cat' 'dog']: write cat|dog",
+        "t.csv has lists as tags, such as [cat, dog]: write cat|dog",
     ),
     "another delimiter": (
         'path,tags\na.png,"cat, dog"\nb.png,cat\nc.png,dog\n',
