@@ -22,7 +22,7 @@ OPTION = re.compile(r"-[^\d.].*", re.DOTALL)  # not a negative number, and not t
 HELP_ALL = "--help-all"  # the parser's own help
 VALUELESS = ("-h", "--help", HELP_ALL, "--version", "--print_config")
 CONFIG = ("--config", "-c")
-TABLES = (".csv", ".tsv")  # endings of files
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # endings of files
 TABLE_RECIPE = "table"
 
 
@@ -148,7 +148,7 @@ def _kind(operand: str, takes: str) -> str | None:
         return "CHECKPOINT"
     if "IMAGE" in takes:
         return "TABLE" if operand.endswith(TABLES) else "IMAGE"
-    return "TABLE" if "TABLE" in takes and not Path(operand).is_dir() else None
+    return "TABLE" if "TABLE" in takes else None
 
 
 def _implied(command: str, options: Mapping[str, Any], images: Sequence[str]) -> tuple[list[Word], str | None]:

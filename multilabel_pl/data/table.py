@@ -41,14 +41,15 @@ BYTES_A_GIGABYTE = 1e9
 class TableDataModule(LabelledDataModule):
     """Your own images, of any size and format, and a table of their tags.
 
-    The table is a CSV file with a header: a column of paths, and either one of tags (`cat|outdoor`; empty for none) or
-    a column of 0 and 1 for each label. A column `split` may say `train`, `val` or `test`. Without it, and without
+    The table has a column of paths, and either one of tags (`cat|outdoor`; empty for none) or a column of 0 and 1 for
+    each label, in CSV, TSV, JSON Lines or Parquet. COCO's JSON, a folder of Pascal VOC, and a folder of class folders
+    do as well: the content says what it is. A column `split` may say `train`, `val` or `test`. Without it, and without
     tables of their own, validation and test images are set aside from the table, so that each label keeps its share
     (iterative stratification). Every line is checked, and every image decoded once, before anything is done.
 
     Args:
         table: The table: of all images, or of those for training.
-        images: Folder that the paths in the tables are relative to; that of the table if not given.
+        images: Folder that the paths in the tables are relative to; if not given, that of each table.
         val_table: A table of the validation images.
         test_table: A table of the test images.
         labels: Names of the labels. If not given: the tags of `table`, sorted, or its columns of 0 and 1.

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from multilabel_pl.cli.main import main
 from multilabel_pl.data.annotations.formats import WANTED, read_annotations
 from multilabel_pl.data.annotations.records import SPLITS, AnnotationError, Annotations
 from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags
+from tests.conftest import BRIEF, QUIET
 from tests.data.tagged_images import write_images
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "annotations"  # written by the tools that users have
@@ -257,3 +259,15 @@ def test_mistakes_in_folders_are_named(workplace: Path) -> None:
 def test_an_unreadable_file_is_called_so(workplace: Path) -> None:
     os.mkfifo("pipe.csv")
     assert message("pipe.csv") == "there is no table pipe.csv: name it with --data.table"
+
+
+def test_a_folder_of_classes_is_trained_on_and_tested(workplace: Path) -> None:
+    for path, tags in write_images(workplace, 60):
+        for tag in tags:
+            (workplace / "set" / tag).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, workplace / "set" / tag)
+    main(["fit", "set", *QUIET, *BRIEF, "--data.image_size", "16", "--data.num_workers", "0"])
+    main(["test", *QUIET])
+    report = (workplace / "runs" / "version_0" / "test" / "report.md").read_text(encoding="utf-8")
+    assert report.startswith(f"# test of runs/version_0/best.ckpt on {workplace}/set")
+    assert "| ≥5 " in report
