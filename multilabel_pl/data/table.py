@@ -58,6 +58,7 @@ class TableDataModule(LabelledDataModule):
         tags_column: The column of the tags; a table without it has columns of 0 and 1.
         tag_delimiter: Separates two tags.
         split_column: The column of `train`, `val` or `test`, if there is one.
+        group_column: The column that says what an image belongs to, such as a patient. A group is not divided.
         image_size: To what images are resized, in pixels: a number for squares, or a height and a width.
         channels: 3 for colour, 1 for grey.
         background: Colour laid behind transparent pixels, by name or as `#rrggbb`.
@@ -66,6 +67,8 @@ class TableDataModule(LabelledDataModule):
         test_size: The same for the test images, which take no part in training or validation.
         default_split: Makes all images that are not marked `val` or `test`, and sets none aside. Commands that evaluate
             a checkpoint do so with a table of images that are new to it.
+        folds: For cross-validation: into how many parts to divide the images, one of which is for testing.
+        fold: Which part that is, from 0.
         split_seed: Seed of what is set aside, and of nothing else.
         flip: Whether to mirror every other training image, left to right.
         min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
@@ -94,12 +97,15 @@ class TableDataModule(LabelledDataModule):
         tags_column: str = "tags",
         tag_delimiter: str = "|",
         split_column: str = "split",
+        group_column: str | None = None,
         image_size: int | list[int] = 64,
         channels: int = 3,
         background: str = WHITE,
         val_size: float = 0.1,
         test_size: float = 0.1,
         default_split: Literal["val", "test"] | None = None,
+        folds: int | None = None,
+        fold: int = 0,
         split_seed: int = 0,
         flip: bool = False,
         min_crop: float = 1.0,
@@ -113,6 +119,10 @@ class TableDataModule(LabelledDataModule):
         check_at_least(1, max_pixels=max_pixels)
         check_at_least(0, test_size=test_size, split_seed=split_seed, max_memory=max_memory)
         check_at_least(0, num_workers=num_workers or 0)
+        if folds is not None:
+            check_at_least(2, folds=folds)
+        if not 0 <= fold < (folds or 1):
+            raise InputError(f"fold must be at least 0, and below folds, got {fold} of {folds or 1}")
         if channels not in (1, 3):
             raise InputError(f"channels must be 1 or 3, got {channels}")
         if labels is not None and not labels:
@@ -125,7 +135,7 @@ class TableDataModule(LabelledDataModule):
         paths = {**self.tables, **({"images": self.images} if self.images is not None else {})}
         self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
-        self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside)
+        self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside, group_column)
         self.image_shape, self.background = (channels, *height_and_width(image_size)), background
         self.decoding = Task((), self.image_shape, "resize", background)
         moves = self.augmentation
@@ -133,7 +143,7 @@ class TableDataModule(LabelledDataModule):
         self.test_size = test_size
         self.default_split = default_split
         self.fingerprints = Fingerprints()
-        self.split_seed = split_seed
+        self.split_seed, self.folds, self.fold = split_seed, folds, fold
         self.max_memory = max_memory
         self.max_pixels = max_pixels
         self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
@@ -169,7 +179,7 @@ class TableDataModule(LabelledDataModule):
     def splits(self) -> dict[str, Annotations]:
         """The images for training, validation and test."""
         sizes = {"test": self.test_size, "val": self.val_size}
-        return Division(sizes, self.split_seed, self.default_split)(self.annotations)
+        return Division(sizes, self.split_seed, self.default_split, self.folds, self.fold)(self.annotations)
 
     @property
     def source(self) -> str:

@@ -57,6 +57,7 @@ class _Collector:
         self.numbers = {label: number for number, label in enumerate(dict.fromkeys(labels or []))}
         self.is_open = labels is None
         self.files: list[str] = []
+        self.groups: list[str] = []
         self.sources: list[str] = []
         self.places, self.splits = array("q"), array("b")
         self.tags, self.tag_counts = array("i"), array("i")
@@ -73,6 +74,7 @@ class _Collector:
             self.problems.append(Problem(entry.source, entry.place, problem))
             return
         self.files.append(file)
+        self.groups.append(entry.group)
         self.sources.append(entry.source)
         self.places.append(entry.place)
         self.splits.append(SPLIT_CODES[entry.split])
@@ -107,6 +109,7 @@ class _Collector:
             files=self.files,
             marks=torch.from_numpy(marks),
             splits=_tensor(self.splits),
+            groups=self.groups,
             sources=self.sources,
             places=_tensor(self.places),
             problems=self.problems,

@@ -25,6 +25,7 @@ class Entry(NamedTuple):
         tags: Its labels.
         unknown: Labels of which nobody knows whether the image carries them.
         split: `train`, `val`, `test`, or None if the file does not say.
+        group: The name of what it belongs to, such as a patient; empty for none.
     """
 
     source: str
@@ -33,6 +34,7 @@ class Entry(NamedTuple):
     tags: Sequence[str]
     unknown: Sequence[str] = ()
     split: str | None = None
+    group: str = ""
 
 
 class Problem(NamedTuple):
@@ -64,6 +66,7 @@ class Annotations:
         files: The images, absolute paths.
         marks: int8 (N, L): 1 where the image carries the label, -1 where that is unknown, else 0.
         splits: int8 (N,), indices into `SPLITS`; -1 where the file does not say.
+        groups: The name of what each image belongs to; empty for none.
         sources: The source of each image's entry.
         places: Its place there, int64 (N,).
         problems: Those of the entries that are not among the images.
@@ -73,6 +76,7 @@ class Annotations:
     files: list[str]
     marks: Tensor
     splits: Tensor
+    groups: list[str]
     sources: list[str]
     places: Tensor
     problems: list[Problem]
@@ -93,6 +97,7 @@ class Annotations:
             files=[self.files[i] for i in chosen],
             marks=self.marks[indices],
             splits=self.splits[indices],
+            groups=[self.groups[i] for i in chosen],
             sources=[self.sources[i] for i in chosen],
             places=self.places[indices],
             problems=[],
@@ -114,6 +119,7 @@ def join(parts: Sequence[Annotations]) -> Annotations:
         files=_chained(part.files for part in parts),
         marks=torch.cat([part.marks for part in parts]),
         splits=torch.cat([part.splits for part in parts]),
+        groups=_chained(part.groups for part in parts),
         sources=_chained(part.sources for part in parts),
         places=torch.cat([part.places for part in parts]),
         problems=[problem for part in parts for problem in part.problems],

@@ -37,6 +37,7 @@ class TableFormat:
         tag_delimiter: Separates two tags of an image.
         split_column: The column of `train`, `val` or `test`, if the table has it.
         allow_outside: Whether paths may lead out of their folder.
+        group_column: The column that says what an image belongs to, such as a patient; None for none.
     """
 
     path_column: str = "path"
@@ -44,6 +45,7 @@ class TableFormat:
     tag_delimiter: str = "|"
     split_column: str = "split"
     allow_outside: bool = False
+    group_column: str | None = None
 
     def resolve(self, header: Sequence[str]) -> "TableFormat":
         """Takes other usual names for the columns of paths and of tags, where a table has those alone."""
@@ -106,11 +108,10 @@ def _check_header(table: Path, header: Sequence[str], columns: TableFormat) -> t
         raise InputError(f"{table} has columns {both}: delete the one or the other")
     if repeated := next((name for name in header if header.count(name) > 1), None):
         raise InputError(f"{table} has two columns {repeated}")
-    if columns.path_column not in header:
-        raise InputError(
-            f"{table} has no column {columns.path_column}, but {', '.join(header)}: name that of the paths with "
-            f"--data.path_column"
-        )
+    wanted = {"path": columns.path_column, "group": columns.group_column}
+    if missing := next((kind for kind, name in wanted.items() if name and name not in header), None):
+        remedy = f"name that of the {missing}s with --data.{missing}_column"
+        raise InputError(f"{table} has no column {wanted[missing]}, but {', '.join(header)}: {remedy}")
     return ignored
 
 
@@ -123,7 +124,7 @@ def _label_columns(
     if columns.tags_column != TableFormat.tags_column:
         remedy = "name that of the tags with --data.tags_column"
         raise InputError(f"{table} has no column {columns.tags_column}, but {', '.join(header)}: {remedy}")
-    no_labels = (columns.path_column, columns.split_column, VALIDATION_COLUMN, *ignored)
+    no_labels = (columns.path_column, columns.split_column, columns.group_column, VALIDATION_COLUMN, *ignored)
     others = [name for name in header if name not in no_labels]
     if not others:
         raise InputError(f"{table} has neither a column {columns.tags_column} nor columns of 0 and 1")
@@ -163,6 +164,7 @@ class _RowReader:
             self.labels = TagsCell(header.index(columns.tags_column), columns.tag_delimiter)
         names = [name for name in (columns.split_column, VALIDATION_COLUMN) if name in header]
         self.split = SplitCell(header.index(names[0]), names[0]) if names else None
+        self.group = header.index(columns.group_column) if columns.group_column else None
 
     def entries(self, rows: Iterable[Row]) -> Iterator[Entry | Problem]:
         for number, cells in rows:
@@ -181,4 +183,6 @@ class _RowReader:
         if not path:
             raise RowError("has no path")
         tags, unknown = self.labels(cells)
-        return Entry(self.source, number, path, tags, unknown, self.split(cells) if self.split else None)
+        split = self.split(cells) if self.split else None
+        group = cells[self.group].strip() if self.group is not None else ""
+        return Entry(self.source, number, path, tags, unknown, split, group)

@@ -1,0 +1,84 @@
+"""Images that belong together: a patient's, say, or copies of one another."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from hashlib import file_digest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.images.decoding import read_image
+
+
+def groups_of(names: Sequence[str], copies: Iterable[Sequence[int]]) -> Tensor | None:
+    """Numbers the groups of images. Those that hold copies of one image are one group.
+
+    Args:
+        names: The name of each image's group, (N,); empty for none.
+        copies: The indices of images that are copies of one another.
+
+    Returns:
+        A number for each image, int64 (N,); None if each is a group of its own.
+    """
+    together = [*_by_name(names), *copies]
+    if not together:
+        return None
+    leaders = list(range(len(names)))  # of each image another of its group, and so on to one that leads itself
+    for first, *others in together:
+        for other in others:
+            leaders[_leader(leaders, other)] = _leader(leaders, first)
+    return torch.tensor([_leader(leaders, image) for image in range(len(names))])
+
+
+def find_copies(files: Sequence[str]) -> list[list[int]]:
+    """Finds images of the same content; only files of the same size are read.
+
+    Images of one colour alone are no copies: there is nothing to be learned from one of another.
+
+    Returns:
+        The indices of each such set of files; those that can't be read are in none.
+    """
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for index, file in enumerate(files):
+        with suppress(OSError, ValueError):  # it is reported when it is decoded
+            by_size[os.stat(file).st_size].append(index)  # noqa: PTH116, a million objects would take seconds
+    suspects = [index for indices in by_size.values() if len(indices) > 1 for index in indices]
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(_digest, (files[index] for index in suspects))
+        by_content: dict[bytes | None, list[int]] = defaultdict(list)
+        for index, digest in zip(suspects, digests, strict=True):
+            by_content[digest].append(index)
+    found = [indices for digest, indices in by_content.items() if digest is not None and len(indices) > 1]
+    return [indices for indices in found if not _is_plain(files[indices[0]])]
+
+
+def _by_name(names: Sequence[str]) -> list[list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        if name:
+            groups[name].append(index)
+    return list(groups.values())
+
+
+def _leader(leaders: list[int], image: int) -> int:
+    while leaders[image] != image:
+        leaders[image] = image = leaders[leaders[image]]
+    return image
+
+
+def _is_plain(file: str) -> bool:
+    with suppress(InputError):
+        pixels = read_image(Path(file)).flatten(1)
+        return bool((pixels.amin(dim=1) == pixels.amax(dim=1)).all())
+    return True  # unreadable, which is reported of each
+
+
+def _digest(file: str) -> bytes | None:
+    with suppress(OSError), open(file, "rb") as content:  # noqa: PTH123
+        return file_digest(content, "blake2b").digest()
+    return None
