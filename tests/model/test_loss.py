@@ -183,7 +183,7 @@ def test_weights_of_positives_are_a_buffer_that_training_images_decide() -> None
         loss.bind(2)
     assert auto.state_dict()["pos_weight"].tolist() == [1, 1]  # until then
     for loss in (auto, fixed, none):
-        loss.balance(loader)
+        loss.inspect(loader)
     torch.testing.assert_close(auto.state_dict()["pos_weight"], torch.tensor([1 / 3, 3]))
     assert fixed.state_dict()["pos_weight"].tolist() == [2, 5]
     assert none.state_dict() == {}
@@ -192,7 +192,7 @@ def test_weights_of_positives_are_a_buffer_that_training_images_decide() -> None
         with pytest.raises(
             InputError, match=r"^pos_weight auto needs a training set with targets \(N, L\): give a list"
         ):
-            auto.balance(without_targets)
+            auto.inspect(without_targets)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, math.inf], [1.0, math.nan]])
