@@ -43,7 +43,7 @@ def stratified_split(targets: Tensor, size: int, seed: int) -> tuple[Tensor, Ten
     possible, it is nearly always found, but not every way is tried.
 
     Args:
-        targets: 1 where the image carries the label, else 0, (N, L).
+        targets: (N, L): 1, 0, or NaN where unknown, which counts for neither side.
         size: Number of images to set aside; 0 for none. It is missed where labels need more images on a side.
         seed: Seed of this split alone.
 
@@ -56,7 +56,7 @@ def stratified_split(targets: Tensor, size: int, seed: int) -> tuple[Tensor, Ten
     if not 0 < size < len(targets):
         return split_indices(len(targets), size, seed)  # none set aside, or the error
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
-    tags = targets.bool()[order].numpy()
+    tags = (targets > 0)[order].numpy()
     counts = tags.sum(axis=0)
     rarest_first = [label for label in counts.argsort(kind="stable") if counts[label] > 1]  # one image can't be on both
     tags = np.column_stack([tags[:, rarest_first], np.ones(len(tags), dtype=bool)])
