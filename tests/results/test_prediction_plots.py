@@ -9,7 +9,7 @@ def test_a_figure_shows_tags_truth_and_thresholds() -> None:
     item = TaggedImage(
         image=torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8),
         name="image 3",
-        true_tags=torch.tensor([True, False, False]),
+        targets=torch.tensor([True, False, False]),
         probabilities=torch.tensor([0.9, 0.3, 0.6]),
     )
     figure = prediction_figure([item, item], ["cat", "dog", "owl"], thresholds=torch.tensor([0.5, 0.5, 0.7]))
