@@ -87,7 +87,8 @@ def draw_evaluation(
     if len(evaluation.labels) > 1:
         caption = "Of the images that carry a label, the share with each other label."
         yield Drawn("cooccurrence", cooccurrence_figure(evaluation), f"{caption}{same}")
-    yield Drawn("reliability", reliability_figure(evaluation), "How often decisions of a probability are positive.")
+    if evaluation.known.any():
+        yield Drawn("reliability", reliability_figure(evaluation), "How often decisions of a probability are positive.")
     if images is not None and evaluation.wrong.any():
         caption = "The wrongly tagged images with the highest loss; mistakes.csv lists all."
         yield Drawn("mistakes", mistakes_figure(evaluation, images), caption)
