@@ -61,6 +61,7 @@ def _fit_lines(logits: Tensor, targets: Tensor) -> Line:
     """Finds the most probable line of each column (N, C) by Newton's method, and the spread of the lines beside it."""
     known = ~targets.isnan()
     informed = known.any(dim=0)  # (C,): the columns that the spread is estimated from
+    counted = known.float()  # as a factor it takes less time than as a condition
     logits, truth = logits.where(known, 0), targets.where(known, 0)
     slopes, offsets = torch.ones_like(logits[0]), torch.zeros_like(logits[0])  # (C,)
     spread = torch.full((2, 1), SPREAD**2, device=logits.device)  # variances of slopes and of offsets
@@ -69,12 +70,12 @@ def _fit_lines(logits: Tensor, targets: Tensor) -> Line:
         """Negative log of likelihood and prior, (C,)."""
         fitted = logits * slopes + offsets
         prior = (slopes - 1) ** 2 / spread[0] + offsets**2 / spread[1]
-        costs = F.binary_cross_entropy_with_logits(fitted, truth, reduction="none").where(known, 0)
+        costs = F.binary_cross_entropy_with_logits(fitted, truth, counted, reduction="none")
         return costs.sum(dim=0) + prior / 2
 
     for _ in range(ITERATIONS):
         probabilities = torch.sigmoid(logits * slopes + offsets)
-        error, weight = (probabilities - truth) * known, probabilities * (1 - probabilities) * known
+        error, weight = (probabilities - truth) * counted, probabilities * (1 - probabilities) * counted
         weighted = weight * logits
         down_slope = (error * logits).sum(dim=0) + (slopes - 1) / spread[0]
         down_offset = error.sum(dim=0) + offsets / spread[1]
