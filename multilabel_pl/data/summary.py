@@ -20,7 +20,7 @@ def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
     """
     names = [one_line(label) for label in labels]
     everything = torch.cat(list(targets.values()))
-    unknown, everything = everything.isnan(), everything.nan_to_num(0)
+    unknown, everything = everything.isnan(), everything.nan_to_num_(0)
     parts = ", ".join(f"{len(part):,} {name}" for name, part in targets.items() if len(part) > 0)
     tags = everything.sum(dim=1)
     lines = [
