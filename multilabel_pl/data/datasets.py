@@ -20,7 +20,7 @@ class LabelledDataset(Dataset[Batch], ABC):
     small images.
 
     Attributes:
-        targets: float32 (N, L), 1 where the image carries the label, else 0.
+        targets: float32 (N, L), 1 where the image carries the label, NaN where that is unknown, else 0.
         paths: Files of the images, if they have any.
         is_slow: Whether worker processes should fetch.
     """
@@ -47,7 +47,7 @@ class LabelledImages(LabelledDataset):
 
     Args:
         images: Pixels, uint8 (N, C, H, W) in 0..255.
-        targets: float32 (N, L), 1 where the image carries the label, else 0.
+        targets: float32 (N, L), 1 where the image carries the label, NaN where that is unknown, else 0.
         paths: Files of the images, if they have any.
     """
 

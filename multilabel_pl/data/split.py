@@ -46,7 +46,7 @@ def stratified_split(targets: Tensor, size: int, seed: int, groups: Tensor | Non
     possible, it is nearly always found, but not every way is tried.
 
     Args:
-        targets: 1 where the image carries the label, else 0, (N, L).
+        targets: (N, L): 1, 0, or NaN where unknown, which counts for neither side.
         size: Number of images to set aside; 0 for none. It is missed where labels need more images on a side.
         seed: Seed of this split alone.
         groups: The number of each image's group, int64 (N,): all images of a group are on the same side. Each image is

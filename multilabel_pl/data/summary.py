@@ -12,14 +12,15 @@ MAX_PAIRS = 5
 
 
 def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
-    """Summarises how many images there are, which labels they carry, and which labels go together most often.
+    """Summarises how many images there are, their labels, those that go together most often, and what is unknown.
 
     Args:
         labels: The names of the labels.
-        targets: (N, L) of 0 and 1, of each part of the images by its name.
+        targets: (N, L): 1, 0, or NaN where unknown, of each part of the images by its name.
     """
     names = [one_line(label) for label in labels]
     everything = torch.cat(list(targets.values()))
+    unknown, everything = everything.isnan(), everything.nan_to_num_(0)
     parts = ", ".join(f"{len(part):,} {name}" for name, part in targets.items() if len(part) > 0)
     tags = everything.sum(dim=1)
     lines = [
@@ -34,11 +35,14 @@ def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
     if counted:
         named = (f"{names[first]} and {names[second]} {count:,.0f}" for (first, second), count in counted)
         lines.append(f"most frequent pairs: {', '.join(named)}")
+    if unknown.any():
+        known = unknown.numel() - unknown.sum()
+        lines.append(f"known: {known:,} of {unknown.numel():,} decisions; unknown: {_most(unknown.sum(dim=0), names)}")
     return "\n".join(lines)
 
 
 def _most(counts: Tensor, names: Sequence[str]) -> str:
-    """Lists the most frequent labels, with their counts."""
+    """Lists the labels with the highest counts, and these."""
     order = counts.argsort(descending=True, stable=True).tolist()
     listed = [f"{names[i]} {counts[i]:,.0f}" for i in order[:MAX_LABELS]]
     more = [f"and {len(order) - MAX_LABELS} more"] if len(order) > MAX_LABELS else []

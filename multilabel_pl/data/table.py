@@ -41,11 +41,12 @@ BYTES_A_GIGABYTE = 1e9
 class TableDataModule(LabelledDataModule):
     """Your own images, of any size and format, and a table of their tags.
 
-    The table has a column of paths, and either one of tags (`cat|outdoor`; empty for none) or a column of 0 and 1 for
-    each label, in CSV, TSV, JSON Lines or Parquet. COCO's JSON, a folder of Pascal VOC, and a folder of class folders
-    do as well: the content says what it is. A column `split` may say `train`, `val` or `test`. Without it, and without
-    tables of their own, validation and test images are set aside from the table, so that each label keeps its share
-    (iterative stratification). Every line is checked, and every image decoded once, before anything is done.
+    The table has a column of paths, and either one of tags (`cat|outdoor`; empty for none; `?cat` if unknown) or a
+    column of 0 and 1, or ? if unknown, for each label, in CSV, TSV, JSON Lines or Parquet. COCO's JSON, a folder of
+    Pascal VOC, and a folder of class folders do as well: the content says what it is. A column `split` may say `train`,
+    `val` or `test`. Without it, and without tables of their own, validation and test images are set aside from the
+    table, so that each label keeps its share (iterative stratification). Every line is checked, and every image decoded
+    once, before anything is done.
 
     Args:
         table: The table: of all images, or of those for training.

@@ -39,24 +39,30 @@ def fit_calibration(logits: Tensor, targets: Tensor) -> Line:
 
     Args:
         logits: float (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
 
     Returns:
-        Slopes, all above 0, and offsets, float32 (L,).
+        Slopes, all above 0, and offsets, float32 (L,); the common line for a label of which nothing is known.
     """
-    logits, truth = logits.float(), targets.float()
-    common = _fit_lines(logits.reshape(-1, 1), truth.reshape(-1, 1))
-    own = _fit_lines(common(logits), truth)
+    logits, targets = logits.float(), targets.float()
+    common = _fit_lines(logits.reshape(-1, 1), targets.reshape(-1, 1))
+    own = _fit_lines(common(logits), targets)
     return Line(own.slopes * common.slopes, own.slopes * common.offsets + own.offsets)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Returns the mean binary cross-entropy of each label, (L,), of logits and targets (N, L)."""
-    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=0)
+    """Returns the mean binary cross-entropy of each label, (L,), of logits and targets (N, L); NaN if none is known."""
+    known = ~targets.isnan()
+    costs = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
+    return costs.where(known, 0).sum(dim=0) / known.sum(dim=0)
 
 
-def _fit_lines(logits: Tensor, truth: Tensor) -> Line:
+def _fit_lines(logits: Tensor, targets: Tensor) -> Line:
     """Finds the most probable line of each column (N, C) by Newton's method, and the spread of the lines beside it."""
+    known = ~targets.isnan()
+    informed = known.any(dim=0)  # (C,): the columns that the spread is estimated from
+    counted = known.float()  # as a factor it takes less time than as a condition
+    logits, truth = logits.where(known, 0), targets.where(known, 0)
     slopes, offsets = torch.ones_like(logits[0]), torch.zeros_like(logits[0])  # (C,)
     spread = torch.full((2, 1), SPREAD**2, device=logits.device)  # variances of slopes and of offsets
 
@@ -64,11 +70,12 @@ def _fit_lines(logits: Tensor, truth: Tensor) -> Line:
         """Negative log of likelihood and prior, (C,)."""
         fitted = logits * slopes + offsets
         prior = (slopes - 1) ** 2 / spread[0] + offsets**2 / spread[1]
-        return F.binary_cross_entropy_with_logits(fitted, truth, reduction="none").sum(dim=0) + prior / 2
+        costs = F.binary_cross_entropy_with_logits(fitted, truth, counted, reduction="none")
+        return costs.sum(dim=0) + prior / 2
 
     for _ in range(ITERATIONS):
         probabilities = torch.sigmoid(logits * slopes + offsets)
-        error, weight = probabilities - truth, probabilities * (1 - probabilities)
+        error, weight = (probabilities - truth) * counted, probabilities * (1 - probabilities) * counted
         weighted = weight * logits
         down_slope = (error * logits).sum(dim=0) + (slopes - 1) / spread[0]
         down_offset = error.sum(dim=0) + offsets / spread[1]
@@ -84,6 +91,6 @@ def _fit_lines(logits: Tensor, truth: Tensor) -> Line:
             step = step.where(~uphill, step / 2)
         slopes, offsets = slopes - step[0].where(~uphill, 0), offsets - step[1].where(~uphill, 0)
         # The expected squares of what the lines differ by, (2, C).
-        change = torch.stack([slopes - 1, offsets]) ** 2 + torch.stack([c, a]) / determinant
-        spread = (GUESS_WEIGHT * SPREAD**2 + change.sum(dim=1, keepdim=True)) / (GUESS_WEIGHT + len(slopes))
+        change = (torch.stack([slopes - 1, offsets]) ** 2 + torch.stack([c, a]) / determinant) * informed
+        spread = (GUESS_WEIGHT * SPREAD**2 + change.sum(dim=1, keepdim=True)) / (GUESS_WEIGHT + informed.sum())
     return Line(slopes, offsets)

@@ -158,11 +158,11 @@ class MultiLabelClassifier(LightningModule):
         return self.head(self.network(images).float())  # float32 even where the network runs in a lower precision
 
     def on_train_start(self) -> None:
-        """Counts positives for `pos_weight auto`."""
-        self.loss.balance(self.trainer.train_dataloader)
+        """Counts positives for `pos_weight auto`, and looks for unknown labels."""
+        self.loss.inspect(self.trainer.train_dataloader)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Returns the loss of a batch of images (B, C, H, W) and targets (B, L)."""
+        """Returns the loss of a batch of images (B, C, H, W) and targets (B, L): 1, 0, or NaN where unknown."""
         images, targets = batch
         loss: Tensor = self.loss(self._uncalibrated(images), targets)
         # Logging every step would cost a tenth of a small network's. The last one of an epoch is shown with it.
@@ -196,7 +196,7 @@ class MultiLabelClassifier(LightningModule):
 
     def evaluate(self, logits: Tensor, targets: Tensor) -> Evaluation:
         """Evaluates uncalibrated logits (N, L) against targets (N, L)."""
-        self.evaluation = Evaluation(self.decision, logits, targets, self.loss(self.decision(logits), targets))
+        self.evaluation = Evaluation(self.decision, logits, targets, self.loss.of_known(self.decision(logits), targets))
         return self.evaluation
 
     def _log_metrics(self, stage: str, evaluation: Evaluation) -> None:

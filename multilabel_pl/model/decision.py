@@ -82,10 +82,10 @@ class Decision(nn.Module):
 
         Args:
             logits: Uncalibrated, float32 (N, L) with N at least 1.
-            targets: (N, L) of 0 and 1.
+            targets: (N, L): 1, 0, or NaN where unknown.
         """
         self.notes = []
-        self.positives.copy_(targets.sum(dim=0))
+        self.positives.copy_(targets.nansum(dim=0))
         self.slopes.fill_(1)
         self.offsets.fill_(0)
         if self.calibrate:
@@ -97,7 +97,8 @@ class Decision(nn.Module):
             learned = learn_thresholds(self(logits), targets, self.rule)
             self.thresholds.copy_(learned.thresholds)
             self._note(learned, self.rule)
-            self._note_excess(self.tags(self(logits).sigmoid()).sum().item(), targets.sum().item())
+            tags = self.tags(self(logits).sigmoid()) & ~targets.isnan()
+            self._note_excess(tags.sum().item(), targets.nansum().item())
 
     def _note(self, learned: Learned, rule: Rule) -> None:
         """Notes on which labels little is known."""

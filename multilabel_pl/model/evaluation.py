@@ -24,8 +24,8 @@ class Evaluation:
     Attributes:
         decision: What makes tags of logits. It is copied, so that later learning does not change the evaluation.
         uncalibrated: Logits before calibration, float32 (N, L).
-        targets: (N, L) of 0 and 1.
-        loss: What training minimises, over all decisions, ().
+        targets: (N, L): 1, 0, or NaN where unknown.
+        loss: What training minimises, over all known decisions, ().
     """
 
     decision: Decision
@@ -75,10 +75,30 @@ class Evaluation:
         """Bool (N, L): the labels whose probability reaches 0.5."""
         return self.probabilities >= HALF
 
+    @cached_property
+    def known(self) -> Tensor:
+        """Bool (N, L): the decisions that the metrics are of."""
+        return ~self.targets.isnan()
+
+    @cached_property
+    def truth(self) -> Tensor:
+        """Bool (N, L): the labels that images are known to carry."""
+        return self.targets > 0
+
+    @property
+    def missed(self) -> Tensor:
+        """Bool (N, L): the true labels that are no tags."""
+        return self.truth & ~self.tags
+
+    @property
+    def mistaken(self) -> Tensor:
+        """Bool (N, L): the tags of labels that images are known not to carry."""
+        return self.tags & self.known & ~self.truth
+
     @property
     def wrong(self) -> Tensor:
-        """Bool (N,): the images with a wrong tag."""
-        return (self.tags != self.targets.bool()).any(dim=1)
+        """Bool (N,): the images with a wrong tag, or without one that they should have."""
+        return (self.missed | self.mistaken).any(dim=1)
 
     @cached_property
     def label_rankings(self) -> tuple[Tensor, Tensor]:
@@ -104,7 +124,7 @@ class Evaluation:
         if self.decision.calibrate:
             before = calibration_error(self.uncalibrated.sigmoid(), self.targets)
             metrics["calibration_error_uncalibrated"] = before
-        return {**metrics, "label_accuracy_of_no_tags": 1 - self.targets.float().mean()}
+        return {**metrics, "label_accuracy_of_no_tags": 1 - self.targets.float().nanmean()}
 
     @property
     def intervals(self) -> dict[str, Interval]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from multilabel_pl.model.rules import Learned
 
 EVERYTHING = 0.0  # the threshold that tags every image
+LAST = -1.0  # less than any probability: it sorts unknown decisions behind all others
 NOTHING = 1 + torch.finfo(torch.float32).eps  # the lowest threshold that no probability reaches
 STARTS = 5  # of sequences of tests
 TESTS_PER_START = 8  # between one start and the next, at twice as many images
@@ -55,11 +56,11 @@ def recall_thresholds(probabilities: Tensor, targets: Tensor, recall: float, ris
 
     Args:
         probabilities: float32 (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
         recall: The minimum, in (0, 1).
         risk: Of a recall below it, over the draw of these images, for each label.
     """
-    truth = targets.bool()
+    truth = targets > 0
     scores = probabilities.where(truth, torch.inf).sort(dim=0).values  # (N, L), positives first
     misses = allowed_misses(truth.sum(dim=0), recall, risk)  # (L,)
     thresholds = scores.gather(0, misses.clamp(min=0)[None])[0]
@@ -78,19 +79,21 @@ def precision_thresholds(probabilities: Tensor, targets: Tensor, precision: floa
 
     Args:
         probabilities: float32 (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
         precision: The minimum, in (0, 1).
         risk: Of a precision below it, over the draw of these images, for each label.
     """
     needed = least_number(precision, risk / STARTS)
-    scores, order = probabilities.sort(dim=0, descending=True)  # (N, L)
-    hits = targets.gather(0, order).long().cumsum(dim=0)
+    known = ~targets.isnan()
+    scores, order = probabilities.where(known, LAST).sort(dim=0, descending=True)  # (N, L)
+    hits = (targets > 0).gather(0, order).long().cumsum(dim=0)
     ranks = _ranks(needed, len(scores)).to(scores.device)  # (T,)
     thresholds = scores[ranks - 1]  # (T, L)
     # A threshold also tags all images with just this score.
     tagged = torch.searchsorted(-scores.T.contiguous(), -thresholds.T.contiguous(), right=True).T  # (T, L)
     misses = tagged - hits.gather(0, tagged - 1)
-    shown = misses <= allowed_misses(tagged, precision, risk / STARTS)
+    enough = ranks[:, None] <= known.sum(dim=0)  # (T, L)
+    shown = enough & (misses <= allowed_misses(tagged, precision, risk / STARTS))
     lowest = torch.full_like(scores[0], NOTHING)  # (L,)
     for start in range(0, min(len(ranks), STARTS * TESTS_PER_START), TESTS_PER_START):
         steps = shown[start:].long().cumprod(dim=0).sum(dim=0)  # (L,): tests before the first that fails

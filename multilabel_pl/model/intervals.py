@@ -60,10 +60,15 @@ def wilson(share: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decision_estimates(tags: Tensor, targets: Tensor) -> dict[str, Estimate]:
-    """Estimates the exact match and the macro and micro F1 of tags, bool (N, L), against targets (N, L)."""
-    truth = targets.bool()
-    right = (tags == truth).all(dim=1).double()
-    counts = [part.float() for part in (tags & truth, tags, truth)]
+    """Estimates the exact match and the macro and micro F1 of tags, bool (N, L), against targets (N, L).
+
+    Images without a known label have no influence, (N,) being the others.
+    """
+    counted = ~targets.isnan().all(dim=1)
+    tags, targets = tags[counted], targets[counted]
+    truth, known = targets > 0, ~targets.isnan()
+    right = ((tags == truth) | ~known).all(dim=1).double()
+    counts = [part.float() for part in (tags & truth, tags & known, truth)]
     return {
         "exact_match": Estimate(right.mean(), (right - right.mean()) / len(right)),
         "f1_macro": _mean_f1(*counts),
@@ -73,7 +78,9 @@ def decision_estimates(tags: Tensor, targets: Tensor) -> dict[str, Estimate]:
 
 def map_estimate(probabilities: Tensor, targets: Tensor, average_precision: Tensor) -> Estimate:
     """Estimates the mean average precision of probabilities (N, L) against targets (N, L), from that of labels (L,)."""
-    return Estimate(average_precision.nanmean(), _if_enough(targets, map_influences(probabilities, targets)))
+    counted = ~targets.isnan().all(dim=1)
+    influences = map_influences(probabilities[counted], targets[counted])
+    return Estimate(average_precision.nanmean(), _if_enough(targets > 0, influences))
 
 
 def _mean_f1(hits: Tensor, tagged: Tensor, true: Tensor) -> Estimate:

@@ -1,6 +1,6 @@
 """Losses, and what helps where positives are rare or labels are wrong.
 
-Every loss is on logits whose sigmoid is the label's probability p, and is the mean over all decisions.
+Every loss is on logits whose sigmoid is the label's probability p, and is the mean over the known decisions.
 """
 
 import math
@@ -13,16 +13,19 @@ from torch import Tensor, nn
 from multilabel_pl.errors import InputError, check_at_least, check_choice
 
 LossName = Literal["bce", "asymmetric"]
+Reduction = Literal["mean", "none"]
 
 LEAST_ERROR = 1e-20  # instead of 0, where a fractional power has an infinite derivative
 
 
 class Loss(nn.Module):
-    """A loss on logits (B, L) and targets (B, L): the mean over all decisions.
+    """A loss on logits (B, L) and targets (B, L): the mean over the known decisions, those whose target is not NaN.
+
+    Of several processes, or of batches whose gradients are accumulated, each takes the mean of its own.
 
     Args:
         name: `bce` or `asymmetric`.
-        pos_weight: What the loss of positives is multiplied by: a number for each label, or `auto`, see `balance`.
+        pos_weight: What the loss of positives is multiplied by: a number for each label, or `auto`, see `inspect`.
         gamma_pos: For the asymmetric loss, like the next two; see `asymmetric_loss`.
         gamma_neg: At least 0.
         clip: 0 <= clip < 1.
@@ -30,6 +33,7 @@ class Loss(nn.Module):
 
     Attributes:
         pos_weight: The weights (L,), a buffer, if there are any; known after `bind`.
+        all_known: Whether training can do without a look for NaN, which costs small networks some time in every step.
 
     Raises:
         InputError: If a value is out of range.
@@ -56,6 +60,7 @@ class Loss(nn.Module):
         self.requested_pos_weight = pos_weight
         self.gamma_pos, self.gamma_neg, self.clip = gamma_pos, gamma_neg, clip
         self.label_smoothing = label_smoothing
+        self.all_known = False  # until the training images have shown it
         self.pos_weight: Tensor | None
         self.register_buffer("pos_weight", None)
 
@@ -74,30 +79,45 @@ class Loss(nn.Module):
             raise InputError(f"pos_weight must be auto, or {num_labels} positive numbers, got {weights}")
         self.pos_weight = torch.tensor(weights, dtype=torch.float32)
 
-    def balance(self, train_dataloader: Any) -> None:
-        """Sets weights that were asked for with `auto`, from the targets of the training images.
+    def inspect(self, train_dataloader: Any) -> None:
+        """Looks at the targets of the training images: whether all are known, and for weights asked for with `auto`.
 
         Args:
-            train_dataloader: Its dataset has `targets` (N, L).
+            train_dataloader: Its dataset has `targets` (N, L). If not, some may be unknown.
 
         Raises:
-            InputError: If it has none.
+            InputError: If it has none, and weights are asked for.
         """
+        targets = getattr(getattr(train_dataloader, "dataset", None), "targets", None)
+        found = targets if isinstance(targets, Tensor) and targets.ndim == 2 else None
+        self.all_known = found is not None and not found.isnan().any().item()
         if self.requested_pos_weight != "auto" or self.pos_weight is None:
             return
-        targets = getattr(getattr(train_dataloader, "dataset", None), "targets", None)
-        if not isinstance(targets, Tensor):
+        if found is None:
             raise InputError("pos_weight auto needs a training set with targets (N, L): give a list of weights")
-        self.pos_weight.copy_(balancing_weights(targets.sum(dim=0), len(targets)))
+        self.pos_weight.copy_(balancing_weights(found.nansum(dim=0), (~found.isnan()).sum(dim=0)))
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Returns the mean over all decisions, ()."""
+        """Returns the mean over the known decisions, (); 0 without any."""
         targets = targets.to(logits.dtype)  # where training in a low precision has lowered theirs
         if self.training and self.label_smoothing > 0:
             targets = smooth(targets, self.label_smoothing)
+        if self.training and self.all_known:
+            return self._loss(logits, targets, "mean")
+        return self.of_known(logits, targets)
+
+    def of_known(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the same without smoothing, whatever was seen of the training images."""
+        known = ~targets.isnan()
+        # Logits, too: a decision that counts nothing could still have a gradient of NaN.
+        losses = self._loss(logits.where(known, 0), targets.to(logits.dtype).where(known, 0), "none").where(known, 0)
+        share = known.to(losses.dtype).mean()
+        return losses.mean() / share.where(share > 0, 1)
+
+    def _loss(self, logits: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
         if self.name == "bce":
-            return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.pos_weight)
-        return asymmetric_loss(logits, targets, self.gamma_pos, self.gamma_neg, self.clip, self.pos_weight)
+            return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.pos_weight, reduction=reduction)
+        return asymmetric_loss(logits, targets, self.gamma_pos, self.gamma_neg, self.clip, self.pos_weight, reduction)
 
 
 def asymmetric_loss(
@@ -107,6 +127,7 @@ def asymmetric_loss(
     gamma_neg: float = 4.0,
     clip: float = 0.05,
     pos_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Binary cross-entropy that weighs easy decisions less, negatives more so than positives.
 
@@ -122,16 +143,18 @@ def asymmetric_loss(
         gamma_neg: At least 0.
         clip: 0 <= clip < 1. Negatives with a probability up to it cost nothing.
         pos_weight: What the loss of positives is multiplied by, (L,).
+        reduction: `mean` or `none`.
 
     Returns:
-        The mean over all B * L decisions, ().
+        The mean over all B * L decisions, (), or the loss of each, (B, L).
     """
     # log(1 - p_m) = log(min(1 - p + clip, 1)); the least is taken in _focus. Without clip, 1 - p may round to 0.
     log_rest = torch.log(torch.sigmoid(-logits) + clip) if clip else F.logsigmoid(-logits)
     positives = _focus(F.logsigmoid(logits), gamma_pos)
     if pos_weight is not None:
         positives = positives * pos_weight
-    return -torch.lerp(_focus(log_rest, gamma_neg), positives, targets).mean()
+    losses = torch.lerp(_focus(log_rest, gamma_neg), positives, targets)
+    return -(losses.mean() if reduction == "mean" else losses)
 
 
 def _focus(log_likelihood: Tensor, gamma: float) -> Tensor:
@@ -142,14 +165,14 @@ def _focus(log_likelihood: Tensor, gamma: float) -> Tensor:
     return log_likelihood * (-torch.expm1(log_likelihood)).pow(gamma)
 
 
-def balancing_weights(positives: Tensor, total: int) -> Tensor:
+def balancing_weights(positives: Tensor, total: Tensor | int) -> Tensor:
     """Weighs each label's positives as much as its negatives.
 
     As PyTorch's documentation of BCEWithLogitsLoss suggests for pos_weight.
 
     Args:
         positives: Number of each label's positives, (L,).
-        total: Number of examples.
+        total: Number of examples, of all labels or of each, (L,).
 
     Returns:
         Negatives / positives, float (L,); 1 for a label without positives or without negatives.
@@ -165,7 +188,7 @@ def smooth(targets: Tensor, amount: float) -> Tensor:
     for the two classes of each decision: y becomes y (1 - amount) + amount / 2.
 
     Args:
-        targets: float (B, L) in [0, 1].
+        targets: float (B, L) in [0, 1], or NaN.
         amount: 0 <= amount < 1.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Metrics of an evaluation, each computed once, from all outputs."""
+"""Metrics of an evaluation, each computed once, from all outputs, and from known decisions alone."""
 
 from typing import Any
 
@@ -20,28 +20,32 @@ def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
 
     Args:
         tags: bool (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
 
     Returns:
         label_accuracy: the share of the N x L decisions that are right (Keras's binary accuracy);
-        exact_match: the share of images with no wrong decision (subset accuracy);
+        exact_match: the share of images with no wrong decision (subset accuracy), of those with a known one;
         precision, recall and f1, each with _macro (mean over labels), _micro (all decisions together) and _samples
         (mean over images).
     """
-    truth = targets.bool()
+    truth, known = targets > 0, ~targets.isnan()
     right = tags == truth
-    metrics = {"label_accuracy": right.float().mean(), "exact_match": right.all(dim=1).float().mean()}
+    metrics = {
+        "label_accuracy": right[known].float().mean(),
+        "exact_match": (right | ~known).all(dim=1)[known.any(dim=1)].float().mean(),
+    }
     averages: dict[str, Any] = {"macro": 0, "micro": (0, 1), "samples": 1}  # what is summed over
     for average, dim in averages.items():
         to_find = truth.sum(dim) > 0
-        for name, value in precision_recall_f1(tags, truth, dim).items():
+        for name, value in precision_recall_f1(tags, targets, dim).items():
             metrics[f"{name}_{average}"] = value.where(to_find, torch.nan).nanmean()
     return metrics
 
 
-def precision_recall_f1(tags: Tensor, truth: Tensor, dim: int | tuple[int, ...]) -> dict[str, Tensor]:
-    """Counts over some dimensions of bool (N, L) tags and truth; NaN where there are neither positives nor tags."""
-    hits, tagged, true = (part.sum(dim).float() for part in (tags & truth, tags, truth))
+def precision_recall_f1(tags: Tensor, targets: Tensor, dim: int | tuple[int, ...]) -> dict[str, Tensor]:
+    """Counts over some dimensions of bool tags and targets, (N, L) each; NaN with neither positives nor tags."""
+    truth = targets > 0
+    hits, tagged, true = (part.sum(dim).float() for part in (tags & truth, tags & ~targets.isnan(), truth))
     ratios = {
         "precision": hits / tagged.clamp(min=1),
         "recall": hits / true.clamp(min=1),
@@ -57,20 +61,21 @@ def ranking_metrics(
 
     Args:
         probabilities: float32 (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
         average_precision: Of each label, (L,).
         auroc: Of each label, (L,).
 
     Returns:
         map: mean average precision over labels; auroc: mean area under the ROC curve over labels, each without the
         labels that it isn't defined for; ranking_loss: the mean share of an image's pairs of a true and a false label
-        that are in the wrong order, 0 where there are no pairs.
+        that are in the wrong order, 0 where there are no pairs, over images with a known label.
     """
+    counted = ~targets.isnan().all(dim=1)  # (N,)
     _, of_images = label_rankings(probabilities.T, targets.T)
     return {
         "map": average_precision.nanmean(),
         "auroc": auroc.nanmean(),
-        "ranking_loss": (1 - of_images).nan_to_num(0).mean(),
+        "ranking_loss": (1 - of_images).nan_to_num(0)[counted].mean(),
     }
 
 
@@ -79,9 +84,13 @@ def calibration_error(probabilities: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         probabilities: float32 (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
 
     Returns:
-        The mean over all decisions, in 15 equal bins of their probability (the expected calibration error).
+        The mean over all known decisions, in 15 equal bins of their probability (the expected calibration error); NaN
+        if there are none.
     """
-    return binary_calibration_error(probabilities.flatten(), targets.int().flatten(), CALIBRATION_BINS)
+    known = ~targets.isnan()
+    if not known.any():
+        return probabilities.new_tensor(torch.nan)
+    return binary_calibration_error(probabilities[known], targets[known].int(), CALIBRATION_BINS)

@@ -10,11 +10,12 @@ SORTED_AT_ONCE = 2**22  # scores, so that many labels take little memory
 
 
 class Ranking(NamedTuple):
-    """Images in the order of their scores, highest first, label by label; (L, N) each.
+    """Images in the order of their scores, highest first and unknown ones last, label by label; (L, N) each.
 
     Attributes:
         image: Which image it is.
         truth: Whether it carries the label, 1 or 0.
+        false: Whether it is known not to, 1 or 0.
         first: The first place with the same score.
         tagged: How many images have at least this score.
         reached: How many positives have.
@@ -22,6 +23,7 @@ class Ranking(NamedTuple):
 
     image: Tensor
     truth: Tensor
+    false: Tensor
     first: Tensor
     tagged: Tensor
     reached: Tensor
@@ -40,7 +42,7 @@ def label_rankings(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         scores: float (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
     """
     average_precision, auroc = zip(
         *(_average_precision_and_auroc(*some) for some in _chunks(scores, targets)), strict=True
@@ -53,10 +55,10 @@ def map_influences(scores: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         scores: float (N, L).
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
     """
     influences = torch.stack([_influences(*some) for some in _chunks(scores, targets)])
-    return influences.sum(dim=0) / targets.any(dim=0).sum()
+    return influences.sum(dim=0) / (targets > 0).any(dim=0).sum()
 
 
 def _chunks(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -65,24 +67,26 @@ def _chunks(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _rank(scores: Tensor, targets: Tensor) -> Ranking:
+    scores = scores.where(~targets.isnan(), -torch.inf)
     scores, image = scores.T.contiguous().sort(dim=1, descending=True)  # twice as fast as with strides
-    truth = targets.T.gather(1, image).long()
+    in_order = targets.T.gather(1, image)
+    truth, false = (in_order > 0).long(), (in_order <= 0).long()
     place = torch.arange(len(targets), device=scores.device).expand_as(image)
     differs = scores[:, 1:] != scores[:, :-1]
     edge = torch.ones_like(truth[:, :1], dtype=torch.bool)
     first = place.where(torch.cat([edge, differs], dim=1), 0).cummax(dim=1).values
     last = place.where(torch.cat([differs, edge], dim=1), len(targets)).flip(1).cummin(dim=1).values.flip(1)
-    return Ranking(image, truth, first, last + 1, truth.cumsum(dim=1).gather(1, last))
+    return Ranking(image, truth, false, first, last + 1, truth.cumsum(dim=1).gather(1, last))
 
 
 def _average_precision_and_auroc(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     ranking = _rank(scores, targets)
-    truth = ranking.truth
+    truth, false = ranking.truth, ranking.false
     positives = truth.sum(dim=1)
     average_precision = (ranking.precision * truth).sum(dim=1) / positives
     above = (truth.cumsum(dim=1) - truth).gather(1, ranking.first)  # positives with a higher score
-    won = ((ranking.reached + above) * (1 - truth)).sum(dim=1)  # twice the pairs in order, of each negative
-    return average_precision, won / (2 * positives * (len(targets) - positives))
+    won = ((ranking.reached + above) * false).sum(dim=1)  # twice the pairs in order, of each negative
+    return average_precision, won / (2 * positives * false.sum(dim=1))
 
 
 def _influences(scores: Tensor, targets: Tensor) -> Tensor:
@@ -97,7 +101,7 @@ def _influences(scores: Tensor, targets: Tensor) -> Tensor:
     average_precision = (precision * truth).sum(dim=1, keepdim=True) / positives
     per_tag = truth / ranking.tagged
     gained, lost = (_sum_from(ranking.first, values) for values in (per_tag, per_tag * precision))
-    influences = (truth * (precision - average_precision + gained) - lost) / positives
+    influences = (truth * (precision - average_precision + gained) - lost) * (truth + ranking.false) / positives
     return torch.zeros_like(influences[0]).index_add(0, ranking.image.flatten(), influences.flatten())
 
 

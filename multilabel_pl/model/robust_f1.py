@@ -23,16 +23,17 @@ def robust_f1_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: float (N, L).
-        targets: (N, L) of 0 and 1, with at least one positive.
+        targets: (N, L): 1, 0, or NaN where unknown, with at least one positive.
 
     Returns:
         Thresholds for the sigmoid of these logits, float32 (L,).
     """
     line = fit_calibration(logits, targets)
-    probabilities = line(logits.float()).sigmoid()
+    probabilities = line(logits.float()).sigmoid().where(~targets.isnan(), torch.nan)
     own, common = (best_expected_f1(probabilities, dim) / 2 for dim in (0, (0, 1)))
-    positives = targets.sum(dim=0)
+    positives = targets.nansum(dim=0)
     weight = positives / (positives + PULL)
+    own = own.where(positives > 0, common)  # there is none if nothing is known of the label
     log_odds = weight * own.logit() + (1 - weight) * common.logit()
     return line.inverse(log_odds).sigmoid()
 
@@ -44,18 +45,18 @@ def best_expected_f1(probabilities: Tensor, dim: int | tuple[int, ...]) -> Tenso
     (Dinkelbach, 1967, https://doi.org/10.1287/mnsc.13.7.492), in a few rounds and without sorting.
 
     Args:
-        probabilities: float (N, L), none of them 0.
+        probabilities: float (N, L), none of them 0; NaN where they don't count.
         dim: What is decided together: 0 for each label by itself, (0, 1) for all labels.
 
     Returns:
-        2 * expected true positives / (expected positives + tags), (L,) or ().
+        2 * expected true positives / (expected positives + tags), (L,) or (); NaN where none counts.
     """
-    positives = probabilities.sum(dim)
+    positives = probabilities.nansum(dim)
     best = torch.zeros_like(positives)
     for _ in range(ROUNDS):
         tagged = probabilities >= best / 2
         f1 = 2 * probabilities.where(tagged, 0).sum(dim) / (positives + tagged.sum(dim))
-        if (f1 <= best).all():
+        if not (f1 > best).any():
             break
         best = torch.maximum(best, f1)
     return best

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from multilabel_pl.model.exact_match import exact_match_thresholds
-from multilabel_pl.model.guarantees import precision_thresholds, recall_thresholds
+from multilabel_pl.model.guarantees import LAST, precision_thresholds, recall_thresholds
 from multilabel_pl.model.robust_f1 import robust_f1_thresholds
 from multilabel_pl.model.rules import FALLBACK, Learned, Rule
 
@@ -16,7 +16,7 @@ def learn_thresholds(logits: Tensor, targets: Tensor, rule: Rule) -> Learned:
 
     Args:
         logits: float (N, L), with N at least 1.
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
         rule: What to choose for.
 
     Returns:
@@ -30,7 +30,7 @@ def learn_thresholds(logits: Tensor, targets: Tensor, rule: Rule) -> Learned:
         return guarantee(probabilities, targets, rule.minimum, risk)
     if rule.metric not in ("f1", "exact_match", "micro_f1"):
         return search(probabilities, targets, rule)
-    found = targets.any().expand(targets.shape[1])
+    found = (targets > 0).any().expand(targets.shape[1])
     if not found.any():
         return Learned(torch.full_like(probabilities[0], FALLBACK), found)
     if rule.metric == "f1":
@@ -50,19 +50,19 @@ def search(probabilities: Tensor, targets: Tensor, rule: Rule) -> Learned:
 
     Args:
         probabilities: float (N, L), with N at least 1.
-        targets: (N, L) of 0 and 1.
+        targets: (N, L): 1, 0, or NaN where unknown.
         rule: `f1_exact`, or `precision` or `recall` without a confidence.
 
     Returns:
         The thresholds; those of labels without positives, or whose probabilities can't meet the rule, are 0.5.
     """
-    scores, order = probabilities.float().T.sort(dim=1, descending=True)  # (L, N)
-    hits = targets.T.gather(1, order).double().cumsum(dim=1)  # (L, N): true positives among the first so many
+    scores = probabilities.float().where(~targets.isnan(), LAST)
+    scores, order = scores.T.sort(dim=1, descending=True)  # (L, N)
+    hits = (targets > 0).T.gather(1, order).double().cumsum(dim=1)  # (L, N): true positives among the first so many
     tagged = torch.arange(1, len(targets) + 1, device=hits.device)  # (N,)
     positives = hits[:, -1:]  # (L, 1)
-    below = torch.cat([scores[:, 1:], torch.zeros_like(scores[:, :1])], dim=1)  # (L, N): the next lower score
+    below = torch.cat([scores[:, 1:], torch.full_like(scores[:, :1], LAST)], dim=1)  # (L, N): the next lower score
     separates = scores > below
-    separates[:, -1] = True
 
     precision, recall, f1 = hits / tagged, hits / positives, 2 * hits / (tagged + positives)
     if rule.metric == "precision":
@@ -75,7 +75,7 @@ def search(probabilities: Tensor, targets: Tensor, rule: Rule) -> Learned:
     most = worth.amax(dim=1, keepdim=True)  # (L, 1)
     best = f1.where(worth == most, EXCLUDED).argmax(dim=1, keepdim=True)  # (L, 1), the first of equals
 
-    upper, lower = scores.gather(1, best), below.gather(1, best)
+    upper, lower = scores.gather(1, best), below.gather(1, best).clamp(min=0)
     middle = upper / 2 + lower / 2
     thresholds = middle.where(middle > lower, upper)  # between two neighbouring floats there is no middle
     found = (positives > 0) & (most > EXCLUDED)

@@ -30,6 +30,7 @@ from multilabel_pl.results.mistakes import worst_first
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet
 from multilabel_pl.results.text import listed, shortened
 from multilabel_pl.results.training_plots import training_figure
+from multilabel_pl.results.true_tags import name_true_tags
 
 SHEET_IMAGES = 50
 MISTAKES, MISTAKES_A_ROW = 25, 5
@@ -86,7 +87,8 @@ def draw_evaluation(
     if len(evaluation.labels) > 1:
         caption = "Of the images that carry a label, the share with each other label."
         yield Drawn("cooccurrence", cooccurrence_figure(evaluation), f"{caption}{same}")
-    yield Drawn("reliability", reliability_figure(evaluation), "How often decisions of a probability are positive.")
+    if evaluation.known.any():
+        yield Drawn("reliability", reliability_figure(evaluation), "How often decisions of a probability are positive.")
     if images is not None and evaluation.wrong.any():
         caption = "The wrongly tagged images with the highest loss; mistakes.csv lists all."
         yield Drawn("mistakes", mistakes_figure(evaluation, images), caption)
@@ -101,7 +103,7 @@ def _sheet(evaluation: Evaluation, images: LabelledDataset) -> Figure:
     count = len(evaluation.targets)
     numbers = torch.linspace(0, count - 1, min(SHEET_IMAGES, count)).long().tolist()
     items = [
-        TaggedImage(images[i][0], image_name(images, i), evaluation.targets[i].bool(), evaluation.probabilities[i])
+        TaggedImage(images[i][0], image_name(images, i), evaluation.targets[i], evaluation.probabilities[i])
         for i in numbers
     ]
     return contact_sheet(items, evaluation.labels, evaluation.thresholds)
@@ -112,10 +114,11 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     figure = Figure(figsize=(6, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
     upper.plot([0, 1], [0, 1], color=REFERENCE, zorder=0)
+    known, targets = evaluation.known, evaluation.targets[evaluation.known]
     if evaluation.decision.calibrate:
-        probability, share, _ = _reliability(evaluation.uncalibrated.sigmoid(), evaluation.targets)
+        probability, share, _ = _reliability(evaluation.uncalibrated[known].sigmoid(), targets)
         upper.plot(probability, share, "o-", color=BEFORE, label="before calibration")
-    probability, share, count = _reliability(evaluation.probabilities, evaluation.targets)
+    probability, share, count = _reliability(evaluation.probabilities[known], targets)
     low, high = wilson(share, count)
     bars = torch.stack([share - low, high - share]).clamp(min=0).numpy()
     upper.plot(probability, share, "o-", color=MODEL, label="the model")
@@ -139,20 +142,20 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
 
 
 def _reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts the decisions (N, L) in bins of their probability.
+    """Counts the decisions (D,) in bins of their probability.
 
     Returns:
         The mean probability and the share of positives of each bin, NaN where it is empty, and how many it holds.
     """
-    bins = (probabilities.flatten() * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
-    weights = (None, probabilities.flatten(), targets.flatten())
+    bins = (probabilities * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
+    weights = (None, probabilities, targets)
     count, likely, true = (torch.bincount(bins, weight, minlength=CALIBRATION_BINS).double() for weight in weights)
     return likely / count, true / count, count
 
 
 def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
     """Draws the wrongly tagged images with the highest loss: above their names and true tags, below what is wrong."""
-    truth, wrong = evaluation.targets.bool(), evaluation.wrong
+    wrong = evaluation.wrong
     worst = worst_first(evaluation)[0][:MISTAKES].tolist()
     rows = math.ceil(len(worst) / MISTAKES_A_ROW)
     figure = Figure(figsize=(2.0 * MISTAKES_A_ROW, 2.8 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
@@ -162,7 +165,7 @@ def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
     for axes, index in zip(panels, worst, strict=False):
         image, _ = images[index]
         show_image(axes, image)
-        [true] = name_tags(truth[index, None], evaluation.labels)
+        [true] = name_true_tags(evaluation.targets[index, None], evaluation.labels)
         name = shortened(image_name(images, index), TITLE_LENGTH)
         axes.set_title(f"{name}\n{listed(true, TITLE_LENGTH, lines=2)}", fontsize=9)
         axes.set_xlabel(_mistakes(evaluation, index), fontsize=9, color=WRONG)
@@ -172,9 +175,8 @@ def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
 
 def _mistakes(evaluation: Evaluation, index: int) -> str:
     """Says which tags of an image are missing, and which are wrong, with their probabilities."""
-    tags, truth = evaluation.tags[index], evaluation.targets[index].bool()
     lines = []
-    for kind, chosen in {"missed": truth & ~tags, "wrong": tags & ~truth}.items():
+    for kind, chosen in {"missed": evaluation.missed[index], "wrong": evaluation.mistaken[index]}.items():
         [names] = name_tags(chosen[None], evaluation.labels)
         named = zip(names, evaluation.probabilities[index, chosen].tolist(), strict=True)
         texts = [f"{shortened(name, NAME_LENGTH)}{NO_BREAK}({probability:.2f})" for name, probability in named]

@@ -22,12 +22,12 @@ ZOOMS = (0.98, 0.95, 0.9, 0.8, 0.5)  # from where axes may begin
 GRID = 201  # thresholds that F1 is drawn at
 MATRIX_INCHES, MIN_MATRIX_INCHES = 0.32, 2.0
 MAX_NUMBERED = 12  # labels whose matrix has numbers in it
-ON_NO_IMAGE = "on no image"
+ON_NO_IMAGE, UNKNOWN = "on no image", "known of no image"
 
 
 def drawn_labels(evaluation: Evaluation) -> list[int]:
     """Returns the labels that are drawn: all, or, of many, those that most images carry."""
-    frequent = evaluation.targets.sum(dim=0).argsort(descending=True, stable=True)[:MAX_PANELS]
+    frequent = evaluation.truth.sum(dim=0).argsort(descending=True, stable=True)[:MAX_PANELS]
     return sorted(frequent.tolist())
 
 
@@ -39,15 +39,16 @@ def which_labels(evaluation: Evaluation) -> str:
 
 def precision_recall_figure(evaluation: Evaluation) -> Figure:
     """Draws a precision-recall curve for each label, with the threshold on it, where there is something."""
-    truth = evaluation.targets.int()
-    chosen = precision_recall_f1(evaluation.tags, truth.bool(), dim=0)
+    chosen = precision_recall_f1(evaluation.tags, evaluation.targets, dim=0)
     start = _zoom(evaluation, chosen)
     space = 0.04 * (1 - start)
     limits = (start - space if start else 0, 1 + space)
 
     def draw(axes: Axes, label: int) -> None:
         axes.set(xlim=limits, ylim=limits)
-        precision, recall, _ = binary_precision_recall_curve(evaluation.probabilities[:, label], truth[:, label])
+        known = evaluation.known[:, label]
+        decisions = evaluation.probabilities[known, label], evaluation.truth[known, label].int()
+        precision, recall, _ = binary_precision_recall_curve(*decisions)
         axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
         axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
 
@@ -68,13 +69,13 @@ def _zoom(evaluation: Evaluation, chosen: dict[str, Tensor]) -> float:
 
 def f1_figure(evaluation: Evaluation) -> Figure:
     """Draws each label's F1 against its threshold, with the chosen one."""
-    truth = evaluation.targets.bool()
+    targets = evaluation.targets
     grid = torch.linspace(0, 1, GRID)
-    chosen = precision_recall_f1(evaluation.tags, truth, dim=0)["f1"].nan_to_num(0)
+    chosen = precision_recall_f1(evaluation.tags, targets, dim=0)["f1"].nan_to_num(0)
 
     def draw(axes: Axes, label: int) -> None:
         tags = evaluation.probabilities[:, label] >= grid[:, None]  # (thresholds, N)
-        f1 = precision_recall_f1(tags, truth[:, label].expand_as(tags), dim=1)["f1"].nan_to_num(0)
+        f1 = precision_recall_f1(tags, targets[:, label].expand_as(tags), dim=1)["f1"].nan_to_num(0)
         axes.axvline(HALF, color=REFERENCE, zorder=0)
         axes.plot(grid.numpy(), f1.numpy(), color=MODEL)
         axes.plot(evaluation.thresholds[label].item(), chosen[label].item(), "o", color="black")
@@ -88,11 +89,11 @@ def f1_figure(evaluation: Evaluation) -> Figure:
 
 def confusion_figure(evaluation: Evaluation) -> Figure:
     """Draws a confusion matrix for each label: the truth in rows, the tags in columns."""
-    truth = evaluation.targets.int()
-    tags = evaluation.tags.int()
 
     def draw(axes: Axes, label: int) -> None:
-        counts = binary_confusion_matrix(tags[:, label], truth[:, label])  # (2, 2)
+        known = evaluation.known[:, label]
+        tags, truth = evaluation.tags[known, label].int(), evaluation.truth[known, label].int()
+        counts = binary_confusion_matrix(tags, truth)  # (2, 2)
         shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
         axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
         _write_cells(axes, shares, [[f"{count:,}" for count in row] for row in counts.tolist()])
@@ -106,27 +107,37 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
 
 
 def cooccurrence_figure(evaluation: Evaluation) -> Figure:
-    """Draws which tags go together: of the images that carry a label, the share with each other, true and predicted."""
+    """Draws which tags go together: of the images that carry a label, the share with each other, true and predicted.
+
+    A share is of the images of which the other is known.
+    """
     labels = drawn_labels(evaluation)
-    truth, tags = evaluation.targets[:, labels], evaluation.tags[:, labels].float()
+    tags = evaluation.tags & evaluation.known
+    truth, tags, known = (part[:, labels].float() for part in (evaluation.truth, tags, evaluation.known))
+    images = truth.T @ known  # (L, L)
     size = max(MATRIX_INCHES * len(labels), MIN_MATRIX_INCHES)
     figure = Figure(figsize=(2 * size + 4.5, size + 3.2), layout="compressed")
     names = [shortened(evaluation.labels[label], NAME_LENGTH) for label in labels]
     for axes, others, kind in zip(
         figure.subplots(1, 2, sharey=True), (truth, tags), ("true", "predicted"), strict=True
     ):
-        shares = truth.T @ others / truth.sum(dim=0).clamp(min=1)[:, None]  # (L, L)
+        shares = truth.T @ others / images.clamp(min=1)  # (L, L)
         shown = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set(xlabel=f"{kind} tag")
         if len(labels) <= MAX_NUMBERED:
-            _write_cells(axes, shares, [[f"{100 * share:.0f}" for share in row] for row in shares.tolist()], fontsize=7)
+            percents = shares.where(images > 0, torch.nan).mul(100).tolist()
+            _write_cells(axes, shares, [[_whole(percent) for percent in row] for row in percents], fontsize=7)
     figure.axes[0].set_ylabel("true tag")
     figure.colorbar(shown, ax=figure.axes, label="share of images", shrink=0.8)
     title = "of the images with a row's true tag, the share with a column's tag"
     figure.suptitle(f"{title}; {which}" if (which := which_labels(evaluation)) else title)
     return figure
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}" if math.isfinite(value) else "–"
 
 
 def _write_cells(axes: Axes, shares: Tensor, texts: list[list[str]], fontsize: int | None = None) -> None:
@@ -149,9 +160,11 @@ def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None], drawn_if_
     for axes, label in zip(panels, labels, strict=False):
         name = shortened(evaluation.labels[label], NAME_LENGTH)
         axes.set_title(f"{name}\nthreshold {evaluation.thresholds[label]:.2f}", fontsize=9)
-        if drawn_if_missing or evaluation.targets[:, label].any():
+        known = bool(evaluation.known[:, label].any())
+        if (known and drawn_if_missing) or evaluation.truth[:, label].any():
             draw(axes, label)
         else:
-            axes.text(0.5, 0.5, ON_NO_IMAGE, ha="center", va="center", color="grey", transform=axes.transAxes)
+            reason = ON_NO_IMAGE if known else UNKNOWN
+            axes.text(0.5, 0.5, reason, ha="center", va="center", color="grey", transform=axes.transAxes)
     figure.suptitle(which_labels(evaluation))
     return figure

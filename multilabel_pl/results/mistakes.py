@@ -13,21 +13,22 @@ from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.prediction_tables import TAG_SEPARATOR
 from multilabel_pl.results.text import paths_from_here
+from multilabel_pl.results.true_tags import name_true_tags
 
 
 def worst_first(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
     """Returns the numbers of the wrongly tagged images, (M,), those with the highest loss first, and their losses."""
     losses = F.binary_cross_entropy_with_logits(evaluation.logits, evaluation.targets, reduction="none")  # (N, L)
     numbers = evaluation.wrong.nonzero()[:, 0]
-    loss, order = losses.sum(dim=1)[numbers].sort(descending=True, stable=True)
+    loss, order = losses.where(evaluation.known, 0).sum(dim=1)[numbers].sort(descending=True, stable=True)
     return numbers[order], loss
 
 
 def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path: Path) -> None:
     """Writes all wrongly tagged images as a CSV table, those with the highest loss first.
 
-    The columns: path or index, true and predicted tags, those that are missed and wrong with their probabilities, and
-    the sum of the labels' losses.
+    The columns: path or index, true tags (`?cat` where unknown) and predicted ones, those that are missed and wrong
+    with their probabilities, and the sum of the known labels' losses.
     """
     paths = paths_from_here(images.paths) if images is not None and images.paths else None
     with (
@@ -42,9 +43,11 @@ def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path:
 
 def _rows(evaluation: Evaluation) -> Iterator[tuple[int, str, str, str, str, str]]:
     numbers, losses = worst_first(evaluation)
-    tags, truth = evaluation.tags[numbers], evaluation.targets[numbers].bool()
-    named = [map(TAG_SEPARATOR.join, name_tags(part, evaluation.labels)) for part in (truth, tags)]
-    wrong = [_with_probabilities(evaluation, numbers, part) for part in (truth & ~tags, tags & ~truth)]
+    true = name_true_tags(evaluation.targets[numbers], evaluation.labels)
+    predicted = name_tags(evaluation.tags[numbers], evaluation.labels)
+    named = [map(TAG_SEPARATOR.join, names) for names in (true, predicted)]
+    parts = evaluation.missed[numbers], evaluation.mistaken[numbers]
+    wrong = [_with_probabilities(evaluation, numbers, part) for part in parts]
     formatted = (f"{loss:.4f}" for loss in losses.tolist())
     yield from zip(numbers.tolist(), *named, *wrong, formatted, strict=True)
 

@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from multilabel_pl.data.annotations.records import UNKNOWN_MARK
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.figures import MODEL, REFERENCE, WRONG, show_image
 from multilabel_pl.results.text import listed, shortened
+from multilabel_pl.results.true_tags import name_true_tags
 
 SHEET_COLUMNS = 10
 CELL_INCHES = 1.4
@@ -32,20 +34,21 @@ class TaggedImage:
     Attributes:
         image: uint8 (C, H, W), C of 1 or 3.
         name: Its name in the figure.
-        true_tags: bool (L,); None if they aren't known.
+        targets: (L,): 1, 0, or NaN where unknown; None if all are.
         probabilities: (L,).
     """
 
     image: Tensor
     name: str
-    true_tags: Tensor | None
+    targets: Tensor | None
     probabilities: Tensor
 
 
 def prediction_figure(items: Sequence[TaggedImage], labels: Sequence[str], thresholds: Tensor) -> Figure:
     """Draws each image beside the bars of its probabilities.
 
-    A bar that reaches its label's threshold, drawn as a line across it, is coloured; true labels are in bold.
+    A bar that reaches its label's threshold, drawn as a line across it, is coloured; true labels are in bold, and
+    unknown ones have a question mark before their names.
 
     Args:
         items: The images, one in each row.
@@ -78,7 +81,7 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
         axes.set_anchor("N")  # names of a row on one line, however high the images
     for axes, item in zip(cells, items, strict=False):
         tags = item.probabilities >= thresholds
-        wrong = item.true_tags is not None and not torch.equal(tags, item.true_tags)
+        wrong = item.targets is not None and bool(torch.where(tags, item.targets <= 0, item.targets > 0).any())
         _show(axes, item.image)
         names = listed(_names(tags, labels), NAME_LENGTH, lines=3)
         axes.set_title(f"{shortened(item.name, NAME_LENGTH)}\n{names}", fontsize=9, color=WRONG if wrong else "black")
@@ -94,7 +97,7 @@ def _show(axes: Axes, image: Tensor) -> None:
 def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
     _show(axes, item.image)
     name = shortened(item.name, TITLE_LENGTH)
-    true = "" if item.true_tags is None else listed(_names(item.true_tags, labels), TITLE_LENGTH, lines=3)
+    true = "" if item.targets is None else listed(_true_names(item.targets, labels), TITLE_LENGTH, lines=3)
     on_one_line = len(name) + len(true) < TITLE_LENGTH - 1
     axes.set_title(f"{name}: {true}" if true and on_one_line else f"{name}\n{true}".strip())
 
@@ -102,7 +105,7 @@ def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
 def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> None:
     tags = item.probabilities >= thresholds
     shown = _bars(item, tags)
-    names = [labels[i] for i in shown]
+    names = _marked(item, labels, shown)
     places = range(len(shown))
     colors = [MODEL if tag else REFERENCE for tag in tags[shown]]
     axes.bar(places, item.probabilities[shown].tolist(), color=colors)
@@ -110,8 +113,8 @@ def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds:
     axes.hlines(lines, [p - 0.45 for p in places], [p + 0.45 for p in places], color="black", lw=1)
     crowded = sum(map(len, names)) > NAMES_LENGTH
     axes.set_xticks(places, [shortened(name, BAR_NAME_LENGTH) for name in names], rotation=90 if crowded else 0)
-    if item.true_tags is not None:
-        for name, true in zip(axes.get_xticklabels(), item.true_tags[shown].tolist(), strict=True):
+    if item.targets is not None:
+        for name, true in zip(axes.get_xticklabels(), (item.targets > 0)[shown].tolist(), strict=True):
             name.set_fontweight("bold" if true else "normal")
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("probability")
@@ -121,9 +124,20 @@ def _draw_bars(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds:
 
 def _bars(item: TaggedImage, tags: Tensor) -> list[int]:
     """Chooses the labels to draw, if not all: those that are true or predicted first, then the most probable."""
-    certain = tags if item.true_tags is None else tags | item.true_tags
+    certain = tags if item.targets is None else tags | (item.targets > 0)
     order = (item.probabilities + certain.float()).argsort(descending=True)
     return sorted(order[:MAX_BARS].tolist())
+
+
+def _marked(item: TaggedImage, labels: Sequence[str], shown: list[int]) -> list[str]:
+    """Names the labels to draw, with a mark before those that are unknown."""
+    unknown = torch.zeros_like(item.probabilities) if item.targets is None else item.targets.isnan()
+    return [UNKNOWN_MARK + labels[i] if unknown[i] else labels[i] for i in shown]
+
+
+def _true_names(targets: Tensor, labels: Sequence[str]) -> list[str]:
+    [names] = name_true_tags(targets[None], labels)
+    return names or ["no tag"]
 
 
 def _names(tags: Tensor, labels: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from multilabel_pl.results.figures import image_name, plain_text
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, prediction_figure
 from multilabel_pl.results.prediction_tables import TABLES, file_rows, labelled_rows
 from multilabel_pl.results.text import utf_8
+from multilabel_pl.results.true_tags import name_true_tags
 
 MAX_DRAWN = 100
 TUTORIAL_IMAGE = 9  # that the tutorial shows
@@ -29,9 +30,10 @@ TUTORIAL_IMAGE = 9  # that the tutorial shows
 class PredictionWriter(BasePredictionWriter):
     """Writes all predictions of a `Trainer.predict` to a table, and draws some of them beside it.
 
-    The table has one row an image, in the order of the data. For labelled images: path or index, true and predicted
-    tags, and the probability of each label; for image files: path, tags, the problem of a file that can't be read, and
-    the probabilities. As JSON Lines, each row is an object. The figure has the table's name, with the suffix .png.
+    The table has one row an image, in the order of the data. For labelled images: path or index, true tags (`?cat`
+    where unknown) and predicted ones, and the probability of each label; for image files: path, tags, the problem of a
+    file that can't be read, and the probabilities. As JSON Lines, each row is an object. The figure has the table's
+    name, with the suffix .png.
 
     Args:
         output: Path of the table, ending in .csv or .jsonl; predict/predictions.csv beside the checkpoint if not given.
@@ -116,9 +118,8 @@ class PredictionWriter(BasePredictionWriter):
             rows = file_rows(self.images.paths, named, problems)
             items = _files_to_draw(self.images, self.chosen, probabilities, problems)
         else:
-            targets = metadata.bool()
-            rows = labelled_rows(self.images.paths, name_tags(targets, labels), named)
-            items = _labelled_to_draw(self.images, self.chosen, targets, probabilities)
+            rows = labelled_rows(self.images.paths, name_true_tags(metadata, labels), named)
+            items = _labelled_to_draw(self.images, self.chosen, metadata, probabilities)
         with atomic_path(self.output) as table:
             TABLES[self.output.suffix](rows, probabilities, labels, table, self.spreadsheet)
             with atomic_path(self.figure_path) as figure_path:

@@ -26,8 +26,8 @@ LEARNED_HERE = "Thresholds were learned from these images, and look better on th
 def report(evaluation: Evaluation, learned_here: bool = False, width: int | None = None) -> str:
     """Formats an evaluation as Markdown.
 
-    How many images, metrics of decisions, what the thresholds gain against 0.5, what they promise, metrics without
-    thresholds, and a row for each label.
+    How many images, how many decisions are known if not all, metrics of decisions, what the thresholds gain against
+    0.5, what they promise, metrics without thresholds, and a row for each label.
 
     Args:
         evaluation: What to report.
@@ -48,6 +48,7 @@ def report(evaluation: Evaluation, learned_here: bool = False, width: int | None
     return "\n\n".join(
         [
             f"{len(evaluation.targets):,} images; thresholds {_origin(evaluation.decision.threshold)}.",
+            *_known(evaluation),
             table(["decisions", "own thresholds", INTERVAL, "at 0.5", INTERVAL], sides, width),
             *([LEARNED_HERE] if learned_here else []),
             *_gains(evaluation),
@@ -92,6 +93,12 @@ def _origin(threshold: Threshold) -> str:
     return f"by {threshold}" if isinstance(threshold, str) else "as given"
 
 
+def _known(evaluation: Evaluation) -> list[str]:
+    """Says how many decisions are known, if not all."""
+    known, count = int(evaluation.known.sum()), evaluation.known.numel()
+    return [f"{known:,} of {count:,} decisions are known; the others take no part."] if known < count else []
+
+
 def _gains(evaluation: Evaluation) -> list[str]:
     """Says in words what the thresholds gain against 0.5; nothing if they are 0.5."""
     if (evaluation.thresholds == HALF).all():
@@ -113,31 +120,33 @@ def _gain(name: str, gain: Interval) -> str:
 
 def _without_interval(evaluation: Evaluation) -> list[str]:
     """Says why means over labels have no interval, if they have none."""
-    few = int(has_few(evaluation.targets).sum())
+    few = int(has_few(evaluation.truth).sum())
     return [f"No interval of means over labels: fewer than {ENOUGH} images carry {few} of them."] if few else []
 
 
 def _label_table(evaluation: Evaluation, width: int | None) -> list[str]:
     """Returns a row for each label; on a screen, of many, those of some, and which these are."""
-    truth = evaluation.targets.bool()
     average_precision, auroc = evaluation.label_rankings
-    at_half = _precision_recall_f1(evaluation.tags_at_half, truth)
+    at_half = _precision_recall_f1(evaluation.tags_at_half, evaluation)
     columns: dict[str, Tensor] = {
         "threshold": evaluation.thresholds,
-        **_precision_recall_f1(evaluation.tags, truth),
+        **_precision_recall_f1(evaluation.tags, evaluation),
         "AP": average_precision,
         **{f"{name} at 0.5": at_half[name] for name in ("f1", "precision", "recall")},
         "AUROC": auroc,
     }
     numbers = torch.stack(list(columns.values()), dim=1).tolist()  # (L, columns)
+    support = evaluation.truth.sum(dim=0)  # (L,)
+    counts = {"images": support, **({} if evaluation.known.all() else {"known": evaluation.known.sum(dim=0)})}
+    counted = torch.stack(list(counts.values()), dim=1).tolist()
     rows = [
-        [label, str(support), *map(_number, row)]
-        for label, support, row in zip(evaluation.labels, truth.sum(dim=0).tolist(), numbers, strict=True)
+        [label, *map(str, count), *map(_number, row)]
+        for label, count, row in zip(evaluation.labels, counted, numbers, strict=True)
     ]
-    header = ["label", "images", *columns]
+    header = ["label", *counts, *columns]
     if width is None or len(rows) <= MAX_ROWS:
         return [table(header, rows, width)]
-    support, f1 = truth.sum(dim=0), columns["f1"].nan_to_num(1)
+    f1 = columns["f1"].nan_to_num(1)
     frequent = support.argsort(descending=True, stable=True)[:MOST_FREQUENT].tolist()
     worst = [label for label in f1.argsort(stable=True).tolist() if label not in frequent][:WORST]
     return [
@@ -147,11 +156,11 @@ def _label_table(evaluation: Evaluation, width: int | None) -> list[str]:
     ]
 
 
-def _precision_recall_f1(tags: Tensor, truth: Tensor) -> dict[str, Tensor]:
+def _precision_recall_f1(tags: Tensor, evaluation: Evaluation) -> dict[str, Tensor]:
     """Returns each label's, (L,), and NaN for precision without tags and recall without positives."""
-    values = precision_recall_f1(tags, truth, dim=0)
-    values["precision"] = values["precision"].where(tags.any(dim=0), torch.nan)
-    values["recall"] = values["recall"].where(truth.any(dim=0), torch.nan)
+    values = precision_recall_f1(tags, evaluation.targets, dim=0)
+    values["precision"] = values["precision"].where((tags & evaluation.known).any(dim=0), torch.nan)
+    values["recall"] = values["recall"].where(evaluation.truth.any(dim=0), torch.nan)
     return values
 
 

@@ -70,6 +70,17 @@ def test_a_stratified_split_keeps_shares_and_size(size: int, seed: int) -> None:
     assert stratified.mean() < random.mean() / 4
 
 
+def test_a_stratified_split_is_of_what_is_known() -> None:
+    targets = zipf_targets(2000, labels=30)
+    known = torch.rand(targets.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    partly = targets.where(known, torch.nan)
+    rest, aside = stratified_split(partly, 200, seed=0)
+    expected = stratified_split(partly.nan_to_num(0), 200, seed=0)
+    assert (rest.tolist(), aside.tolist()) == tuple(map(Tensor.tolist, expected))
+    positives = partly.nansum(0)
+    assert (partly[aside].nansum(0) / positives).tolist() == pytest.approx([0.1] * 30, abs=0.05)
+
+
 @pytest.mark.parametrize("size", [100, 300, 900])
 def test_rare_labels_are_on_both_sides(size: int) -> None:
     targets = zipf_targets(1000, labels=200)[:, 20:]  # of 0 to about 30 images, and many images carry none

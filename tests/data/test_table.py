@@ -2,6 +2,7 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -336,6 +337,71 @@ def test_a_table_is_trained_on_tested_and_predicted(workplace: Path, capsys: pyt
     Image.new("RGB", (9, 9), "black").save("black.png")
     clear, black = model.predict_images(["clear.png", "black.png"])
     assert clear == black
+
+
+def known_and_tagged(row: Mapping[str, str]) -> tuple[set[str], set[str], set[str]]:
+    """Returns the true, the unknown and the predicted tags of a row of results."""
+    names = set(filter(None, row["true_tags"].split("|")))
+    unknown = {name for name in names if name.startswith("?")}
+    return names - unknown, {name[1:] for name in unknown}, set(filter(None, row["predicted_tags"].split("|")))
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_table_of_which_some_is_unknown_is_trained_on_tested_and_predicted(
+    columns: bool, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = write_images(workplace, 90)
+    parts = ["train", "val", "test"] * 30
+    unknown = torch.rand(90, 11, generator=generator) < 0.4
+    unknown[0::3, 4] = False
+    unknown[1::3, 4] = unknown[2::3, 5] = True  # 4 is unknown of all validation images, 5 of all test images
+    unknown[2] = True
+    cells = [
+        ["?" if hidden else str(int(label in tags)) for label, hidden in zip(LABELS, row, strict=True)]
+        for (_, tags), row in zip(rows, unknown.tolist(), strict=True)
+    ]
+    marks = {"0": "", "1": "{}", "?": "?{}"}
+    texts = ["|".join(filter(None, (marks[c].format(n) for n, c in zip(LABELS, row, strict=True)))) for row in cells]
+    header = ["path", "split", *(LABELS if columns else ["tags"])]
+    named = [[path, part] for (path, _), part in zip(rows, parts, strict=True)]
+    lines = [one + (row if columns else [text]) for one, row, text in zip(named, cells, texts, strict=True)]
+    write_table(workplace / "images.csv", header, lines)
+    main(["fit", *QUIET, *BRIEF, *TABLE, "--model.calibrate", "true", "--model.threshold", "f1_exact"])
+    said = capsys.readouterr()
+    assert f"\nknown: {990 - unknown.sum():,} of 990 decisions; unknown: " in said.out
+    assert "no threshold learned by f1_exact for " in said.err
+    for command in ("test", "predict"):
+        main([command, *QUIET])
+    folder = Path("runs/version_0")
+    report = (folder / "test" / "report.md").read_text(encoding="utf-8")
+    of_tests = unknown[2::3]
+    assert f"\n{330 - of_tests.sum()} of 330 decisions are known; the others take no part.\n" in report
+    [five] = [line for line in report.splitlines() if line.startswith("| 5 ")]
+    assert [cell.strip() for cell in five.strip("|").split("|")][1:3] == ["0", "0"]
+    assert re.fullmatch(r"[| –]*", five.split("|", 5)[5])  # no metric
+    assert {"mistakes.png", "images.png", "reliability.png"} <= {path.name for path in (folder / "test").iterdir()}
+    assert (folder / "predict" / "predictions.png").is_file()
+    metrics = json.loads((folder / "test" / "metrics.json").read_text(encoding="utf-8"))
+    assert [name for name, value in metrics.items() if value is None and not name.endswith(("_low", "_high"))] == []
+
+    with (folder / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        predicted = [known_and_tagged(row) for row in csv.DictReader(file)]
+    for (true, hidden, _), (_, tags), row in zip(predicted, rows[2::3], of_tests.tolist(), strict=True):
+        assert hidden == {label for label, is_hidden in zip(LABELS, row, strict=True) if is_hidden}
+        assert true == set(tags) - hidden
+    right = [true == tags - hidden for true, hidden, tags in predicted if len(hidden) < 11]
+    assert len(right) == 29 - int(of_tests[1:].all(dim=1).sum())
+    assert metrics["test_exact_match"] == pytest.approx(sum(right) / len(right))
+    with (folder / "test" / "mistakes.csv").open(encoding="utf-8", newline="") as file:
+        mistakes = [known_and_tagged(row) for row in csv.DictReader(file)]
+    assert len(mistakes) == len(right) - sum(right)
+    assert all(true != tags - hidden for true, hidden, tags in mistakes)
+
+    model = MultiLabelClassifier.load_from_checkpoint(folder / "best.ckpt")
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    learned = model.decision.slopes, model.decision.offsets, model.decision.thresholds
+    assert [values[4].item() for values in learned] == [1, 0, 0.5]
 
 
 def test_mistakes_are_reported_before_anything_is_made(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

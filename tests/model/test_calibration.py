@@ -11,8 +11,9 @@ from torch import Tensor
 from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import LABELS, read_digits
-from multilabel_pl.model.calibration import fit_calibration
+from multilabel_pl.model.calibration import Line, fit_calibration
 from tests.conftest import BRIEF, QUIET, small
+from tests.model.scattered import scattered
 
 
 def drawn(slopes: Tensor, offsets: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -37,11 +38,29 @@ def test_with_few_images_labels_share_what_they_have_in_common() -> None:
     assert line.offsets.tolist() == pytest.approx([2] * 30, abs=0.5)
 
 
+def test_each_label_is_calibrated_by_what_is_known_of_it() -> None:
+    logits, targets = drawn(torch.tensor([2.0, 1.0, 0.5]), torch.tensor([0.0, -1.0, 1.0]), 80, seed=0)
+    expected = fit_calibration(logits, targets)
+    torch.testing.assert_close(fit_calibration(*scattered(logits, targets, 300)), expected, rtol=1e-3, atol=1e-3)
+    nothing = torch.full((80, 1), torch.nan)
+    line = fit_calibration(torch.cat([logits, logits[:, :1]], dim=1), torch.cat([targets, nothing], dim=1))
+    torch.testing.assert_close(Line(line.slopes[:3], line.offsets[:3]), expected, rtol=1e-3, atol=1e-3)
+    assert torch.cat(line).isfinite().all()
+
+
 @settings(deadline=None, max_examples=100)
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 60), labels=st.integers(1, 5), scale=st.floats(0.01, 1000))
-def test_any_logits_and_targets_have_a_calibration(seed: int, count: int, labels: int, scale: float) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(1, 60),
+    labels=st.integers(1, 5),
+    scale=st.floats(0.01, 1000),
+    values=st.sampled_from([2, 3]),
+)
+def test_any_logits_and_targets_have_a_calibration(
+    seed: int, count: int, labels: int, scale: float, values: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
-    targets = torch.randint(2, (count, labels), generator=generator)
+    targets = torch.tensor([0.0, 1.0, torch.nan])[torch.randint(values, (count, labels), generator=generator)]
     line = fit_calibration(torch.randn(count, labels, generator=generator) * scale, targets)
     assert line.slopes.isfinite().all()
     assert line.offsets.isfinite().all()

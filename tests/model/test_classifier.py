@@ -1,4 +1,5 @@
 import copy
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task
 from multilabel_pl.cli.main import main
@@ -327,6 +329,53 @@ def test_training_minimises_the_loss_that_was_asked_for(small_set: str) -> None:
     images, targets = step.batch
     expected = asymmetric_loss(before(images), targets * 0.8 + 0.1, 1.0, 2.0, 0.1, torch.tensor(weights))
     assert step.loss == pytest.approx(expected.item(), rel=1e-5)
+
+
+class Gradients(Callback):
+    """Keeps the gradients of the first step of a run, and its batch."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.batch = batch
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.gradients = [parameter.grad.clone() for parameter in pl_module.parameters()]
+
+
+@pytest.mark.parametrize("inspected", [True, False])
+def test_unknown_labels_teach_nothing(inspected: bool, small_set: str) -> None:
+    data = opened(small_set)
+    assert isinstance(data.train_set, LabelledImages)
+    targets = data.train_set.targets
+    known = torch.rand(targets.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    targets[~known] = torch.nan
+    others = DataLoader(TensorDataset(data.train_set.images, targets), batch_size=50)  # which no one can look into
+    model = MultiLabelClassifier(task=TASK)
+    before = copy.deepcopy(model)
+    seen = Gradients()
+    trainer_for(max_steps=1, callbacks=[seen]).fit(model, data.train_dataloader() if inspected else others)
+    images, some = seen.batch
+    assert some.isnan().any()
+    logits = before(images)
+    chosen = ~some.isnan()
+    loss = F.binary_cross_entropy_with_logits(logits[chosen], some[chosen])
+    expected = torch.autograd.grad(loss, list(before.parameters()))
+    torch.testing.assert_close(seen.gradients, list(expected), rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_known_of_the_validation_images_is_measured_whatever_training_knows(small_set: str) -> None:
+    data = opened(small_set)
+    assert isinstance(data.val_set, LabelledImages)
+    data.val_set.targets[:, 2:] = torch.nan
+    model = MultiLabelClassifier()
+    trainer = trainer_for(limit_train_batches=3)
+    trainer.fit(model, datamodule=data)
+    assert model.loss.all_known  # the training images are
+    with torch.no_grad():
+        logits = model(data.val_set.images)[:, :2]
+        loss = F.binary_cross_entropy_with_logits(logits, data.val_set.targets[:, :2])
+    assert trainer.callback_metrics["val_loss"].item() == pytest.approx(loss.item(), rel=1e-4)
+    evaluation = model.train().evaluate(torch.zeros(100, 11), data.val_set.targets)
+    assert evaluation.loss.item() == pytest.approx(math.log(2))
 
 
 def test_an_interrupted_evaluation_leaves_nothing_behind(small_set: str) -> None:

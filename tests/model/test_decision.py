@@ -7,6 +7,7 @@ from multilabel_pl.model.calibration import cross_entropy, fit_calibration
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.rules import Rule, Threshold
 from multilabel_pl.model.thresholds import learn_thresholds
+from tests.model.scattered import scattered
 
 LABELS = ["cat", "dog", "owl"]
 
@@ -110,6 +111,28 @@ def test_labels_of_which_little_is_known_are_named() -> None:
     decision.configure("precision>=1")
     decision.fit(torch.zeros(14, 3), torch.tensor([[1.0, 1, 1], [0, 0, 0]]).repeat(7, 1))
     assert decision.notes == ["no threshold learned by precision>=1 for cat (7), dog (7), owl (7): using 0.5"]
+
+
+def test_a_decision_is_fitted_by_what_is_known() -> None:
+    logits, targets = validation()
+    decision, expected = (Decision(LABELS, "recall>=0.8", calibrate=True) for _ in range(2))
+    decision.fit(*scattered(logits, targets, 2 * len(targets)))
+    expected.fit(logits, targets)
+    assert torch.equal(decision.positives, expected.positives)
+    torch.testing.assert_close(decision.state_dict(), expected.state_dict(), rtol=1e-3, atol=1e-3)
+    targets[:, 0] = torch.nan
+    decision.fit(logits, targets)
+    assert decision.notes == ["no threshold learned by recall>=0.8 for cat (0): using 0.5"]
+    assert (decision.slopes[0].item(), decision.offsets[0].item(), decision.thresholds[0].item()) == (1, 0, 0.5)
+
+
+def test_tags_of_unknown_labels_are_not_too_many() -> None:
+    decision = Decision(LABELS, "f1", calibrate=False)
+    targets = torch.eye(3).repeat(20, 1)
+    logits = 6 * targets - 3
+    unknown = torch.full((200, 3), torch.nan)
+    decision.fit(torch.cat([logits, torch.full((200, 3), 3.0)]), torch.cat([targets, unknown]))
+    assert decision.notes == []
 
 
 def test_a_guarantee_without_enough_images_is_kept_and_noted() -> None:

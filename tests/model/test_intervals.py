@@ -43,6 +43,28 @@ def test_intervals_are_those_of_a_bootstrap(name: str) -> None:
     assert [interval.low, interval.high] == pytest.approx([drawn.low, drawn.high], abs=0.15 * width)
 
 
+@pytest.mark.parametrize("name", ["exact_match", "f1_macro", "map"])
+def test_intervals_of_what_is_known_are_those_of_a_bootstrap(name: str) -> None:
+    known = torch.rand(SIZE, 6, generator=torch.Generator().manual_seed(4)) < 0.4
+    targets = TARGETS.where(known, torch.nan)
+    assert not known.any(dim=1).all()
+
+    def metric(rows: Tensor) -> Tensor:
+        if name == "map":
+            return label_rankings(SCORES[rows], targets[rows])[0].mean()
+        return decision_metrics(SCORES[rows] >= 0.5, targets[rows])[name]
+
+    found = {
+        **decision_estimates(SCORES >= 0.5, targets),
+        "map": map_estimate(SCORES, targets, label_rankings(SCORES, targets)[0]),
+    }
+    interval = found[name].interval()
+    values = torch.stack([metric(rows) for rows in DRAWN]).double()
+    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    assert interval.value == pytest.approx(metric(torch.arange(SIZE)).item(), rel=1e-5)
+    assert [interval.low, interval.high] == pytest.approx([low, high], abs=0.2 * (high - low))
+
+
 def test_the_interval_of_a_difference_is_that_of_a_bootstrap() -> None:
     ours, other = estimates(0.4)["f1_micro"], estimates()["f1_micro"]
     difference = ours.minus(other)
@@ -73,6 +95,13 @@ def test_what_is_perfect_on_few_images_may_not_be_on_others() -> None:
         interval = estimate.interval()
         assert (interval.value, interval.high) == pytest.approx((1, 1)), name
         assert interval.low == pytest.approx(1 / (1 + 1.96**2 / 20), rel=1e-4)  # of 20 out of 20
+
+
+def test_images_of_which_nothing_is_known_say_nothing_about_the_spread() -> None:
+    tags, targets = torch.ones(20, 2, dtype=torch.bool), torch.ones(20, 2)
+    more = torch.cat([tags, ~tags]), torch.cat([targets, torch.full((20, 2), torch.nan)])
+    expected = {name: estimate.interval() for name, estimate in decision_estimates(tags, targets).items()}
+    assert {name: estimate.interval() for name, estimate in decision_estimates(*more).items()} == expected
 
 
 def test_without_positives_there_is_no_interval() -> None:

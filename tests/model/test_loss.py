@@ -1,5 +1,5 @@
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.errors import InputError
-from multilabel_pl.model.loss import Loss, asymmetric_loss, balancing_weights, smooth
+from multilabel_pl.model.loss import Loss, LossName, asymmetric_loss, balancing_weights, smooth
 
 GAMMAS = st.one_of(st.sampled_from([0.0, 1.0, 2.0, 4.0]), st.floats(0.05, 6))
 CLIPS = st.one_of(st.sampled_from([0.0, 0.05]), st.floats(1e-6, 0.999))
@@ -183,16 +183,62 @@ def test_weights_of_positives_are_a_buffer_that_training_images_decide() -> None
         loss.bind(2)
     assert auto.state_dict()["pos_weight"].tolist() == [1, 1]  # until then
     for loss in (auto, fixed, none):
-        loss.balance(loader)
+        loss.inspect(loader)
     torch.testing.assert_close(auto.state_dict()["pos_weight"], torch.tensor([1 / 3, 3]))
     assert fixed.state_dict()["pos_weight"].tolist() == [2, 5]
     assert none.state_dict() == {}
+    unknown = torch.full((2, 2), torch.nan)
+    auto.inspect(DataLoader(LabelledImages(images.repeat(2, 1, 1, 1)[:6], torch.cat([unknown, targets]))))
+    torch.testing.assert_close(auto.state_dict()["pos_weight"], torch.tensor([1 / 3, 3]))
     loaders: list[Any] = [DataLoader(TensorDataset(images)), [loader], None]  # without targets
     for without_targets in loaders:
         with pytest.raises(
             InputError, match=r"^pos_weight auto needs a training set with targets \(N, L\): give a list"
         ):
-            auto.balance(without_targets)
+            auto.inspect(without_targets)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("name", get_args(LossName))
+def test_the_mean_is_over_the_known_decisions(name: LossName, smoothing: float, weighted: bool) -> None:
+    logits, targets, weights = decisions(0)
+    known = torch.rand(20, 6, generator=torch.Generator().manual_seed(1)) < 0.5
+    weights = weights if weighted else torch.ones(6).double()
+    loss = Loss(name, weights.tolist() if weighted else None, 1.0, 2.0, 0.1, smoothing).double()
+    loss.bind(6)
+    ours = value_and_gradient(loss.double()(logits, targets.where(known, torch.nan)), logits)
+    gammas = (1.0, 2.0, 0.1) if name == "asymmetric" else (0.0, 0.0, 0.0)
+    each = logits[known], smooth(targets, smoothing)[known]
+    expected = value_and_gradient(plain_loss(*each, *gammas, weights.expand(20, 6)[known]), logits)
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-9)
+    assert (ours[1][~known] == 0).all()
+    assert (ours[1][known] != 0).any()
+
+
+@pytest.mark.parametrize("name", get_args(LossName))
+def test_a_batch_of_which_nothing_is_known_changes_nothing(name: LossName) -> None:
+    logits = torch.tensor([[0.0, -2.0, math.inf], [-math.inf, 300.0, 1.0]], requires_grad=True)
+    loss, gradient = value_and_gradient(Loss(name, label_smoothing=0.1)(logits, torch.full((2, 3), torch.nan)), logits)
+    assert loss.item() == 0
+    assert gradient.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_training_looks_for_unknown_labels_unless_its_images_have_none() -> None:
+    logits, targets, _ = decisions(0)
+    some = targets.clone()
+    some[0, 0] = torch.nan
+    images = torch.zeros(20, 1, 2, 2, dtype=torch.uint8)
+    loss = Loss()
+    datasets: list[Any] = [TensorDataset(images, some), LabelledImages(images, some)]
+    for dataset in datasets:
+        loss.inspect(DataLoader(dataset))
+        assert not loss.all_known
+        assert loss(logits, some).isfinite()
+    loss.inspect(DataLoader(LabelledImages(images, targets)))
+    assert loss.all_known
+    assert torch.equal(loss(logits, targets), loss.of_known(logits, targets))
+    assert loss.eval()(logits, some).isfinite()  # of a validation, whatever the training images are
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, math.inf], [1.0, math.nan]])

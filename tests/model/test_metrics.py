@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -50,30 +52,42 @@ def calibration_error(scores: NDArray[np.float64], targets: NDArray[np.bool_]) -
     return float(np.sum(gaps) / len(scores))
 
 
-def test_metrics_agree_with_their_definitions() -> None:
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_metrics_agree_with_their_definitions(share: float) -> None:
+    """On the known decisions of each label, of each image, and of all."""
+    known = np.random.default_rng(0).random((200, 4)) <= share
+    unknown = torch.from_numpy(~known)
     logits = PROBABILITIES.double().logit().float()
     decision = Decision(list("abcd"), THRESHOLDS.tolist(), calibrate=False)
-    metrics = Evaluation(decision, logits, TARGETS, loss=torch.tensor(0.25)).metrics
+    metrics = Evaluation(decision, logits, TARGETS.masked_fill(unknown, torch.nan), loss=torch.tensor(0.25)).metrics
     scores, targets = PROBABILITIES.double().numpy(), TARGETS.bool().numpy()
+
+    def by_label(values: NDArray[Any]) -> list[NDArray[Any]]:
+        return [values[known[:, i], i] for i in range(4)]
+
+    def by_image(values: NDArray[Any]) -> list[NDArray[Any]]:
+        return [values[i, known[i]] for i in range(200) if known[i].any()]
+
     expected = {
         "loss": 0.25,
-        "map": np.mean([average_precision(scores[:, i], targets[:, i]) for i in range(4)]),
-        "auroc": np.mean([auroc(scores[:, i], targets[:, i]) for i in range(4)]),
-        "ranking_loss": np.mean([ranking_loss(*pair) for pair in zip(scores, targets, strict=True)]),
-        "calibration_error": calibration_error(scores.ravel(), targets.ravel()),
-        "label_accuracy_of_no_tags": (~targets).mean(),
+        "map": np.mean(list(map(average_precision, by_label(scores), by_label(targets)))),
+        "auroc": np.mean(list(map(auroc, by_label(scores), by_label(targets)))),
+        "ranking_loss": np.mean(list(map(ranking_loss, by_image(scores), by_image(targets)))),
+        "calibration_error": calibration_error(scores[known], targets[known]),
+        "label_accuracy_of_no_tags": (~targets[known]).mean(),
     }
     for suffix, tags in (("", scores >= THRESHOLDS.numpy()), ("_at_half", scores >= 0.5)):
-        some = targets.any(axis=1)  # images with anything to find
-        expected[f"label_accuracy{suffix}"] = (tags == targets).mean()
-        expected[f"exact_match{suffix}"] = (tags == targets).all(axis=1).mean()
+        images = list(zip(by_image(tags), by_image(targets), strict=True))
+        some = [image for image in images if image[1].any()]  # images with anything to find
+        expected[f"label_accuracy{suffix}"] = (tags == targets)[known].mean()
+        expected[f"exact_match{suffix}"] = np.mean([(tags == truth).all() for tags, truth in images])
         for metric in (precision, recall, f1):
             name = metric.__name__
-            expected[f"{name}_macro{suffix}"] = np.mean([metric(tags[:, i], targets[:, i]) for i in range(4)])
-            expected[f"{name}_micro{suffix}"] = metric(tags, targets)
-            rows = zip(tags[some], targets[some], strict=True)
-            expected[f"{name}_samples{suffix}"] = np.mean([metric(*row) for row in rows])
-    assert not some.all()
+            expected[f"{name}_macro{suffix}"] = np.mean(list(map(metric, by_label(tags), by_label(targets))))
+            expected[f"{name}_micro{suffix}"] = metric(tags[known], targets[known])
+            expected[f"{name}_samples{suffix}"] = np.mean([metric(*image) for image in some])
+    assert len(some) < len(images)
+    assert (len(images) == 200) == (share == 1)
     assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, rel=1e-5)
 
 
@@ -100,6 +114,23 @@ def test_rankings_are_not_defined_for_labels_without_positives_or_negatives() ->
     assert torch.cat([average_precision, auroc]).isnan().tolist() == [False, True, False, False, True, True]
     metrics = ranking_metrics(probabilities, targets, average_precision, auroc)
     assert (metrics["map"].item(), metrics["auroc"].item()) == (1, 1)
+
+
+def test_a_label_of_which_nothing_is_known_is_in_no_mean() -> None:
+    targets = TARGETS.clone()
+    targets[:, 3] = torch.nan
+    decisions = (
+        Decision(list("abcd"), THRESHOLDS.tolist(), False),
+        Decision(list("abc"), THRESHOLDS[:3].tolist(), False),
+    )
+    logits = PROBABILITIES.logit()
+    evaluation = Evaluation(decisions[0], logits, targets, torch.tensor(0.25))
+    expected = Evaluation(decisions[1], logits[:, :3], TARGETS[:, :3], torch.tensor(0.25))
+    assert [values.isnan().tolist() for values in evaluation.label_rankings] == [[False] * 3 + [True]] * 2
+    torch.testing.assert_close(evaluation.metrics, expected.metrics)
+    nothing = Evaluation(decisions[0], logits, torch.full_like(targets, torch.nan), torch.tensor(0.0))
+    assert all(value.isnan() for name, value in nothing.metrics.items() if name != "loss")
+    assert not nothing.wrong.any()
 
 
 def test_an_evaluation_keeps_the_decision_it_was_made_with() -> None:

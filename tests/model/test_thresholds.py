@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multilabel_pl.model.calibration import fit_calibration
+from multilabel_pl.model.exact_match import exact_match_thresholds
 from multilabel_pl.model.rules import Best, Rule
 from multilabel_pl.model.thresholds import learn_thresholds, search
+from tests.model.scattered import scattered
 
 # Few different scores, so that many are equal; 0, 1 and two neighbouring floats are among them.
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, float(np.nextafter(np.float32(0.5), np.float32(1))), 0.9, 1.0])
@@ -69,6 +72,58 @@ def test_micro_f1_is_the_best_single_threshold_of_all_decisions() -> None:
         return 2 * (tags * targets).sum().item() / (tags.sum() + targets.sum()).item()
 
     assert micro_f1(learned.thresholds[0].item()) == max(map(micro_f1, probabilities.flatten().tolist()))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["f1", "f1_exact", "micro_f1", "precision>=0.6", "recall>=0.8", "recall>=0.7@0.9", "precision>=0.5@0.9 jointly"],
+)
+def test_each_threshold_is_learned_from_what_is_known_of_its_label(rule: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(150, 4, generator=generator) * 2
+    targets = (torch.rand(150, 4, generator=generator) < logits.sigmoid()).float()
+    expected = learn_thresholds(logits, targets, Rule.parse(rule))
+    learned = learn_thresholds(*scattered(logits, targets, 500), Rule.parse(rule))
+    assert expected.found.all()
+    torch.testing.assert_close(learned.thresholds, expected.thresholds, rtol=1e-3, atol=1e-3)
+    assert torch.equal(learned.found, expected.found)
+    assert learned.needed == expected.needed
+
+
+@pytest.mark.parametrize("rule", ["f1", "f1_exact", "micro_f1", "exact_match", "recall>=0.7@0.9", "precision>=0.5@0.9"])
+def test_a_label_of_which_nothing_is_known_has_what_one_without_positives_has(rule: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(150, 3, generator=generator) * 2
+    targets = (torch.rand(150, 3, generator=generator) < logits.sigmoid()).float()
+    unknown, without = targets.clone(), targets.clone()
+    unknown[:, 0], without[:, 0] = torch.nan, 0
+    learned, expected = (learn_thresholds(logits, some, Rule.parse(rule)) for some in (unknown, without))
+    assert torch.equal(learned.found, expected.found)
+    if rule in ("f1_exact", "recall>=0.7@0.9", "precision>=0.5@0.9"):  # not learned from all labels together
+        assert torch.equal(learned.thresholds, expected.thresholds)
+    assert ((learned.thresholds >= 0) & learned.thresholds.isfinite()).all()
+    nothing = learn_thresholds(logits, torch.full_like(logits, torch.nan), Rule.parse(rule))
+    assert not nothing.found.any()
+
+
+def test_images_count_for_exact_match_by_what_is_known_of_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(500, 5, generator=generator) * 2 - 1
+    targets = (torch.rand(500, 5, generator=generator) < logits.sigmoid()).float()
+    targets = targets.where(torch.rand(500, 5, generator=generator) < 0.5, torch.nan)
+    shifted = logits - 1.5
+
+    def right(thresholds: Tensor | float) -> int:
+        wrong = torch.where(shifted.sigmoid() >= thresholds, targets == 0, targets == 1)
+        return int((~wrong.any(dim=1)).sum())
+
+    learned = exact_match_thresholds(shifted, targets)
+    line = fit_calibration(shifted, targets)
+    common = [line.inverse(torch.full((5,), cut)).sigmoid() for cut in torch.linspace(-3, 3, 61).tolist()]
+    assert right(learned) >= max(map(right, common)) - 2  # but for rounding
+    assert right(learned) > right(0.5) + 25
+    more = torch.cat([shifted, shifted + 3]), torch.cat([targets, torch.full_like(targets, torch.nan)])
+    assert right(exact_match_thresholds(*more)) == pytest.approx(right(learned), abs=2)
 
 
 @pytest.mark.parametrize("metric", ["f1", "micro_f1", "exact_match"])

@@ -14,6 +14,7 @@ from multilabel_pl.results.evaluation_plots import (
     draw_evaluation,
     mistakes_figure,
     reliability_figure,
+    write_figures,
 )
 from multilabel_pl.results.figures import BEFORE
 from multilabel_pl.results.label_plots import (
@@ -27,7 +28,9 @@ from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.training_plots import training_figure
 
 LABELS = ["cat", "dog", "owl"]
+ALWAYS = ["precision_recall", "f1", "confusion", "cooccurrence", "reliability"]
 TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
+PARTLY = torch.tensor([[1.0, 0, 0], [1, torch.nan, 0], [torch.nan, 1, torch.nan], [0, 0, torch.nan]])
 LOGITS = torch.tensor([[2.0, -2, -1], [3, -3, -1], [-1, 1, -1], [1, -2, -1]])  # dog of 1 and cat of 3 are wrong
 IMAGES = LabelledImages(torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), TARGETS)
 
@@ -43,13 +46,12 @@ def titles(figure: Figure) -> list[str]:
 
 
 def test_only_figures_with_something_to_show_are_drawn(tmp_path: Path) -> None:
-    always = ["precision_recall", "f1", "confusion", "cooccurrence", "reliability"]
     names = [name for name, *_ in draw_evaluation(evaluation(), IMAGES, tmp_path)]
-    assert names == [*always, "mistakes", "images"]
-    assert [name for name, *_ in draw_evaluation(evaluation(), None, tmp_path)] == always
+    assert names == [*ALWAYS, "mistakes", "images"]
+    assert [name for name, *_ in draw_evaluation(evaluation(), None, tmp_path)] == ALWAYS
     (tmp_path / "metrics.csv").write_text("epoch,step,train_loss,val_loss\n0,10,,0.5\n")
     right = evaluation(logits=TARGETS * 2 - 1)
-    assert [name for name, *_ in draw_evaluation(right, IMAGES, tmp_path)] == [*always, "images", "training"]
+    assert [name for name, *_ in draw_evaluation(right, IMAGES, tmp_path)] == [*ALWAYS, "images", "training"]
     one = evaluation(LOGITS[:, :1], TARGETS[:, :1], ["cat"])
     assert "cooccurrence" not in [name for name, *_ in draw_evaluation(one, None, tmp_path)]
 
@@ -100,6 +102,59 @@ def test_mistakes_are_the_wrong_images_with_the_highest_loss_first() -> None:
     for axes, index in zip(shown, (1, 3), strict=True):
         np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), IMAGES.images[index].permute(1, 2, 0))
     assert figure.get_suptitle().startswith("2 of 4 images have a wrong tag")
+
+
+def test_only_known_decisions_are_mistakes(tmp_path: Path) -> None:
+    logits = LOGITS.clone()
+    logits[2] = torch.tensor([1.0, -1, 1])  # cat and owl are unknown there, and dog is missed
+    some = evaluation(logits, PARTLY)
+    assert some.wrong.tolist() == [False, False, True, True]
+    shown = [axes for axes in mistakes_figure(some, IMAGES).axes if axes.images]
+    assert [axes.get_title() for axes in shown] == ["image 3\n?owl", "image 2\ndog, ?cat, ?owl"]
+    assert [axes.get_xlabel() for axes in shown] == ["wrong cat\u00a0(0.73)", "missed dog\u00a0(0.27)"]
+    write_mistakes(some, IMAGES, tmp_path / "m.csv")
+    with (tmp_path / "m.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["index"], first["true_tags"], first["wrong"], first["loss"]) == (
+        "3",
+        "?owl",
+        "cat (0.7311)",
+        "1.4402",
+    )
+    assert second == {
+        "index": "2",
+        "true_tags": "dog|?cat|?owl",
+        "predicted_tags": "cat|owl",
+        "missed": "dog (0.2689)",
+        "wrong": "",
+        "loss": "1.3133",
+    }
+
+
+def test_figures_count_known_decisions_alone() -> None:
+    some = evaluation(targets=PARTLY)
+    counts = [[text.get_text() for text in axes.texts] for axes in confusion_figure(some).axes[:3]]
+    assert counts == [["0", "1", "0", "2"], ["2", "0", "0", "1"], ["2", "0", "0", "0"]]
+    cat, dog, *_ = (axes.lines[1].get_xydata().tolist()[0] for axes in precision_recall_figure(some).axes[:2])  # type: ignore[union-attr]
+    assert cat == [1.0, pytest.approx(2 / 3)]
+    assert dog == [1.0, 1.0]
+    _, lower = reliability_figure(some).axes
+    assert sum(bar.get_height() for bar in lower.patches) == 8  # type: ignore[attr-defined]
+    true, predicted, *_ = cooccurrence_figure(some).axes
+    assert np.asarray(true.images[0].get_array()).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert [text.get_text() for text in true.texts] == ["100", "0", "0", "–", "100", "–", "–", "–", "–"]
+    assert [text.get_text() for text in predicted.texts] == ["100", "0", "0", "–", "100", "–", "–", "–", "–"]
+
+
+def test_a_label_of_which_nothing_is_known_has_no_curve(tmp_path: Path) -> None:
+    targets = TARGETS.clone()
+    targets[:, 1] = torch.nan
+    for draw in (precision_recall_figure, f1_figure, confusion_figure):
+        dog = draw(evaluation(targets=targets)).axes[1]
+        assert (list(dog.lines), [text.get_text() for text in dog.texts]) == ([], ["known of no image"])
+    nothing = evaluation(targets=torch.full_like(TARGETS, torch.nan))
+    captions = write_figures(nothing, IMAGES, tmp_path)
+    assert list(captions) == [f"{name}.png" for name in (*ALWAYS[:4], "images")]
 
 
 def test_precision_recall_axes_zoom_in_where_all_is_near_1() -> None:

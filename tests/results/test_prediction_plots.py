@@ -1,15 +1,15 @@
 import torch
 from matplotlib.colors import to_rgba
 
-from multilabel_pl.results.figures import MODEL, REFERENCE
-from multilabel_pl.results.prediction_plots import TaggedImage, prediction_figure
+from multilabel_pl.results.figures import MODEL, REFERENCE, WRONG
+from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, prediction_figure
 
 
 def test_a_figure_shows_tags_truth_and_thresholds() -> None:
     item = TaggedImage(
         image=torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8),
         name="image 3",
-        true_tags=torch.tensor([True, False, False]),
+        targets=torch.tensor([True, False, False]),
         probabilities=torch.tensor([0.9, 0.3, 0.6]),
     )
     figure = prediction_figure([item, item], ["cat", "dog", "owl"], thresholds=torch.tensor([0.5, 0.5, 0.7]))
@@ -24,6 +24,19 @@ def test_a_figure_shows_tags_truth_and_thresholds() -> None:
     assert [label.get_fontweight() for label in bars.get_xticklabels()] == ["bold", "normal", "normal"]
     [lines] = bars.collections
     assert [segment[0][1] for segment in lines.get_segments()] == [0.5, 0.5, 0.699999988079071]  # type: ignore[attr-defined]
+
+
+def test_unknown_labels_have_a_question_mark_and_are_never_wrong() -> None:
+    labels, image = ["cat", "dog", "owl"], torch.zeros(3, 8, 8, dtype=torch.uint8)
+    targets = torch.tensor([[1.0, torch.nan, 0.0], [torch.nan, torch.nan, 1.0]])
+    items = [TaggedImage(image, "x", target, torch.tensor([0.9, 0.8, 0.1])) for target in targets]
+    picture, bars, *_ = prediction_figure(items, labels, torch.full((3,), 0.5)).axes
+    assert picture.get_title() == "x: cat, ?dog"
+    names = [(name.get_text(), name.get_fontweight()) for name in bars.get_xticklabels()]
+    assert names == [("cat", "bold"), ("?dog", "normal"), ("owl", "normal")]
+    sheet = contact_sheet(items, labels, torch.full((3,), 0.5))
+    assert [axes.get_title() for axes in sheet.axes[:2]] == ["x\ncat, dog"] * 2
+    assert [axes.title.get_color() for axes in sheet.axes[:2]] == ["black", WRONG]
 
 
 def test_an_image_without_tags_says_so() -> None:

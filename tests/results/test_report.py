@@ -92,6 +92,24 @@ def test_each_label_has_a_row_and_a_dash_where_nothing_is_defined() -> None:
     assert [cell.strip() for cell in owl.split("|")][4:7] == ["0.0000", "–", "0.0000"]
 
 
+def test_a_report_says_how_many_decisions_are_known() -> None:
+    targets = torch.tensor(
+        [[1.0, torch.nan, torch.nan], [1, 1, torch.nan], [0, torch.nan, torch.nan], [0, 0, torch.nan]]
+    )
+    text = report(Evaluation(EVALUATION.decision, LOGITS, targets, torch.tensor(0.5)))
+    assert text.startswith(
+        "4 images; thresholds as given.\n\n6 of 12 decisions are known; the others take no part.\n\n| decisions "
+    )
+    header, _, *rows = (
+        [cell.strip() for cell in line.split(" | ")] for line in text.rpartition("\n\n")[2].splitlines()
+    )
+    assert header[:4] == ["| label", "images", "known", "threshold"]
+    assert [row[1:3] for row in rows] == [["2", "4"], ["1", "2"], ["0", "0"]]
+    assert [cell.strip(" |") for cell in rows[2][3:]] == ["0.5000", *["–"] * 8]
+    assert "Predicting no tag at all has a label_accuracy of 0.5000." in text.splitlines()
+    assert "known" not in report(EVALUATION)
+
+
 def test_metrics_that_are_not_finite_are_null(tmp_path: Path) -> None:
     write_metrics({"val_loss": 0.25, "val_auroc": float("nan"), "val_map": float("inf")}, tmp_path / "new" / "m.json")
     assert json.loads((tmp_path / "new" / "m.json").read_text(encoding="utf-8")) == {
