@@ -2,6 +2,7 @@
 
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -63,9 +64,10 @@ class LabelledImages(LabelledDataset):
         """Returns a ready batch, with one indexing operation each."""
         return self.images[indices], self.targets[indices]
 
-    def subset(self, rows: Tensor) -> "LabelledImages":
+    def subset(self, rows: Sequence[int] | Tensor) -> "LabelledImages":
         """Copies the images at `rows` (M,) into a set of their own."""
-        return LabelledImages(self.images[rows], self.targets[rows])
+        paths = [self.paths[row] for row in rows] if self.paths is not None else None
+        return LabelledImages(self.images[rows], self.targets[rows], paths)
 
 
 def defer_signals(worker: int) -> None:

@@ -3,12 +3,16 @@
 import math
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -29,8 +33,44 @@ class FileBatch(NamedTuple):
     problems: list[str | None]
 
 
+class Findings(NamedTuple):
+    """What is found out about files by decoding them once.
+
+    Attributes:
+        problems: The problem of each file, if any.
+        digests: What the pixels of each are known by, as `digests_of` computes it.
+    """
+
+    problems: list[str | None]
+    digests: list[int]
+
+
+class StoredImages:
+    """Decoded images on disk.
+
+    Args:
+        pixels: uint8 (M, C, H, W), mapped from a file.
+        slots: Where each image is there, int64 (N,).
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], slots: NDArray[np.int64]) -> None:
+        self.pixels = pixels
+        self.slots = slots
+
+    def __call__(self, indices: Sequence[int]) -> Tensor:
+        """Returns images, uint8 (B, C, H, W), with one indexing operation."""
+        return torch.from_numpy(np.take(self.pixels, self.slots[indices], axis=0))
+
+    def subset(self, indices: Sequence[int]) -> "StoredImages":
+        """Returns some of the images."""
+        return StoredImages(self.pixels, self.slots[indices])
+
+
 class ImageFiles(Dataset[FileBatch]):
     """Image files, decoded and brought to the shape of a task's images when they are asked for.
+
+    Attributes:
+        stored: The decoded images, if all are kept on disk.
 
     Args:
         paths: The files.
@@ -42,12 +82,21 @@ class ImageFiles(Dataset[FileBatch]):
         self.paths = paths
         self.task = task
         self.max_pixels = max_pixels
+        self.stored: StoredImages | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def subset(self, indices: Sequence[int]) -> "ImageFiles":
+        """Returns some of the files."""
+        some = ImageFiles([self.paths[index] for index in indices], self.task, self.max_pixels)
+        some.stored = self.stored.subset(indices) if self.stored is not None else None
+        return some
+
     def __getitems__(self, indices: list[int]) -> FileBatch:
         """Returns a ready batch."""
+        if self.stored is not None:
+            return FileBatch(self.stored(indices), [None] * len(indices))
         images, problems = zip(*(self._read(self.paths[i]) for i in indices), strict=True)
         return FileBatch(torch.stack(images), list(problems))
 
@@ -58,25 +107,43 @@ class ImageFiles(Dataset[FileBatch]):
             return torch.zeros(self.task.image_shape, dtype=torch.uint8), str(error)
 
 
-def read_all(files: ImageFiles, num_workers: int, images: Tensor | None = None) -> list[str | None]:
+def decoded_batches(files: ImageFiles, num_workers: int) -> Iterator[FileBatch]:
     """Decodes all files, in worker processes if they are many; in a terminal, a bar shows the progress.
 
     Args:
         files: The files.
         num_workers: Processes.
-        images: Where to put the images, uint8 (N, C, H, W); nowhere if not given.
 
-    Returns:
-        The problem of each file, if any.
+    Yields:
+        The files in order.
     """
     workers = num_workers if len(files) > BATCH_SIZE else 0
     loader = DataLoader(dataset=files, batch_size=BATCH_SIZE, num_workers=workers, collate_fn=identity_collate)
-    problems: list[str | None] = []
-    for batch in tqdm(loader, desc="decoding images", leave=False, disable=None):
+    yield from tqdm(loader, desc="decoding images", leave=False, disable=None)
+
+
+def read_all(files: ImageFiles, num_workers: int, images: Tensor | None = None) -> Findings:
+    """Decodes all files as `decoded_batches` does.
+
+    Args:
+        files: The files.
+        num_workers: Processes.
+        images: Where to put the images, uint8 (N, C, H, W); nowhere if not given.
+    """
+    found = Findings([], [])
+    for batch in decoded_batches(files, num_workers):
         if images is not None:
-            images[len(problems) : len(problems) + len(batch.images)] = batch.images
-        problems += batch.problems
-    return problems
+            images[len(found.problems) : len(found.problems) + len(batch.images)] = batch.images
+        found.problems.extend(batch.problems)
+        found.digests.extend(digests_of(batch.images))
+    return found
+
+
+def digests_of(images: Tensor) -> list[int]:
+    """Returns what the pixels of images, uint8 (N, C, H, W), are known by: 0 for one of a single colour."""
+    is_plain = (images.flatten(2).amin(dim=2) == images.flatten(2).amax(dim=2)).all(dim=1).tolist()
+    hashes = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
+    return [0 if plain else int.from_bytes(each, signed=True) for plain, each in zip(is_plain, hashes, strict=True)]
 
 
 class LabelledFiles(LabelledDataset):
@@ -87,12 +154,11 @@ class LabelledFiles(LabelledDataset):
         targets: float32 (N, L).
     """
 
-    is_slow = True
-
     def __init__(self, files: ImageFiles, targets: Tensor) -> None:
         self.files = files
         self.targets = targets
         self.paths = files.paths
+        self.is_slow = files.stored is None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -103,6 +169,10 @@ class LabelledFiles(LabelledDataset):
         if problem := next(filter(None, problems), None):
             raise InputError(f"{problem}, though it could be when the table was opened")
         return images, self.targets[indices]
+
+    def subset(self, rows: Sequence[int]) -> "LabelledFiles":
+        """Returns some of the images."""
+        return LabelledFiles(self.files.subset(rows), self.targets[rows])
 
 
 class ImageFilesDataModule(LightningDataModule):

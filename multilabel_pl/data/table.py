@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
 from multilabel_pl.data.annotations.fingerprints import (
     RECORDED,
@@ -20,13 +19,13 @@ from multilabel_pl.data.annotations.fingerprints import (
     tag_fingerprints,
 )
 from multilabel_pl.data.annotations.formats import read_annotations
-from multilabel_pl.data.annotations.records import AnnotationError, Annotations, Problem, find_repeated, join
+from multilabel_pl.data.annotations.records import AnnotationError, Annotations, find_repeated, join
 from multilabel_pl.data.annotations.splits import Division
 from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.data.augmentation import Augmentation
+from multilabel_pl.data.cache import ImageCache
 from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
-from multilabel_pl.data.datasets import LabelledDataset, LabelledImages
-from multilabel_pl.data.image_files import ImageFiles, LabelledFiles, read_all
+from multilabel_pl.data.opening import Opened, Opener, without_twins
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS
@@ -76,6 +75,8 @@ class TableDataModule(LabelledDataModule):
         color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
         max_memory: Images that take no more gigabytes than this, once decoded, stay in memory; others are decoded again
             in every epoch.
+        cache: A folder where decoded images are kept for later runs, epochs and processes; true for one beside the
+            table. Only images that are new or have changed are decoded again.
         num_workers: Processes that decode images; one for each core if not given.
         max_pixels: A file that has more is not decoded, but reported.
         **kwargs: Options of every data module.
@@ -112,6 +113,7 @@ class TableDataModule(LabelledDataModule):
         min_crop: float = 1.0,
         color_jitter: float = 0.0,
         max_memory: float = 1.0,
+        cache: bool | str = False,
         num_workers: int | None = None,
         max_pixels: int = MAX_PIXELS,
         **kwargs: Any,
@@ -135,10 +137,11 @@ class TableDataModule(LabelledDataModule):
         self.images = _absolute(Path(images)) if images is not None else None
         paths = {**self.tables, **({"images": self.images} if self.images is not None else {})}
         self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
+        self.hparams.pop("cache")  # a checkpoint is not to say where to write
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside, group_column)
         self.image_shape, self.background = (channels, *height_and_width(image_size)), background
-        self.decoding = Task((), self.image_shape, "resize", background)
+        decoding = Task((), self.image_shape, "resize", background)
         moves = self.augmentation
         self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
         self.test_size = test_size
@@ -146,8 +149,10 @@ class TableDataModule(LabelledDataModule):
         self.fingerprints = Fingerprints()
         self.split_seed, self.folds, self.fold = split_seed, folds, fold
         self.max_memory = max_memory
-        self.max_pixels = max_pixels
         self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
+        beside = self.tables["table"].with_name(f"{self.tables['table'].name}.cache")
+        kept = ImageCache(beside if cache is True else Path(cache), decoding) if cache else None
+        self.opener = Opener(decoding, max_pixels, self.num_workers, kept)
 
     def take_new_images(self, split: Literal["val", "test"], seen: Mapping[str, Any]) -> None:
         """Takes `table`, and it alone, as one split, if a checkpoint's model has seen none of its images.
@@ -198,7 +203,7 @@ class TableDataModule(LabelledDataModule):
             if self.images is not None and not self.images.is_dir():
                 raise InputError(f"there is no folder {self.images}: name that of the images with --data.images")
             if self.annotations.problems:
-                raise AnnotationError(self.annotations.problems + self._decode(self.annotations))
+                raise AnnotationError(self.annotations.problems + self.opener(self.annotations).problems)
             self.labels = self.annotations.labels
             self.hparams["labels"] = self.labels  # which a checkpoint keeps, whatever becomes of the table
             say(summary(self.labels, {name: part.targets for name, part in self.splits.items()}))
@@ -208,8 +213,9 @@ class TableDataModule(LabelledDataModule):
 
     def setup_training(self) -> None:
         """Opens the training and the validation images."""
-        self.train_set, val = self._open(["train", "val"], to_check=["test"])
-        self.val_set = val if len(val) > 0 else None
+        opened = self._open(["test", "val", "train"], unused=["test"])
+        self.train_set = opened["train"].images
+        self.val_set = opened["val"].images if self.has_validation else None
 
     def setup_test(self) -> None:
         """Opens the test images."""
@@ -218,7 +224,7 @@ class TableDataModule(LabelledDataModule):
                 f"{self.tables['table']} has no test image: raise --data.test_size, mark some in a column "
                 f"{self.columns.split_column}, or name a table of them with --data.test_table"
             )
-        [self.test_set] = self._open(["test"])
+        self.test_set = self._open(["test"])["test"].images
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
@@ -246,41 +252,23 @@ class TableDataModule(LabelledDataModule):
         common = int(torch.isin(own, recorded_images(state_dict, seen)).sum())
         warn_of_seen(common, len(own), " and ".join(splits), use)
 
-    def _open(self, names: Sequence[str], to_check: Sequence[str] = ()) -> list[LabelledDataset]:
-        """Decodes the images of some splits once, and keeps them if those of the whole table fit into memory.
+    def _open(self, splits: Sequence[str], unused: Sequence[str] = ()) -> dict[str, Opened]:
+        """Opens the images of some splits, and keeps them in memory if those of the whole table fit there.
 
         Args:
-            names: The splits.
-            to_check: Splits whose images are not needed yet, but should be readable when they are.
+            splits: The splits, the test images first. Images of others are left out of those that follow.
+            unused: Splits whose images are not needed yet, but should be readable when they are.
 
         Raises:
             AnnotationError: If there is an image that can't be read.
         """
         fits = len(self.annotations) * math.prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
-        sets: list[LabelledDataset] = []
-        problems = [problem for name in to_check for problem in self._decode(self.splits[name])]
-        for name in names:
-            part = self.splits[name]
-            images = torch.empty(len(part), *self.image_shape, dtype=torch.uint8) if fits else None
-            problems += self._decode(part, images)
-            files = self._files(part)
-            labelled = (
-                LabelledFiles(files, part.targets)
-                if images is None
-                else LabelledImages(images, part.targets, files.paths)
-            )
-            sets.append(labelled)
-        if problems:
+        opened = {s: self.opener(self.splits[s], fits and s not in unused, self.trainer) for s in splits}
+        if problems := [problem for own in opened.values() for problem in own.problems]:
             raise AnnotationError(problems)
-        return sets
-
-    def _decode(self, part: Annotations, images: Tensor | None = None) -> list[Problem]:
-        """Decodes images, into `images` if given, and finds those that can't be read."""
-        found = read_all(self._files(part), self.num_workers, images)
-        return [part.problem(index, text) for index, text in enumerate(found) if text is not None]
-
-    def _files(self, part: Annotations) -> ImageFiles:
-        return ImageFiles(list(map(Path, part.files)), self.decoding, self.max_pixels)
+        opened = without_twins(opened)
+        self.splits.update({split: own.part for split, own in opened.items()})
+        return opened
 
 
 def _absolute(path: Path) -> Path:
