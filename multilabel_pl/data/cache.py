@@ -4,7 +4,7 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress, islice
 from pathlib import Path
@@ -77,14 +77,19 @@ class ImageCache:
         Returns:
             What was found; None if the cache can't be written, as on a full disk.
         """
+        problems: list[str | None] = [None] * len(files)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._refresh()
-            problems = self._add_missing(files, num_workers, share)
+            found = self._look_up(files.paths)
+            if missing := [index for index, (entry, _) in enumerate(found) if entry is None]:
+                states = {index: found[index][1] for index in missing[share]}
+                problems = self._add(files, states, num_workers)
+                found = self._look_up(files.paths)
         except OSError as error:
             note(f"{self.folder} can't keep decoded images: {error.strerror}; they are decoded without it")
             return None
-        entries = [entry for entry, _ in self._look_up(files.paths) if entry is not None]
+        entries = [entry for entry, _ in found if entry is not None]
         if len(entries) < len(files) or not entries:
             return Findings(problems, [0] * len(files))
         slots = np.array([entry.slot for entry in entries], dtype=np.int64)
@@ -92,22 +97,30 @@ class ImageCache:
         files.stored = StoredImages(pixels, slots)
         return Findings(problems, [entry.digest for entry in entries])
 
-    def _add_missing(self, files: ImageFiles, num_workers: int, share: slice) -> list[str | None]:
-        """Returns the problems of the files."""
+    def _add(self, files: ImageFiles, states: Mapping[int, State], num_workers: int) -> list[str | None]:
+        """Decodes some files and adds them.
+
+        Args:
+            files: The images.
+            states: By the index of each file to decode its state before that: if it changes meanwhile, the cache will
+                not be taken to have it.
+            num_workers: Processes that decode.
+
+        Returns:
+            The problem of each file, if any.
+        """
         problems: list[str | None] = [None] * len(files)
-        found = self._look_up(files.paths)  # before decoding: a file that changes meanwhile is decoded again
-        missing = [index for index, (entry, _) in enumerate(found) if entry is None][share]
-        batches = decoded_batches(files.subset(missing), num_workers)
+        batches = decoded_batches(files.subset(list(states)), num_workers)
         at_once = max(1, CHUNK // (BATCH_SIZE * self.bytes_an_image))
-        left = iter(missing)
+        left = iter(states)
         while chunk := list(islice(batches, at_once)):
             texts = [text for batch in chunk for text in batch.problems]
             indices = list(islice(left, len(texts)))
             for index, text in zip(indices, texts, strict=True):
                 problems[index] = text
             good = [text is None for text in texts]
-            states = [(self._key(files.paths[index]), found[index][1]) for index in compress(indices, good)]
-            self._append(states, torch.cat([batch.images for batch in chunk])[good])
+            keys = [(self._key(files.paths[index]), states[index]) for index in compress(indices, good)]
+            self._append(keys, torch.cat([batch.images for batch in chunk])[good])
         return problems
 
     @property

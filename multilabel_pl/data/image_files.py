@@ -118,7 +118,13 @@ def decoded_batches(files: ImageFiles, num_workers: int) -> Iterator[FileBatch]:
         The files in order.
     """
     workers = num_workers if len(files) > BATCH_SIZE else 0
-    loader = DataLoader(dataset=files, batch_size=BATCH_SIZE, num_workers=workers, collate_fn=identity_collate)
+    loader = DataLoader(
+        dataset=files,
+        batch_size=BATCH_SIZE,
+        num_workers=workers,
+        collate_fn=identity_collate,
+        generator=torch.Generator(),  # else it would draw from the one that the weights are drawn from
+    )
     yield from tqdm(loader, desc="decoding images", leave=False, disable=None)
 
 
