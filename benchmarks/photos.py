@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.turns import Gate
+from multilabel_pl.data.datasets import Batch
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.images.inputs import load_file
 from multilabel_pl.task import Task
@@ -34,15 +35,48 @@ def take_photos(folder: Path) -> list[Path]:
     return paths
 
 
-def table_of_photos(gate: Gate) -> None:
-    """An epoch over a table whose images don't fit in memory."""
+def write_table() -> None:
+    """Writes photos and a table of them."""
     paths = take_photos(Path("photos"))
     lines = [f"photos/{path.name},{'odd' if index % 2 else ''}" for index, path in enumerate(paths)]
     Path("photos.csv").write_text("\n".join(["path,tags", *lines]))
-    data = TableDataModule("photos.csv", image_size=SIZE, val_size=0, test_size=0, batch_size=BATCH, max_memory=0)
+
+
+def open_table(cache: bool = False) -> DataLoader[Batch]:
+    """Opens that table, and returns what serves its images, none of which is kept in memory."""
+    data = TableDataModule(
+        "photos.csv", image_size=SIZE, val_size=0, test_size=0, batch_size=BATCH, max_memory=0, cache=cache
+    )
     data.setup("fit")
-    loader = data.train_dataloader()
+    return data.train_dataloader()
+
+
+def table_of_photos(gate: Gate) -> None:
+    """An epoch over a table whose images don't fit in memory."""
+    write_table()
+    loader = open_table()
     while True:
+        gate()
+        assert sum(len(images) for images, _ in loader) == PHOTOS
+
+
+def cached_photos(gate: Gate) -> None:
+    """The same from a cache that the system holds in memory."""
+    write_table()
+    loader = open_table(cache=True)
+    while True:
+        gate()
+        assert sum(len(images) for images, _ in loader) == PHOTOS
+
+
+def cached_photos_on_disk(gate: Gate) -> None:
+    """The same from a cache of which the system holds nothing in memory."""
+    write_table()
+    while True:
+        loader = open_table(cache=True)
+        [pixels] = Path("photos.csv.cache").glob("*/pixels.bin")
+        with pixels.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         gate()
         assert sum(len(images) for images, _ in loader) == PHOTOS
 

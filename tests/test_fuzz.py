@@ -6,6 +6,7 @@
 import csv
 import gzip
 import io
+import json
 import math
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
@@ -34,6 +35,7 @@ from tests.conftest import BRIEF, QUIET, STACK
 from tests.data.test_mnist import idx
 from tests.mutations import changes, mutate, repacked
 
+ANNOTATION_FILES = Path(__file__).parent / "fixtures" / "annotations"
 patient = settings(deadline=None)  # a busy machine may take its time
 
 IMAGES, DIGITS = FILES["test"]
@@ -202,6 +204,60 @@ def test_a_table_is_read_or_refused(
     if not found.problems:
         assert found.labels
         assert (found.marks != -1).any(dim=0).all()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "name", "tags", "x"]), inner),
+    max_leaves=5,
+)
+ANNOTATIONS = {path.suffix: path.read_bytes() for path in sorted(ANNOTATION_FILES.iterdir())}
+VOC = b"<annotation><filename>a.png</filename><object><name>cat</name><difficult>0</difficult></object></annotation>"
+
+
+@patient
+@given(
+    content=damaged(*(content for suffix, content in ANNOTATIONS.items() if suffix in (".json", ".jsonl", ".parquet"))),
+    labels=st.none() | st.just(["cat", "dog"]),
+)
+def test_annotations_in_any_format_are_read_or_refused(content: bytes, labels: list[str] | None, folder: Path) -> None:
+    table = folder / "t.any"
+    table.write_bytes(content)
+    found = read_or_refused(lambda: read_annotations(table, folder, TableFormat(), labels), table)
+    assert found is None or found.files or found.problems
+
+
+@patient
+@given(
+    part=st.sampled_from(["images", "annotations", "categories"]),
+    place=st.integers(0, 2),
+    name=st.sampled_from(["id", "file_name", "image_id", "category_id", "name", "neg_category_ids"]),
+    value=JSON,
+    whole=st.booleans(),
+)
+def test_coco_of_any_content_is_read_or_refused(
+    part: str, place: int, name: str, value: object, whole: bool, folder: Path
+) -> None:
+    content = json.loads((ANNOTATION_FILES / "coco.json").read_bytes())
+    if whole:
+        content[part] = value
+    else:
+        content[part][place][name] = value
+    table = folder / "coco.json"
+    table.write_text(json.dumps(content), encoding="utf-8")
+    found = read_or_refused(lambda: read_annotations(table, folder, TableFormat()), table)
+    assert found is None or found.files or found.problems
+
+
+@patient
+@given(content=damaged(VOC) | st.binary(max_size=50))
+@example(content=VOC)
+def test_voc_is_read_or_refused(content: bytes, folder: Path) -> None:
+    root = folder / "voc"
+    root.mkdir(exist_ok=True)
+    (root / "a.xml").write_bytes(content)
+    found = read_or_refused(lambda: read_annotations(root, None, TableFormat()), root)
+    assert found is None or len(found.files) + len(found.problems) == 1
 
 
 def cell(without: str = "") -> st.SearchStrategy[str]:

@@ -48,10 +48,13 @@ def cell(value: Any) -> str:
 
 
 def _records(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with table.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, _record(table, number, line)
+    try:
+        with table.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, _record(table, number, line)
+    except UnicodeDecodeError:
+        raise InputError(f"{table} is not a text in UTF-8") from None
 
 
 def _record(table: Path, number: int, line: str) -> dict[str, Any]:

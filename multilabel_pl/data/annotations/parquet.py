@@ -28,7 +28,7 @@ def read_parquet(table: Path, folder: Path, columns: TableFormat, labels: Sequen
             plain = [field.name for field in file.schema_arrow if not types.is_struct(field.type)]
             header = [name.strip() for name in plain]
             return read_table(table, "row", header, _rows(file, plain), folder, columns, labels)
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{table} is a damaged Parquet file: {error}") from None
 
 

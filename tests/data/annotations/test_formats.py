@@ -201,6 +201,11 @@ MISTAKES: dict[str, tuple[str, str | bytes, str]] = {
         '{"path": "a.png", "tags": ["cat"]}\n["b.png"]\n',
         't.jsonl, line 2: must be an object such as {"path": "a.png", "tags": ["cat"]}',
     ),
+    "a line not in UTF-8": (
+        "t.jsonl",
+        b'{"path": "a.png", "tags": ["cat"]}\n{"path": "\xff.png", "tags": []}\n',
+        "t.jsonl is not a text in UTF-8",
+    ),
     "another key": (
         "t.jsonl",
         '{"image": "a.png", "tags": ["cat"]}\n',
