@@ -203,7 +203,7 @@ MISTAKES: dict[str, tuple[str, str | bytes, str]] = {
     ),
     "a line not in UTF-8": (
         "t.jsonl",
-        b'{"path": "a.png", "tags": ["cat"]}\n{"path": "\xff.png", "tags": []}\n',
+        b'{"path": "a.png", "tags": ["cat"]}\n' * 1000 + b'{"path": "\xff.png", "tags": []}\n',
         "t.jsonl is not a text in UTF-8",
     ),
     "another key": (
