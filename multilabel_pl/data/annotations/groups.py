@@ -44,17 +44,21 @@ def find_copies(files: Sequence[str]) -> list[list[int]]:
         The indices of each such set of files; those that can't be read are in none.
     """
     by_size: dict[int, list[int]] = defaultdict(list)
+    links: dict[int, tuple[int, int]] = {}  # what the system knows the content of each by, whatever its name
     for index, file in enumerate(files):
         with suppress(OSError, ValueError):  # it is reported when it is decoded
-            by_size[os.stat(file).st_size].append(index)  # noqa: PTH116, a million objects would take seconds
+            found = os.stat(file)  # noqa: PTH116, a million objects would take seconds
+            by_size[found.st_size].append(index)
+            links[index] = found.st_dev, found.st_ino
     suspects = [index for indices in by_size.values() if len(indices) > 1 for index in indices]
+    distinct = {links[index]: files[index] for index in suspects}
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(_digest, (files[index] for index in suspects))
-        by_content: dict[bytes | None, list[int]] = defaultdict(list)
-        for index, digest in zip(suspects, digests, strict=True):
-            by_content[digest].append(index)
-    found = [indices for digest, indices in by_content.items() if digest is not None and len(indices) > 1]
-    return [indices for indices in found if not _is_plain(files[indices[0]])]
+        digests = dict(zip(distinct, pool.map(_digest, distinct.values()), strict=True))
+    by_content: dict[bytes | None, list[int]] = defaultdict(list)
+    for index in suspects:
+        by_content[digests[links[index]]].append(index)
+    copies = [indices for digest, indices in by_content.items() if digest is not None and len(indices) > 1]
+    return [indices for indices in copies if not _is_plain(files[indices[0]])]
 
 
 def _by_name(names: Sequence[str]) -> list[list[int]]:
