@@ -3,6 +3,7 @@
 import fcntl
 import json
 import math
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import torch
 from PIL import ImageColor
 from torch import Tensor
 
+from multilabel_pl.data.annotations.fingerprints import fingerprint_of
 from multilabel_pl.data.image_files import (
     BATCH_SIZE,
     Findings,
@@ -38,11 +40,14 @@ class _Entry(NamedTuple):
 
     state: State  # of its file when it was decoded
     digest: int  # of its pixels
+    fingerprint: int  # of its name and content
     slot: int  # where they are
 
 
-class _DamageError(Exception):
+class _DamageError(OSError):
     """The files of a cache don't fit together."""
+
+    strerror = "it is damaged"
 
 
 class ImageCache:
@@ -95,7 +100,7 @@ class ImageCache:
         slots = np.array([entry.slot for entry in entries], dtype=np.int64)
         pixels = np.memmap(self.folder / PIXELS, dtype=np.uint8, mode="r", shape=(self.count, *self.shape))
         files.stored = StoredImages(pixels, slots)
-        return Findings(problems, [entry.digest for entry in entries])
+        return Findings(problems, [entry.digest for entry in entries], [entry.fingerprint for entry in entries])
 
     def _add(self, files: ImageFiles, states: Mapping[int, State], num_workers: int) -> list[str | None]:
         """Decodes some files and adds them.
@@ -119,8 +124,8 @@ class ImageCache:
             for index, text in zip(indices, texts, strict=True):
                 problems[index] = text
             good = [text is None for text in texts]
-            keys = [(self._key(files.paths[index]), states[index]) for index in compress(indices, good)]
-            self._append(keys, torch.cat([batch.images for batch in chunk])[good])
+            added = [(files.paths[index], states[index]) for index in compress(indices, good)]
+            self._append(added, torch.cat([batch.images for batch in chunk])[good])
         return problems
 
     @property
@@ -168,17 +173,19 @@ class ImageCache:
             for line in file:
                 if not line.endswith(b"\n"):  # it is being written, or was when its writer was killed
                     break
-                key, state, digest = _parse(line)
-                self.entries[key] = _Entry(state, digest, self.count)
+                key, state, digest, fingerprint = _parse(line)
+                self.entries[key] = _Entry(state, digest, fingerprint, self.count)
                 self.count += 1
                 self.end += len(line)
         if _state(self.folder / PIXELS)[0] < self.count * self.bytes_an_image:
             raise _DamageError
 
-    def _append(self, states: Sequence[tuple[str, State]], images: Tensor) -> None:
-        """Adds images, uint8 (N, C, H, W), and the keys and states of their files."""
-        pairs = zip(states, digests_of(images), strict=True)
-        lines = [json.dumps([key, *state, digest]) + "\n" for (key, state), digest in pairs]
+    def _append(self, files: Sequence[tuple[Path, State]], images: Tensor) -> None:
+        """Adds the images of files, uint8 (N, C, H, W), and what is known of these."""
+        lines = [
+            json.dumps([self._key(path), *state, digest, fingerprint_of(str(path))]) + "\n"
+            for (path, state), digest in zip(files, digests_of(images), strict=True)
+        ]
         with self._locked():
             self._read_lines()  # others may have added some
             self._write(PIXELS, self.count * self.bytes_an_image, images.contiguous().numpy().data)
@@ -209,11 +216,13 @@ def _state(path: Path) -> State:
     return found.st_size, found.st_mtime_ns
 
 
-def _parse(line: bytes) -> tuple[str, State, int]:
+def _parse(line: bytes) -> tuple[str, State, int, int]:
+    """Returns a file's key and state, the digest of its pixels, and its fingerprint."""
     try:
-        key, size, modified, digest = json.loads(line)
+        key, *numbers = json.loads(line)
+        size, modified, digest, fingerprint = map(operator.index, numbers)
     except (ValueError, TypeError, RecursionError):
         raise _DamageError from None
-    if not isinstance(key, str) or not all(isinstance(number, int) for number in (size, modified, digest)):
+    if not isinstance(key, str):
         raise _DamageError
-    return key, (size, modified), digest
+    return key, (size, modified), digest, fingerprint

@@ -39,10 +39,12 @@ class Findings(NamedTuple):
     Attributes:
         problems: The problem of each file, if any.
         digests: What the pixels of each are known by, as `digests_of` computes it.
+        fingerprints: What each file is known by in a checkpoint, if that was found out as well.
     """
 
     problems: list[str | None]
     digests: list[int]
+    fingerprints: list[int] = []  # noqa: RUF012, never changed
 
 
 class StoredImages:

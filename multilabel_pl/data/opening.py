@@ -41,7 +41,7 @@ class Opened(NamedTuple):
         """Leaves some images out."""
         left_out = set(indices)
         rest = [index for index in range(len(self.part)) if index not in left_out]
-        problems, digests = self.found
+        problems, digests, _ = self.found
         found = Findings([problems[index] for index in rest], [digests[index] for index in rest])
         return Opened(self.part.take(torch.tensor(rest, dtype=torch.int64)), self.images.subset(rest), found)
 

@@ -266,6 +266,8 @@ class TableDataModule(LabelledDataModule):
         opened = {s: self.opener(self.splits[s], fits and s not in unused, self.trainer) for s in splits}
         if problems := [problem for own in opened.values() for problem in own.problems]:
             raise AnnotationError(problems)
+        for own in opened.values():
+            self.fingerprints.known.update(zip(own.part.files, own.found.fingerprints, strict=False))
         opened = without_twins(opened)
         self.splits.update({split: own.part for split, own in opened.items()})
         return opened

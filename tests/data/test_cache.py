@@ -14,6 +14,7 @@ from PIL import Image
 from multilabel_pl import TableDataModule
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.image_files import LabelledFiles
+from multilabel_pl.errors import InputError
 from tests.conftest import BRIEF, QUIET
 from tests.data.tagged_images import write_tagged
 
@@ -68,6 +69,19 @@ def test_what_is_new_or_changed_is_decoded(tmp_path: Path) -> None:
     assert len(index(tmp_path)) == 36
 
 
+def test_mistakes_in_a_table_are_named_with_a_cache_as_well(tmp_path: Path) -> None:
+    table = Path(write_tagged(tmp_path, 5))
+    lines = table.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "images" / "bad.png").write_text("no image")
+    table.write_text("\n".join([*lines, lines[1], "images/bad.png,1"]), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        opened(str(table))
+    assert [message.split(": ")[1] for message in str(caught.value).splitlines()] == [
+        f"{tmp_path}/images/000.png is listed already, in {table}, line 2",
+        f"{tmp_path}/images/bad.png is not an image, or is damaged",
+    ]
+
+
 def test_each_form_of_images_has_a_cache_of_its_own(tmp_path: Path) -> None:
     table = write_tagged(tmp_path, 10)
     for options in ({}, {"image_size": [16, 24]}, {"channels": 3}, {"background": "red"}):
@@ -92,6 +106,8 @@ def test_a_cache_moves_with_its_table(tmp_path: Path) -> None:
         ("index.jsonl", b"\xff\xfe not JSON\n"),
         ("index.jsonl", b'["images/000.png", 1]\n'),
         ("index.jsonl", b'{"a": 1}\n'),
+        ("index.jsonl", b'["images/000.png", 1, 2, 3.5, 4]\n'),
+        ("index.jsonl", b"[1, 2, 3, 4, 5]\n"),
         ("index.jsonl", b"[" * 100_000 + b"\n"),
         ("pixels.bin", b"short"),
         ("pixels.bin", None),

@@ -28,7 +28,7 @@ class Fingerprints:
         """Returns one for each file, int64 (N,)."""
         new = [file for file in files if file not in self.known]
         with ThreadPoolExecutor() as pool:
-            self.known.update(zip(new, pool.map(_of_image, new), strict=True))
+            self.known.update(zip(new, pool.map(fingerprint_of, new), strict=True))
         return torch.tensor([self.known[file] for file in files], dtype=torch.int64)
 
 
@@ -93,7 +93,8 @@ def _changes(then: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> list[st
     return found or ([] if torch.equal(then[0], images) else ["in another order"])
 
 
-def _of_image(file: str) -> int:
+def fingerprint_of(file: str) -> int:
+    """Returns the hash of one image's name and content."""
     content, path = b"", Path(file)
     with suppress(OSError):  # a missing file is reported when it is decoded
         content = path.read_bytes()
