@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress, islice
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -162,10 +162,10 @@ class ImageCache:
             self._forget()
 
     def _read_lines(self) -> None:
-        if not (self.folder / INDEX).exists():
+        if not os.path.lexists(self.folder / INDEX):
             self._forget()
             return
-        with (self.folder / INDEX).open("rb") as file:
+        with _open_own(self.folder / INDEX, "rb") as file:
             if os.fstat(file.fileno()).st_ino != self.inode:  # another process has begun it again
                 self._forget()
                 self.inode = os.fstat(file.fileno()).st_ino
@@ -193,7 +193,7 @@ class ImageCache:
             self._read_lines()
 
     def _write(self, name: str, start: int, content: bytes | memoryview) -> None:
-        with (self.folder / name).open("ab") as file:
+        with _open_own(self.folder / name, "ab") as file:
             file.truncate(start)  # without what a killed process has left
             file.write(content)
             file.flush()
@@ -202,9 +202,18 @@ class ImageCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Waits until no other process writes; the system releases the lock of one that is killed."""
-        with (self.folder / LOCK).open("w") as file:
+        with _open_own(self.folder / LOCK, "ab") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
             yield
+
+
+def _open_own(path: Path, mode: Literal["rb", "ab"]) -> BinaryIO:
+    """Opens a file, but neither through a link, which could lead anywhere, nor a pipe, which would make us wait."""
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+    return open(path, mode, opener=opener)
 
 
 def _state(path: Path) -> State:

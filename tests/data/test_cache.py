@@ -188,6 +188,26 @@ def test_where_nothing_can_be_written_training_goes_on(tmp_path: Path, capsys: p
     assert line.endswith("v1 can't keep decoded images: Not a directory; they are decoded without it")
 
 
+@pytest.mark.parametrize("name", ["index.jsonl", "pixels.bin", "lock"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_nothing_is_written_through_a_link_or_a_pipe(
+    name: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_tagged(tmp_path, 10)
+    target = tmp_path / "precious"
+    place = tmp_path / "images.csv.cache" / "1x48x48_ffffff_v1" / name
+    place.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(target)
+        if kind == "link":
+            target.write_text("precious")
+    assert len(pixels(opened(table))) == 10
+    assert f"{place.parent} can't keep decoded images: " in capsys.readouterr().err
+    assert (target.read_text() if target.exists() else None) == ("precious" if kind == "link" else None)
+
+
 FULL = """
 import resource, signal
 from multilabel_pl.cli.main import main
