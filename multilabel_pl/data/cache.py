@@ -17,14 +17,8 @@ from PIL import ImageColor
 from torch import Tensor
 
 from multilabel_pl.data.annotations.fingerprints import fingerprint_of
-from multilabel_pl.data.image_files import (
-    BATCH_SIZE,
-    Findings,
-    ImageFiles,
-    StoredImages,
-    decoded_batches,
-    digests_of,
-)
+from multilabel_pl.data.check import Findings, decoded_batches, digests_of
+from multilabel_pl.data.image_files import BATCH_SIZE, ImageFiles, StoredImages
 from multilabel_pl.messages import note
 from multilabel_pl.task import Task
 

@@ -10,8 +10,9 @@ from lightning.pytorch import Trainer
 
 from multilabel_pl.data.annotations.records import Annotations, Problem
 from multilabel_pl.data.cache import ImageCache
+from multilabel_pl.data.check import Findings, read_all
 from multilabel_pl.data.datasets import LabelledImages
-from multilabel_pl.data.image_files import Findings, ImageFiles, LabelledFiles, read_all
+from multilabel_pl.data.image_files import ImageFiles, LabelledFiles
 from multilabel_pl.messages import warn
 from multilabel_pl.task import Task
 

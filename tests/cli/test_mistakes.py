@@ -117,7 +117,7 @@ DATA_MISTAKES = {
     "no header": a_table("a.png,cat\nb.png,dog\n", "t.csv has no column path, but a.png, cat: name that of the paths"),
     "an unknown label": a_table(
         "path,tags\na.png,cat|cow\n",
-        "t.csv, line 2: cow is an unknown label: correct it, or name it in --data.labels when you train",
+        "t.csv, line 2: cow is none of the labels: correct it, or name it in --data.labels when you train",
         words="--data.labels '[cat, dog]'",
     ),
     "many mistakes": a_table(

@@ -192,7 +192,7 @@ def test_every_mistake_in_a_table_is_named_with_its_line(tmp_path: Path) -> None
         3: f"{tmp_path}/missing.png can't be read: No such file or directory",
         4: f"{tmp_path}/text.png is not an image, or is damaged",
         5: f"{tmp_path}/broken.png ",
-        6: "cat is an unknown label: correct it, or name it in --data.labels when you train",
+        6: "cat is none of the labels: correct it, or name it in --data.labels when you train",
         7: f"{tmp_path}/{rows[0][0]} is listed already, in {tmp_path}/t.csv, line 2",
         8: f"../outside.png is outside of {tmp_path}: ",
         9: "must have 3 cells, as the header has, got 2",
@@ -269,7 +269,7 @@ def test_an_image_may_not_be_in_two_tables(tmp_path: Path) -> None:
         ({"max_memory": -1}, "max_memory must be at least 0"),
         ({"num_workers": -1}, "num_workers must be at least 0"),
         ({"labels": []}, "labels must name at least one label"),
-        ({"labels": ["0"]}, "is an unknown label: correct it, or name it in --data.labels when you train"),
+        ({"labels": ["0"]}, "is none of the labels: correct it, or name it in --data.labels when you train"),
     ],
     ids=str,
 )

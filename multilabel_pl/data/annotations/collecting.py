@@ -90,7 +90,7 @@ class _Collector:
         for label in (*entry.tags, *entry.unknown):
             if label not in self.numbers:
                 if not self.is_open:
-                    return f"{label} is an unknown label: correct it, or name it in --data.labels when you train"
+                    return f"{label} is none of the labels: correct it, or name it in --data.labels when you train"
                 self.numbers[label] = len(self.numbers)
         return None
 

@@ -145,7 +145,7 @@ def test_columns_and_labels_that_were_asked_for_must_be_there(workplace: Path) -
     ]
     assert messages("path,cat\na.png,1\n", ["cat", "dog"]) == ["t.csv has no column dog, but cat"]
     assert messages("path,tags\na.png,cat|cow\n", ["cat", "dog"]) == [
-        "t.csv, line 2: cow is an unknown label: correct it, or name it in --data.labels when you train"
+        "t.csv, line 2: cow is none of the labels: correct it, or name it in --data.labels when you train"
     ]
 
 

@@ -90,7 +90,7 @@ def test_hugging_faces_folders_have_a_metadata_file_each(workplace: Path) -> Non
     assert tags_in(found, workplace / "set") == {"train/a.png": {"cat", "dog"}, "test/a.png": {"dog"}}
     assert [SPLITS[code] for code in found.splits.tolist()] == ["train", "test"]
     (workplace / "set" / "test" / "metadata.csv").write_text("file_name,tags\na.png,owl\n")
-    assert message("set").startswith("set/test/metadata.csv, line 2: owl is an unknown label")
+    assert message("set").startswith("set/test/metadata.csv, line 2: owl is none of the labels")
 
 
 def test_images_of_coco_lie_in_the_folder_that_the_name_says(workplace: Path) -> None:

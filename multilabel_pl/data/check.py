@@ -1,0 +1,72 @@
+"""The check of image files: all are decoded once, and what can't be read is found out before anything is done."""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from multilabel_pl.data.datasets import identity_collate
+from multilabel_pl.data.image_files import BATCH_SIZE, FileBatch, ImageFiles
+
+
+class Findings(NamedTuple):
+    """What is found out about files by decoding them once.
+
+    Attributes:
+        problems: The problem of each file, if any.
+        digests: What the pixels of each are known by, as `digests_of` computes it.
+        fingerprints: What each file is known by in a checkpoint, if that was found out as well.
+    """
+
+    problems: list[str | None]
+    digests: list[int]
+    fingerprints: list[int] = []  # noqa: RUF012, never changed
+
+
+def decoded_batches(files: ImageFiles, num_workers: int) -> Iterator[FileBatch]:
+    """Decodes all files, in worker processes if they are many; in a terminal, a bar shows the progress.
+
+    Args:
+        files: The files.
+        num_workers: Processes.
+
+    Yields:
+        The files in order.
+    """
+    workers = num_workers if len(files) > BATCH_SIZE else 0
+    loader = DataLoader(
+        dataset=files,
+        batch_size=BATCH_SIZE,
+        num_workers=workers,
+        collate_fn=identity_collate,
+        generator=torch.Generator(),  # else it would draw from the one that the weights are drawn from
+    )
+    yield from tqdm(loader, desc="decoding images", leave=False, disable=None)
+
+
+def read_all(files: ImageFiles, num_workers: int, images: Tensor | None = None) -> Findings:
+    """Decodes all files as `decoded_batches` does.
+
+    Args:
+        files: The files.
+        num_workers: Processes.
+        images: Where to put the images, uint8 (N, C, H, W); nowhere if not given.
+    """
+    found = Findings([], [])
+    for batch in decoded_batches(files, num_workers):
+        if images is not None:
+            images[len(found.problems) : len(found.problems) + len(batch.images)] = batch.images
+        found.problems.extend(batch.problems)
+        found.digests.extend(digests_of(batch.images))
+    return found
+
+
+def digests_of(images: Tensor) -> list[int]:
+    """Returns what the pixels of images, uint8 (N, C, H, W), are known by: 0 for one of a single colour."""
+    is_plain = (images.flatten(2).amin(dim=2) == images.flatten(2).amax(dim=2)).all(dim=1).tolist()
+    hashes = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
+    return [0 if plain else int.from_bytes(each, signed=True) for plain, each in zip(is_plain, hashes, strict=True)]
