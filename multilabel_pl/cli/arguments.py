@@ -153,7 +153,9 @@ def recorded_data(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
     if not isinstance(data_class, type) or not issubclass(data_class, LightningDataModule):
         note(f"{path} was trained on {module}.{name}, which only --data may import")
         return None
-    forms = {**arguments_of(data_class), "class_path": ANYTHING}
+    unrecorded = getattr(data_class, "unrecorded", ())
+    forms = {name: form for name, form in arguments_of(data_class).items() if name not in unrecorded}
+    forms["class_path"] = ANYTHING
     check_form(data, record(optional=forms, closed=True), path, "datamodule_hyper_parameters")
     return data
 

@@ -52,6 +52,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     val_set: LabelledDataset | None = None
     test_set: LabelledDataset | None = None
     num_workers: int = 0  # for datasets that are slow
+    unrecorded: ClassVar[tuple[str, ...]] = ()  # options that no checkpoint has, such as where to write
     state_forms: ClassVar[dict[str, Form]] = {"seed": whole_number(0, MAX_SEED)}  # of what `state_dict` returns
 
     def __init__(
@@ -64,6 +65,8 @@ class LabelledDataModule(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on
+        for name in self.unrecorded:
+            self.hparams.pop(name)
         self.hparams["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         check_at_least(0, val_size=val_size)

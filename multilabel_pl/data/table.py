@@ -86,6 +86,7 @@ class TableDataModule(LabelledDataModule):
     """
 
     state_forms = LabelledDataModule.state_forms | dict.fromkeys(RECORDED, FINGERPRINTS)
+    unrecorded = ("cache",)
 
     def __init__(
         self,
@@ -137,7 +138,6 @@ class TableDataModule(LabelledDataModule):
         self.images = _absolute(Path(images)) if images is not None else None
         paths = {**self.tables, **({"images": self.images} if self.images is not None else {})}
         self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
-        self.hparams.pop("cache")  # a checkpoint is not to say where to write
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside, group_column)
         self.image_shape, self.background = (channels, *height_and_width(image_size)), background
@@ -150,8 +150,8 @@ class TableDataModule(LabelledDataModule):
         self.split_seed, self.folds, self.fold = split_seed, folds, fold
         self.max_memory = max_memory
         self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
-        beside = self.tables["table"].with_name(f"{self.tables['table'].name}.cache")
-        kept = ImageCache(beside if cache is True else Path(cache), decoding) if cache else None
+        beside = f"{_absolute(self.tables['table'])}.cache"
+        kept = ImageCache(Path(beside if cache is True else cache), decoding) if cache else None
         self.opener = Opener(decoding, max_pixels, self.num_workers, kept)
 
     def take_new_images(self, split: Literal["val", "test"], seen: Mapping[str, Any]) -> None:

@@ -240,6 +240,19 @@ def test_the_cache_changes_no_result(workplace: Path) -> None:
     assert len(next(workplace.glob("images.csv.cache/*/index.jsonl")).read_text(encoding="utf-8").splitlines()) == 40
 
 
+def test_a_checkpoint_does_not_say_where_to_write(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tagged(workplace, 40)
+    main(["fit", "images.csv", *QUIET, *BRIEF, "--data.image_size", "16", "--data.num_workers", "0"])
+    content = torch.load("runs/version_0/best.ckpt", weights_only=True)
+    content["datamodule_hyper_parameters"]["cache"] = str(workplace / "elsewhere")
+    torch.save(content, "hostile.ckpt")
+    with pytest.raises(SystemExit) as caught:
+        main(["test", "hostile.ckpt", *QUIET])
+    assert caught.value.code == 2
+    assert "datamodule_hyper_parameters" in capsys.readouterr().err
+    assert not Path("elsewhere").exists()
+
+
 def test_images_of_another_format_are_twins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write_tagged(tmp_path, 30)
     lines = Path(table).read_text(encoding="utf-8").splitlines()
