@@ -322,7 +322,7 @@ CHECKPOINT_MISTAKES = {
     "other labels": Mistake(
         "test --data TableDataModule --data.table t.csv --data.test_size 1",
         "the model's labels are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ≥5, but the data's are cat, dog",
-        {"t.csv": b"path,tags\na.png,cat\nb.png,dog\n"},
+        {"t.csv": b"path,tags\na.png,cat\nb.png,dog\n", "b.png": PNG + b"no copy"},
     ),
     "other images": Mistake(
         "test --data SceneDataModule --data.test_size 1 --data.canvas_size 56",

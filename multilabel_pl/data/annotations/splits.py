@@ -90,7 +90,7 @@ class _Aside:
         groups = self.groups[among] if self.groups is not None else None
         rest, aside = (among[part] for part in stratified_split(self.targets[among], number, self.seed, groups))
         if not len(rest) or not len(aside):
-            raise InputError(f"{option} can't be set aside: {len(among)} images are of too few groups")
+            raise InputError(f"{option} can't be set aside: {len(among)} images are of too few groups, or copies")
         if abs(len(aside) - number) > 0.2 * number + 5:  # else it is close enough
             reason = "so that every label is on both sides" if groups is None else "so that groups stay together"
             note(f"{option} sets {len(aside)} images aside rather than {number}, {reason}")

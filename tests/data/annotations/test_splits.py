@@ -71,7 +71,9 @@ def test_a_patients_images_stay_together(tmp_path: Path) -> None:
 
 def test_groups_that_allow_no_split_are_named(tmp_path: Path) -> None:
     table, _ = patients(tmp_path, [20])
-    with pytest.raises(InputError, match=r"test_size 0.1 can't be set aside: 20 images are of too few groups"):
+    with pytest.raises(
+        InputError, match=r"test_size 0.1 can't be set aside: 20 images are of too few groups, or copies"
+    ):
         files(table, group_column="patient")
     with pytest.raises(InputError, match="has no column ward, but path, tags, patient: name that of the groups with"):
         files(table, group_column="ward")
