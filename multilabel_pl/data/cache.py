@@ -1,10 +1,12 @@
 """Decoded images on disk, for later runs, epochs and processes."""
 
+import errno
 import fcntl
 import json
 import math
 import operator
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress, islice
@@ -24,6 +26,7 @@ from multilabel_pl.task import Task
 
 VERSION = 1  # of the files; another one when decoding gives other pixels
 PIXELS, INDEX, LOCK = "pixels.bin", "index.jsonl", "lock"
+RESERVE = 2**28  # bytes that are left free on the disk, for checkpoints, say
 CHUNK = 2**26  # bytes of pixels that are written at once; a kill loses no more
 
 State: TypeAlias = tuple[int, int]  # of a file: its bytes, and when it was changed, in nanoseconds
@@ -181,6 +184,8 @@ class ImageCache:
             for (path, state), digest in zip(files, digests_of(images), strict=True)
         ]
         with self._locked():
+            if shutil.disk_usage(self.folder).free < images.numel() + RESERVE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._read_lines()  # others may have added some
             self._write(PIXELS, self.count * self.bytes_an_image, images.contiguous().numpy().data)
             self._write(INDEX, self.end, "".join(lines).encode())
