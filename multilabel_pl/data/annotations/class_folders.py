@@ -13,6 +13,8 @@ from multilabel_pl.images.decoding import SUFFIXES
 
 Class: TypeAlias = tuple[str | None, str]  # the split, None if the folders don't name it, and the label
 
+RUNS = "runs"  # our own, which lie there if one trains in the folder of the images
+
 
 def find_classes(root: Path) -> dict[Class, list[Path]]:
     """Returns the images below each class's folder, `cat/` or `train/cat/`; empty if there are none."""
@@ -42,7 +44,9 @@ def read_class_folders(
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    left_out = (".", "__")  # what systems and programs put beside folders of their users
+    folders = (path for path in root.iterdir() if path.is_dir() and path.name != RUNS)
+    return sorted(path for path in folders if not path.name.startswith(left_out))
 
 
 def _images(folder: Path) -> list[Path]:
