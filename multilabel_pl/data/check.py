@@ -1,6 +1,6 @@
 """The check of image files: all are decoded once, and what can't be read is found out before anything is done."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from multilabel_pl.data.datasets import identity_collate
 from multilabel_pl.data.image_files import BATCH_SIZE, FileBatch, ImageFiles
+from multilabel_pl.images.pixels import are_plain
 
 
 class Findings(NamedTuple):
@@ -24,7 +25,7 @@ class Findings(NamedTuple):
 
     problems: list[str | None]
     digests: list[int]
-    fingerprints: list[int] = []  # noqa: RUF012, never changed
+    fingerprints: Sequence[int] = ()
 
 
 def decoded_batches(files: ImageFiles, num_workers: int) -> Iterator[FileBatch]:
@@ -67,6 +68,6 @@ def read_all(files: ImageFiles, num_workers: int, images: Tensor | None = None) 
 
 def digests_of(images: Tensor) -> list[int]:
     """Returns what the pixels of images, uint8 (N, C, H, W), are known by: 0 for one of a single colour."""
-    is_plain = (images.flatten(2).amin(dim=2) == images.flatten(2).amax(dim=2)).all(dim=1).tolist()
+    plain = are_plain(images).tolist()
     hashes = (blake2b(image.tobytes(), digest_size=8).digest() for image in images.numpy())
-    return [0 if plain else int.from_bytes(each, signed=True) for plain, each in zip(is_plain, hashes, strict=True)]
+    return [0 if alike else int.from_bytes(each, signed=True) for alike, each in zip(plain, hashes, strict=True)]

@@ -40,3 +40,9 @@ def luma(images: Tensor) -> Tensor:
         return images
     weights = torch.tensor(LUMA, device=images.device).view(3, 1, 1)
     return (images * weights).sum(dim=-3, keepdim=True)
+
+
+def are_plain(images: Tensor) -> Tensor:
+    """Returns whether images (B, C, H, W) are of a single colour each, bool (B,)."""
+    values = images.flatten(2)
+    return (values.amin(dim=2) == values.amax(dim=2)).all(dim=1)

@@ -1,13 +1,13 @@
 """A folder with a folder of images for each class; an image that lies in several of them has several tags."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import file_digest
 from pathlib import Path
 from typing import TypeAlias
 
 from multilabel_pl.data.annotations.cells import SPLIT_NAMES
 from multilabel_pl.data.annotations.collecting import collect
+from multilabel_pl.data.annotations.groups import same_content
 from multilabel_pl.data.annotations.records import Annotations, Entry
 from multilabel_pl.images.decoding import SUFFIXES
 
@@ -54,20 +54,13 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _entries(root: Path, classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | None) -> Iterator[Entry]:
-    images = [(split, label, file) for (split, label), files in classes.items() for file in files]
-    sizes = Counter((split, file.stat().st_size) for split, _, file in images)
-    first: dict[tuple[str | None, object], Path] = {}
-    tags: dict[tuple[str | None, object], set[str]] = defaultdict(set)
-    for split, label, file in images:
-        is_alone = sizes[split, file.stat().st_size] == 1  # no other can have the same content
-        image = split, file if is_alone else _digest(file)
-        first.setdefault(image, file)
-        tags[image].add(label)
-    for (split, content), file in first.items():
-        wanted = [name for name in sorted(tags[split, content]) if labels is None or name in labels]
-        yield Entry(str(file), 0, str(file.relative_to(root)), wanted, (), split)
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return file_digest(content, "blake2b").digest()
+    for split in dict.fromkeys(split for split, _ in classes):
+        own = [(str(file), label) for (part, label), some in classes.items() if part == split for file in some]
+        files = [file for file, _ in own]
+        first = {copy: original for original, *copies in same_content(files) for copy in copies}
+        tags: dict[int, set[str]] = defaultdict(set)
+        for index, (_, label) in enumerate(own):
+            tags[first.get(index, index)].add(label)
+        for index, names in tags.items():
+            wanted = [name for name in sorted(names) if labels is None or name in labels]
+            yield Entry(files[index], 0, str(Path(files[index]).relative_to(root)), wanted, (), split)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multilabel_pl.data.annotations.records import SPLITS, Annotations, Entry, Problem
+from multilabel_pl.data.annotations.records import SPLITS, UNMARKED, Annotations, Entry, Problem
 from multilabel_pl.errors import InputError
 
 PRESENT, UNKNOWN = 1, -1
-SPLIT_CODES: dict[str | None, int] = {split: code for code, split in enumerate(SPLITS)} | {None: -1}
+SPLIT_CODES: dict[str | None, int] = {split: code for code, split in enumerate(SPLITS)} | {None: UNMARKED}
 
 
 def collect(
@@ -68,8 +68,8 @@ class _Collector:
         if isinstance(entry, Problem):
             self.problems.append(entry)
             return
-        # not resolved: links may lead where they like
-        file = os.path.normpath(os.path.join(self.folder, entry.path))  # noqa: PTH118
+        # Not resolved: links may lead where they like.
+        file = os.path.normpath(os.path.join(self.folder, entry.path))  # noqa: PTH118, a million objects take seconds
         if problem := self._problem(entry, file):
             self.problems.append(Problem(entry.source, entry.place, problem))
             return

@@ -33,10 +33,8 @@ OTHERS = {  # by how their files begin
 WANTED = "take a table (CSV, TSV, JSON Lines, Parquet), COCO's JSON, a folder of Pascal VOC's XML, or class folders"
 
 
-def images_folder(path: Path) -> Path:
-    """Returns the folder that the paths of images are relative to, where none is named."""
-    if path.is_dir():
-        return path / VOC_IMAGES if (path / VOC_IMAGES).is_dir() and find_xml(path) else path
+def _images_folder(path: Path) -> Path:
+    """Returns the folder that the paths in a file are relative to, where none is named."""
     if path.suffix == ".json" and path.parent.name == COCO_FOLDER:  # annotations/instances_val2017.json: val2017
         own = path.parent.parent / path.stem.rpartition("_")[2]
         return own if own.is_dir() else path.parent
@@ -59,9 +57,8 @@ def read_annotations(
     Raises:
         InputError: If it can't be read, is in another format, or holds no image or label.
     """
-    folder = images or images_folder(path)
     if path.is_dir():
-        return _read_folder(path, folder, columns, labels)
+        return _read_folder(path, images, columns, labels)
     if not path.is_file():
         raise InputError(f"there is no table {path}: name it with --data.table")
     try:
@@ -71,6 +68,7 @@ def read_annotations(
         raise InputError(f"{path} can't be read: {error.strerror}") from None
     if other := next((name for magic, name in OTHERS.items() if start.startswith(magic)), None):
         raise InputError(f"{path} is {other}: {WANTED}")
+    folder = images or _images_folder(path)
     if start.startswith(PARQUET):
         return read_parquet(path, folder, columns, labels)
     if start.startswith((b"{", b"[")):
@@ -101,11 +99,12 @@ def _first_line(path: Path) -> Any:
     return None
 
 
-def _read_folder(root: Path, folder: Path, columns: TableFormat, labels: Sequence[str] | None) -> Annotations:
+def _read_folder(root: Path, images: Path | None, columns: TableFormat, labels: Sequence[str] | None) -> Annotations:
     if metadata := _metadata(root):
         return _read_parts(metadata, columns, labels)
     if files := find_xml(root):
-        return read_voc(root, files, folder, columns, labels)
+        usual = root / VOC_IMAGES
+        return read_voc(root, files, images or (usual if usual.is_dir() else root), columns, labels)
     if classes := find_classes(root):
         return read_class_folders(root, classes, labels)
     expected = f"{METADATA[0]}, XML files of Pascal VOC, or a folder of images for each class"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.images.decoding import read_image
+from multilabel_pl.images.pixels import are_plain
 
 
 def groups_of(names: Sequence[str], copies: Iterable[Sequence[int]]) -> Tensor | None:
@@ -36,12 +37,18 @@ def groups_of(names: Sequence[str], copies: Iterable[Sequence[int]]) -> Tensor |
 
 
 def find_copies(files: Sequence[str]) -> list[list[int]]:
-    """Finds images of the same content; only files of the same size are read.
+    """Finds images of the same content, as `same_content` does, but for those of one colour alone.
 
-    Images of one colour alone are no copies: there is nothing to be learned from one of another.
+    There is nothing to be learned from one of these of another.
+    """
+    return [indices for indices in same_content(files) if not _is_plain(files[indices[0]])]
+
+
+def same_content(files: Sequence[str]) -> list[list[int]]:
+    """Finds files of the same content; only those of the same size are read.
 
     Returns:
-        The indices of each such set of files; those that can't be read are in none.
+        The indices of each such set of files, ascending; those that can't be read are in none.
     """
     by_size: dict[int, list[int]] = defaultdict(list)
     links: dict[int, tuple[int, int]] = {}  # what the system knows the content of each by, whatever its name
@@ -57,8 +64,7 @@ def find_copies(files: Sequence[str]) -> list[list[int]]:
     by_content: dict[bytes | None, list[int]] = defaultdict(list)
     for index in suspects:
         by_content[digests[links[index]]].append(index)
-    copies = [indices for digest, indices in by_content.items() if digest is not None and len(indices) > 1]
-    return [indices for indices in copies if not _is_plain(files[indices[0]])]
+    return [indices for digest, indices in by_content.items() if digest is not None and len(indices) > 1]
 
 
 def _by_name(names: Sequence[str]) -> list[list[int]]:
@@ -77,12 +83,11 @@ def _leader(leaders: list[int], image: int) -> int:
 
 def _is_plain(file: str) -> bool:
     with suppress(InputError):
-        pixels = read_image(Path(file)).flatten(1)
-        return bool((pixels.amin(dim=1) == pixels.amax(dim=1)).all())
+        return bool(are_plain(read_image(Path(file))[None]))
     return True  # unreadable, which is reported of each
 
 
 def _digest(file: str) -> bytes | None:
-    with suppress(OSError), open(file, "rb") as content:  # noqa: PTH123
+    with suppress(OSError), Path(file).open("rb") as content:
         return file_digest(content, "blake2b").digest()
     return None

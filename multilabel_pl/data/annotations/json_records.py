@@ -9,6 +9,8 @@ from multilabel_pl.data.annotations.records import Annotations
 from multilabel_pl.data.annotations.tabular import Row, TableFormat, read_table
 from multilabel_pl.errors import InputError
 
+EXAMPLE = '{"path": "a.png", "tags": ["cat"]}'
+
 
 def read_json_lines(
     table: Path, folder: Path, columns: TableFormat, labels: Sequence[str] | None = None
@@ -31,13 +33,9 @@ def read_json_list(
     Raises:
         InputError: If one is not an object, or as `read_table` does.
     """
-    if other := next((number for number, record in enumerate(records, 1) if not isinstance(record, dict)), None):
-        raise InputError(f"{table}, record {other}: must be an object such as {EXAMPLE}")
-    header = list(dict.fromkeys(name for record in records for name in record))
-    return read_table(table, "record", header, _rows(header, enumerate(records, 1)), folder, columns, labels)
-
-
-EXAMPLE = '{"path": "a.png", "tags": ["cat"]}'
+    numbered = [(number, _object(f"{table}, record {number}", record)) for number, record in enumerate(records, 1)]
+    header = list(dict.fromkeys(name for _, record in numbered for name in record))
+    return read_table(table, "record", header, _rows(header, numbered), folder, columns, labels)
 
 
 def cell(value: Any) -> str:
@@ -62,8 +60,12 @@ def _record(table: Path, number: int, line: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{table}, line {number}: is not JSON: {error}") from None
+    return _object(f"{table}, line {number}", record)
+
+
+def _object(place: str, record: Any) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise InputError(f"{table}, line {number}: must be an object such as {EXAMPLE}")
+        raise InputError(f"{place}: must be an object such as {EXAMPLE}")
     return record
 
 

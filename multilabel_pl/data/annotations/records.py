@@ -11,6 +11,7 @@ from torch import Tensor
 from multilabel_pl.errors import MultipleInputError
 
 SPLITS = ("train", "val", "test")
+UNMARKED = -1  # instead of an index into these, where the file does not say
 UNKNOWN_MARK = "?"  # before a label of which nobody knows whether the image carries it
 MAX_REPORTED = 20  # problems at once
 
@@ -65,7 +66,7 @@ class Annotations:
         labels: Names of the labels.
         files: The images, absolute paths.
         marks: int8 (N, L): 1 where the image carries the label, -1 where that is unknown, else 0.
-        splits: int8 (N,), indices into `SPLITS`; -1 where the file does not say.
+        splits: int8 (N,), indices into `SPLITS`, or `UNMARKED`.
         groups: The name of what each image belongs to; empty for none.
         sources: The source of each image's entry.
         places: Its place there, int64 (N,).

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from multilabel_pl.data.annotations.groups import find_copies, groups_of
-from multilabel_pl.data.annotations.records import SPLITS, Annotations
+from multilabel_pl.data.annotations.records import SPLITS, UNMARKED, Annotations
 from multilabel_pl.data.split import stratified_split
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note, warn
 
-TRAIN, UNMARKED, LEFT_OUT = SPLITS.index("train"), -1, -2
+TRAIN, LEFT_OUT = SPLITS.index("train"), -2  # beside UNMARKED
 MAX_NAMED = 3  # pairs of images
 
 
@@ -52,7 +52,7 @@ class Division:
             marks = _undivided(marks, groups, annotations.files)
         chosen = {split: _where(marks == code) for code, split in enumerate(SPLITS)}
         rest = _where((marks == UNMARKED) | (marks == TRAIN))
-        aside = _Aside(annotations.targets, groups, self.seed)
+        aside = _Aside(annotations.marks, groups, self.seed)
         if self.folds is not None:
             if len(chosen["test"]):
                 raise InputError(f"folds {self.folds} sets test images aside, but some are marked: leave out the marks")
@@ -72,7 +72,7 @@ class _Aside:
     """Sets images aside.
 
     Attributes:
-        targets: Those of all images, float32 (N, L).
+        targets: 1 where an image carries a label, (N, L), of all images.
         groups: Their groups, int64 (N,), if they have any.
         seed: Seed of what is set aside.
     """
