@@ -80,10 +80,10 @@ def lock(run: Run) -> TextIO:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             note(f"{run.folder} can't be locked: take care that no other process writes to it ({error.strerror})")
             return file
-        file.seek(0)
-        raise InputError(
-            f"{run.folder} is being written to by {file.read() or 'another process'}: wait for it"
-        ) from None
+        with file:
+            file.seek(0)
+            owner = file.read() or "another process"
+        raise InputError(f"{run.folder} is being written to by {owner}: wait for it") from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()

@@ -1,3 +1,4 @@
+import gc
 import socket
 import subprocess
 import sys
@@ -72,6 +73,8 @@ def test_a_run_is_written_to_by_one_process(
             main(["fit", "last"])
         fit.kill()
     assert caught.value.code == 2
+    del caught
+    gc.collect()  # which would find an open lock
     owner = f"process {fit.pid} on {socket.gethostname()}"
     assert capsys.readouterr().err == f"error: runs/version_0 is being written to by {owner}: wait for it\n"
     (last.parent / ".partial-of-a-kill.ckpt").touch()
