@@ -142,6 +142,8 @@ def _is_sound(path: Path) -> bool:
 def recorded_data(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
     """Returns the data options recorded in a checkpoint, unless they would import what the file names.
 
+    Those that are the user's alone, such as where to write, are left out, should the file have them.
+
     Raises:
         InputError: If they are not those of the class that they name.
     """
@@ -153,11 +155,10 @@ def recorded_data(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
     if not isinstance(data_class, type) or not issubclass(data_class, LightningDataModule):
         note(f"{path} was trained on {module}.{name}, which only --data may import")
         return None
-    unrecorded = getattr(data_class, "unrecorded", ())
-    forms = {name: form for name, form in arguments_of(data_class).items() if name not in unrecorded}
-    forms["class_path"] = ANYTHING
+    forms = arguments_of(data_class) | {"class_path": ANYTHING}
     check_form(data, record(optional=forms, closed=True), path, "datamodule_hyper_parameters")
-    return data
+    unrecorded = getattr(data_class, "unrecorded", ())
+    return {name: value for name, value in data.items() if name not in unrecorded}
 
 
 def check_makeable(data: dict[str, Any], asked: Collection[str], path: Path) -> None:

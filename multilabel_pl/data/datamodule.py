@@ -52,7 +52,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     val_set: LabelledDataset | None = None
     test_set: LabelledDataset | None = None
     num_workers: int = 0  # for datasets that are slow
-    unrecorded: ClassVar[tuple[str, ...]] = ()  # options that no checkpoint has, such as where to write
+    unrecorded: ClassVar[tuple[str, ...]] = ()  # options of this machine, not of a checkpoint
     state_forms: ClassVar[dict[str, Form]] = {"seed": whole_number(0, MAX_SEED)}  # of what `state_dict` returns
 
     def __init__(

@@ -86,7 +86,7 @@ class TableDataModule(LabelledDataModule):
     """
 
     state_forms = LabelledDataModule.state_forms | dict.fromkeys(RECORDED, FINGERPRINTS)
-    unrecorded = ("cache",)
+    unrecorded = ("cache", "num_workers")
 
     def __init__(
         self,

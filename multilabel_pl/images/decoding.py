@@ -42,22 +42,27 @@ def find_images(paths: Sequence[str | Path], keep_missing: bool = False) -> list
 
 
 def _find(path: Path, keep_missing: bool) -> list[Path]:
-    is_pattern = any(sign in str(path) for sign in WILDCARDS)
+    is_pattern = any(sign in str(path) for sign in WILDCARDS) and "\0" not in str(path)
     if path.is_file() or (keep_missing and not path.is_dir() and not is_pattern):
         return [path]
     if path.is_dir():
         files = list(path.iterdir())
-        found = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
+        found = [file for file in files if is_image_name(file) and file.is_file()]
         remedy = f"a pattern such as '{path}/**/*.png' looks into subfolders"
         if found and any(file.is_dir() and not file.name.startswith(".") for file in files):
             note(f"the folders in {path} are left out: {remedy}")
     else:
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207, Path.glob takes no absolute pattern
+        matches = glob.glob(str(path), recursive=True) if is_pattern else []  # noqa: PTH207, for absolute ones
         found = [file for match in matches if (file := Path(match)).is_file()]
         remedy = NAME_IMAGES
     if not found:
         raise InputError(f"there is no image at {path}: {remedy}")
     return sorted(found)
+
+
+def is_image_name(file: Path) -> bool:
+    """Whether a file is taken for an image by its name; those that begin with a dot are other systems' notes."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def read_image(

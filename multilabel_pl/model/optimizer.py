@@ -71,6 +71,6 @@ class Optimization:
         steps = trainer.estimated_stepping_batches
         if math.isinf(steps):
             raise InputError("one_cycle needs a last step: set --trainer.max_epochs or --trainer.max_steps")
-        optimizer, scheduler = self.build(parameters, int(steps))
+        optimizer, scheduler = self.build(parameters, max(1, int(steps)))  # there is no schedule of none
         assert scheduler is not None
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -149,7 +149,7 @@ def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
 
 
 def test_images_are_found(workplace: Path) -> None:
-    for name in ("b.png", "a.JPG", "notes.txt", "deeper/c.webp"):
+    for name in ("b.png", "a.JPG", "notes.txt", "deeper/c.webp", "._b.png"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
     assert find_images(["."]) == [Path("a.JPG"), Path("b.png")]
@@ -158,7 +158,7 @@ def test_images_are_found(workplace: Path) -> None:
     assert find_images(["b.png", "deeper"]) == [Path("b.png"), Path("deeper/c.webp")]
 
 
-@pytest.mark.parametrize("path", ["nowhere", "*.png", "."])
+@pytest.mark.parametrize("path", ["nowhere", "*.png", ".", "a\0b", "a\0*"])
 def test_a_path_without_an_image_is_named(path: str, workplace: Path) -> None:
     with pytest.raises(InputError, match=rf"^there is no image at {re.escape(path)}: .*a pattern such as '"):
         find_images([path])
@@ -178,6 +178,7 @@ def test_folders_in_a_folder_are_left_out_with_a_note(workplace: Path, capsys: p
 def test_missing_files_can_be_kept(workplace: Path) -> None:
     Path("a.png").touch()
     assert find_images(["a.png", "gone.png"], keep_missing=True) == [Path("a.png"), Path("gone.png")]
+    assert find_images(["\0*"], keep_missing=True) == [Path("\0*")]  # no pattern, as no name has that
     with pytest.raises(InputError, match=r"^there is no image at b\*"):
         find_images(["b*"], keep_missing=True)
 

@@ -9,7 +9,7 @@ from multilabel_pl.data.annotations.cells import SPLIT_NAMES
 from multilabel_pl.data.annotations.collecting import collect
 from multilabel_pl.data.annotations.groups import same_content
 from multilabel_pl.data.annotations.records import Annotations, Entry
-from multilabel_pl.images.decoding import SUFFIXES
+from multilabel_pl.images.decoding import is_image_name
 
 Class: TypeAlias = tuple[str | None, str]  # the split, None if the folders don't name it, and the label
 
@@ -50,7 +50,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
 
 
 def _entries(root: Path, classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | None) -> Iterator[Entry]:
