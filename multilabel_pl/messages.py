@@ -5,11 +5,14 @@ Control characters, which could come from the name of a label or a file, are esc
 
 import re
 import sys
+from collections.abc import Sequence
 
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 BREAKS = re.compile(r" *[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+ *")  # of lines, and tabs
+NAMED = 10  # of a list in a message
+SHOWN = 60  # characters of a value in a message
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -21,6 +24,17 @@ def escaped(text: str) -> str:
 def one_line(text: str) -> str:
     """Escapes as `escaped` does, and puts a blank for tabs and line breaks, even those within the name of a label."""
     return escaped(BREAKS.sub(" ", text.strip()))
+
+
+def shortened(value: str) -> str:
+    """Cuts a value that is too long for a message."""
+    return value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names some things, the first ten and how many more there are."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(map(shortened, names[:NAMED])) + more
 
 
 @rank_zero_only

@@ -1,5 +1,6 @@
 """Opening the images of a table: each is decoded once, for the first time at least, and kept where there is room."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from multilabel_pl.data.cache import ImageCache
 from multilabel_pl.data.check import Findings, read_all
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.image_files import ImageFiles, LabelledFiles
+from multilabel_pl.images.decoding import SUFFIXES
 from multilabel_pl.messages import warn
 from multilabel_pl.task import Task
 
@@ -36,7 +38,9 @@ class Opened(NamedTuple):
     def problems(self) -> list[Problem]:
         """Those of the images that can't be read."""
         texts = enumerate(self.found.problems)
-        return [self.part.problem(index, text) for index, text in texts if text is not None]
+        return [
+            self.part.problem(index, text + _hint(self.part.files[index])) for index, text in texts if text is not None
+        ]
 
     def without(self, indices: Sequence[int]) -> "Opened":
         """Leaves some images out."""
@@ -45,6 +49,12 @@ class Opened(NamedTuple):
         problems, digests, _ = self.found
         found = Findings([problems[index] for index in rest], [digests[index] for index in rest])
         return Opened(self.part.take(torch.tensor(rest, dtype=torch.int64)), self.images.subset(rest), found)
+
+
+def _hint(file: str) -> str:
+    """Names the file that a path without its ending may stand for."""
+    endings = [suffix for suffix in SUFFIXES if os.path.isfile(file + suffix)]  # noqa: PTH113, which can't fail
+    return f"; there is {Path(file).name}{endings[0]}: give names with their endings" if endings else ""
 
 
 @dataclass

@@ -184,6 +184,8 @@ class TableDataModule(LabelledDataModule):
     @cached_property
     def splits(self) -> dict[str, Annotations]:
         """The images for training, validation and test."""
+        if self.annotations.problems:
+            raise AnnotationError(self.annotations.problems + self.opener(self.annotations).problems)
         sizes = {"test": self.test_size, "val": self.val_size}
         return Division(sizes, self.split_seed, self.default_split, self.folds, self.fold)(self.annotations)
 
@@ -202,11 +204,10 @@ class TableDataModule(LabelledDataModule):
         if not self.labels:
             if self.images is not None and not self.images.is_dir():
                 raise InputError(f"there is no folder {self.images}: name that of the images with --data.images")
-            if self.annotations.problems:
-                raise AnnotationError(self.annotations.problems + self.opener(self.annotations).problems)
+            splits = self.splits
             self.labels = self.annotations.labels
             self.hparams["labels"] = self.labels  # which a checkpoint keeps, whatever becomes of the table
-            say(summary(self.labels, {name: part.targets for name, part in self.splits.items()}))
+            say(summary(self.labels, {name: part.targets for name, part in splits.items()}))
         if stage == "fit" and not len(self.splits["train"]):
             raise InputError(f"{self.tables['table']} has no image for training")
         super().setup(stage)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from multilabel_pl.messages import listed
 from multilabel_pl.model.calibration import cross_entropy, fit_calibration
 from multilabel_pl.model.guarantees import EVERYTHING
 from multilabel_pl.model.rules import FALLBACK, Learned, Rule, Threshold, fixed_thresholds
 from multilabel_pl.model.thresholds import learn_thresholds
 
 FEW = 5  # positives, below which a label is named in a note
-NAMED = 10  # labels in a note, at most
 EXCESS = 2  # tags for a true one, above which a note says so
 BALANCED = (Rule("f1"), Rule("f1_exact"), Rule("micro_f1"))  # the rules that weigh wrong tags against missed ones
 
@@ -124,6 +124,4 @@ class Decision(nn.Module):
     def _named(self, chosen: Tensor) -> str:
         """Lists the labels that a bool (L,) chooses, with the numbers of their positives."""
         indices = chosen.nonzero()[:, 0].tolist()
-        names = [f"{self.labels[i]} ({int(self.positives[i])})" for i in indices[:NAMED]]
-        more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
-        return ", ".join(names) + more
+        return listed([f"{self.labels[i]} ({int(self.positives[i])})" for i in indices])

@@ -9,12 +9,20 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from multilabel_pl.data.annotations.records import SPLITS, UNKNOWN_MARK
+from multilabel_pl.messages import shortened
 
 PRESENT = ("1", "1.0", "true")  # in lower case
 ABSENT = ("0", "0.0", "false")
 MINUS_ONE = ("-1", "-1.0")
-UNKNOWN = ("", UNKNOWN_MARK, "nan", *MINUS_ONE)
-SPLIT_NAMES = {split: split for split in SPLITS} | {"training": "train", "valid": "val", "validation": "val"}
+MISSING = ("nan", "none", "null", "na", "n/a", "<na>")  # as programs write that there is no value
+UNKNOWN = ("", UNKNOWN_MARK, *MISSING, *MINUS_ONE)
+SPLIT_NAMES = {split: split for split in SPLITS} | {
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "testing": "test",
+}
 VALIDATION_COLUMN = "is_valid"  # fastai's
 VALIDATION_NAMES = dict.fromkeys(PRESENT, "val") | dict.fromkeys(ABSENT, "train")
 ITEM = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d+"""  # of a list: Python's or JSON's string, or a number
@@ -38,6 +46,8 @@ class TagsCell:
     def __call__(self, cells: Cells) -> Labels:
         """Returns what a row says of its image."""
         text = cells[self.place].strip()
+        if text.startswith("{") and text.endswith("}"):  # a dictionary or a set, as Python or JSON write it
+            raise RowError(f"tags must be a list, or have {self.delimiter} between them, got {shortened(text)}")
         parts = (_items(text) if is_list(text) else None) or text.split(self.delimiter)
         names = [name for part in parts if (name := part.strip())]
         return _known_and_unknown(names) if UNKNOWN_MARK in text else (names, ())
@@ -65,7 +75,7 @@ def _value(item: str) -> str:
 def _known_and_unknown(names: Sequence[str]) -> Labels:
     tags = [name for name in names if not name.startswith(UNKNOWN_MARK)]
     unknown = [name.removeprefix(UNKNOWN_MARK).strip() for name in names if name.startswith(UNKNOWN_MARK)]
-    if "" in unknown:
+    if "" in unknown or any(name.startswith(UNKNOWN_MARK) for name in unknown):
         raise RowError(f"{UNKNOWN_MARK} must stand before a label, which is then unknown")
     if both := next((name for name in unknown if name in tags), None):
         raise RowError(f"{both} is both a tag and unknown ({UNKNOWN_MARK}{both}): delete the one or the other")
@@ -107,7 +117,9 @@ class MarkCells:
             kind = next((met for spellings, met in kinds if spelling in spellings), None)
             if kind is None:
                 remedy = "name a column of tags with --data.tags_column, or those of 0 and 1 with --data.labels"
-                raise RowError(f"column '{name}' must be 0, 1, or ? for unknown, got {mark.strip()}: {remedy}")
+                raise RowError(
+                    f"column '{name}' must be 0, 1, or ? for unknown, got {shortened(mark.strip())}: {remedy}"
+                )
             kind.add(mark)
         self.met = self.present | self.absent | self.unknown
 
@@ -131,5 +143,5 @@ class SplitCell:
         split = self.names.get(cell.lower())
         if cell and not split:
             expected = "true or false" if self.names is VALIDATION_NAMES else f"one of {', '.join(SPLITS)}"
-            raise RowError(f"{self.column} must be {expected}, got {cell}")
+            raise RowError(f"{self.column} must be {expected}, got {shortened(cell)}")
         return split

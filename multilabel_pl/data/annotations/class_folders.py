@@ -8,8 +8,10 @@ from typing import TypeAlias
 from multilabel_pl.data.annotations.cells import SPLIT_NAMES
 from multilabel_pl.data.annotations.collecting import collect
 from multilabel_pl.data.annotations.groups import same_content
-from multilabel_pl.data.annotations.records import Annotations, Entry
+from multilabel_pl.data.annotations.records import SPLITS, Annotations, Entry
+from multilabel_pl.errors import InputError
 from multilabel_pl.images.decoding import is_image_name
+from multilabel_pl.messages import note
 
 Class: TypeAlias = tuple[str | None, str]  # the split, None if the folders don't name it, and the label
 
@@ -17,14 +19,26 @@ RUNS = "runs"  # our own, which lie there if one trains in the folder of the ima
 
 
 def find_classes(root: Path) -> dict[Class, list[Path]]:
-    """Returns the images below each class's folder, `cat/` or `train/cat/`; empty if there are none."""
+    """Returns the images below each class's folder, `cat/` or `train/cat/`; empty if there are none.
+
+    Raises:
+        InputError: If it isn't clear which folders are splits, and which are classes.
+    """
     top = _folders(root)
+    parts = [folder for folder in top if folder.name.lower() in SPLIT_NAMES and _holds_folders(folder)]
     folders: dict[Class, Path]
-    if top and all(folder.name.lower() in SPLIT_NAMES for folder in top):
-        folders = {(SPLIT_NAMES[part.name.lower()], folder.name): folder for part in top for folder in _folders(part)}
+    if parts:
+        if others := [folder.name for folder in top if folder not in parts and _images(folder)]:
+            splits = f"folders of splits, such as {parts[0].name}, and beside them {others[0]} with images"
+            raise InputError(f"{root} has {splits}: name it {', '.join(SPLITS)}, or move it away")
+        folders = {(SPLIT_NAMES[part.name.lower()], folder.name): folder for part in parts for folder in _folders(part)}
     else:
+        _check_nested([folder for folder in top if _holds_folders(folder)])
         folders = {(None, folder.name): folder for folder in top}
-    return {key: files for key, folder in folders.items() if (files := _images(folder))}
+    found = {key: files for key, folder in folders.items() if (files := _images(folder))}
+    if found and (count := sum(len(_own_images(folder)) for folder in (root, *parts))):
+        note(f"{root}: images outside of the folders of classes have no label, and are left out: {count}")
+    return found
 
 
 def read_class_folders(
@@ -51,6 +65,27 @@ def _folders(root: Path) -> list[Path]:
 
 def _images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
+
+
+def _own_images(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if is_image_name(path) and path.is_file()]
+
+
+def _holds_folders(folder: Path) -> bool:
+    """Whether a folder holds folders of images, and no image itself."""
+    return not _own_images(folder) and any(map(_images, _folders(folder)))
+
+
+def _check_nested(folders: Sequence[Path]) -> None:
+    """Checks that folders of folders are classes, rather than splits of other names."""
+    first: dict[str, Path] = {}
+    for folder in folders:
+        for inner in _folders(folder):
+            if (other := first.setdefault(inner.name, folder)) != folder:
+                both = f"{other} and {folder} both have a folder {inner.name}"
+                raise InputError(
+                    f"{both}: if they are splits, name them {', '.join(SPLITS)}; if not, rename one of these"
+                )
 
 
 def _entries(root: Path, classes: Mapping[Class, Sequence[Path]], labels: Sequence[str] | None) -> Iterator[Entry]:

@@ -1,6 +1,7 @@
 """From the entries of any format to annotations, checked."""
 
 import os
+import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from multilabel_pl.data.annotations.records import SPLITS, UNMARKED, Annotations, Entry, Problem
 from multilabel_pl.errors import InputError
+from multilabel_pl.messages import note, shortened
 
 PRESENT, UNKNOWN = 1, -1
 SPLIT_CODES: dict[str | None, int] = {split: code for code, split in enumerate(SPLITS)} | {None: UNMARKED}
@@ -68,8 +70,7 @@ class _Collector:
         if isinstance(entry, Problem):
             self.problems.append(entry)
             return
-        # Not resolved: links may lead where they like.
-        file = os.path.normpath(os.path.join(self.folder, entry.path))  # noqa: PTH118, a million objects take seconds
+        file = self._file(entry.path)
         if problem := self._problem(entry, file):
             self.problems.append(Problem(entry.source, entry.place, problem))
             return
@@ -83,14 +84,22 @@ class _Collector:
         self.unknown.extend([self.numbers[label] for label in entry.unknown])
         self.unknown_counts.append(len(entry.unknown))
 
+    def _file(self, path: str) -> str:
+        """Returns the absolute path of an image, not resolved: links may lead where they like."""
+        file = os.path.join(self.folder, path)  # noqa: PTH118, a million objects take seconds
+        if "\\" in path and not os.path.exists(file):  # noqa: PTH110
+            file = file.replace("\\", "/")  # the table was written on Windows
+        return os.path.normpath(file)
+
     def _problem(self, entry: Entry, file: str) -> str | None:
         if not (self.allow_outside or f"{file}{os.sep}".startswith(self.inside)):
             remedy = "name the images' folder with --data.images, or give --data.allow_outside true"
-            return f"{entry.path} is outside of {self.folder}: {remedy}"
+            return f"{shortened(entry.path)} is outside of {self.folder}: {remedy}"
         for label in (*entry.tags, *entry.unknown):
             if label not in self.numbers:
                 if not self.is_open:
-                    return f"{label} is none of the labels: correct it, or name it in --data.labels when you train"
+                    remedy = "correct it, or name it in --data.labels when you train"
+                    return f"{shortened(label)} is none of the labels: {remedy}"
                 self.numbers[label] = len(self.numbers)
         return None
 
@@ -128,7 +137,19 @@ def _check_labels(path: Path, found: Annotations) -> None:
     """Checks that there are labels, and that something is known of each."""
     if not found.labels:
         raise InputError(f"{path} has no tag: name labels with --data.labels")
+    _note_similar(path, found.labels)
     nowhere = (found.marks == UNKNOWN).all(dim=0)
     if nowhere.any():
         label = found.labels[int(nowhere.nonzero()[0])]
         raise InputError(f"{path} has no image of which {label} is known: leave it out with --data.labels")
+
+
+def _note_similar(path: Path, labels: Sequence[str]) -> None:
+    """Notes two labels that a reader would take for one."""
+    first: dict[str, str] = {}
+    for label in labels:
+        twin = first.setdefault(unicodedata.normalize("NFC", label).casefold(), label)
+        if twin != label:
+            both = f"{shortened(twin)} and {shortened(label)}"
+            note(f"{path} has labels {both}, which differ in case or encoding alone: correct it if they are one")
+            return

@@ -1,6 +1,7 @@
 """CSV and TSV tables, also with semicolons."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -29,6 +30,8 @@ def read_csv(table: Path, folder: Path, columns: TableFormat, labels: Sequence[s
             reader = csv.reader(file, delimiter=_separator(file, table.suffix, columns), strict=True)
             try:
                 header = [name.strip() for name in next(reader, [])]
+                if header == ["sep=", ""]:
+                    header = [name.strip() for name in next(reader, [])]
                 return read_table(table, "line", header, _numbered(reader), folder, columns, labels)
             except csv.Error as error:
                 raise InputError(f"{table} is not a table in CSV, line {reader.line_num}: {error}") from None
@@ -37,13 +40,18 @@ def read_csv(table: Path, folder: Path, columns: TableFormat, labels: Sequence[s
 
 
 def _separator(file: TextIO, suffix: str, columns: TableFormat) -> str:
-    """Returns what separates the cells of the first line so that it names the paths; else what is usual."""
+    """Returns what separates the cells of the first line so that it names the paths; else what is usual.
+
+    Excel takes it from a line `sep=;` before the header.
+    """
     line = file.readline()
     file.seek(0)
+    if named := re.fullmatch(r"sep=(.)\s*", line):
+        return named[1]
     candidates = SEPARATORS.get(suffix, SEPARATORS[".csv"])
     headers = {sign: [name.strip().strip('"') for name in line.split(sign)] for sign in candidates}
-    named = [sign for sign, header in headers.items() if columns.resolve(header).path_column in header]
-    return max(named or candidates, key=lambda sign: len(headers[sign]))
+    usable = [sign for sign, header in headers.items() if columns.resolve(header).path_column in header]
+    return max(usable or candidates, key=lambda sign: len(headers[sign]))
 
 
 def _numbered(reader: "csv._reader") -> Iterator[Row]:  # type: ignore[name-defined]

@@ -17,7 +17,10 @@ from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.data.annotations.voc import VOC_IMAGES, find_xml, read_voc
 from multilabel_pl.errors import InputError
 
-METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # Hugging Face's names, in a folder of images
+METADATA = (  # in a folder of images, as Hugging Face and Roboflow name them
+    *("metadata.csv", "metadata.jsonl", "metadata.parquet"),
+    *("_classes.csv", "_annotations.coco.json"),
+)
 COCO_FOLDER = "annotations"
 PARQUET = b"PAR1"
 OTHERS = {  # by how their files begin
@@ -47,8 +50,8 @@ def read_annotations(
     """Reads which image carries which labels.
 
     Args:
-        path: A table (CSV, TSV, JSON Lines, a list in JSON, Parquet), COCO's JSON, or a folder: with Hugging Face's
-            metadata file, of Pascal VOC, or of class folders.
+        path: A table (CSV, TSV, JSON Lines, a list in JSON, Parquet), COCO's JSON, or a folder: with a metadata file
+            of Hugging Face or Roboflow, of Pascal VOC, or of class folders.
         images: Folder that the images' paths are relative to, and may not leave; if not given, that which is usual for
             the format.
         columns: What the columns of a table mean.
@@ -105,6 +108,9 @@ def _read_folder(root: Path, images: Path | None, columns: TableFormat, labels: 
     if files := find_xml(root):
         usual = root / VOC_IMAGES
         return read_voc(root, files, images or (usual if usual.is_dir() else root), columns, labels)
+    if files := sorted((root / COCO_FOLDER).glob("*.json")):
+        example = next((file for file in files if file.name.startswith("instances_train")), files[0])
+        raise InputError(f"{root} has files of COCO: name one, such as {example}")
     if classes := find_classes(root):
         return read_class_folders(root, classes, labels)
     expected = f"{METADATA[0]}, XML files of Pascal VOC, or a folder of images for each class"
@@ -112,7 +118,7 @@ def _read_folder(root: Path, images: Path | None, columns: TableFormat, labels: 
 
 
 def _metadata(root: Path) -> dict[str | None, Path]:
-    """Returns Hugging Face's metadata files: one of all images, under None, or one of each split, `train/` first."""
+    """Returns the metadata files: one of all images, under None, or one of each split, `train/` first."""
     if found := _metadata_file(root):
         return {None: found}
     parts = {name: path for name in SPLIT_NAMES if (path := _metadata_file(root / name))}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from multilabel_pl.data.annotations.cells import (
+    MISSING,
     VALIDATION_COLUMN,
     Cells,
     MarkCells,
@@ -17,12 +18,12 @@ from multilabel_pl.data.annotations.cells import (
 from multilabel_pl.data.annotations.collecting import collect
 from multilabel_pl.data.annotations.records import Annotations, Entry, Problem
 from multilabel_pl.errors import InputError
-from multilabel_pl.messages import note
+from multilabel_pl.messages import listed, note, shortened
 
 PATH_NAMES = ("file_name", "filename", "fname")  # of Hugging Face, pandas' users and fastai
 TAGS_NAMES = ("labels", "label")
 INDEX_NAMES = ("", "Unnamed: 0")  # of the column of row numbers that pandas writes
-OTHER_DELIMITERS = ",;"  # of tags
+OTHER_DELIMITERS = ",; "  # of tags; a blank is usual within one, too
 
 Row: TypeAlias = tuple[int, Cells]  # its number, and what it holds
 
@@ -48,16 +49,23 @@ class TableFormat:
     group_column: str | None = None
 
     def resolve(self, header: Sequence[str]) -> "TableFormat":
-        """Takes other usual names for the columns of paths and of tags, where a table has those alone."""
+        """Takes other usual names for the columns, such as `Path` and `labels`, where a table has those alone."""
         return replace(
             self,
             path_column=_usual_name(self.path_column, TableFormat.path_column, PATH_NAMES, header),
             tags_column=_usual_name(self.tags_column, TableFormat.tags_column, TAGS_NAMES, header),
+            split_column=_usual_name(self.split_column, TableFormat.split_column, (), header),
         )
+
+    def unused(self, header: Sequence[str]) -> list[str]:
+        """Returns the columns that mean nothing beside one of tags."""
+        used = (self.path_column, self.tags_column, self.split_column, self.group_column, VALIDATION_COLUMN)
+        return [name for name in header if name not in used]
 
 
 def _usual_name(name: str, default: str, others: Sequence[str], header: Sequence[str]) -> str:
-    found = [other for other in others if other in header]
+    """Returns a column's name, or instead of a default that is not there, a usual one, in any case."""
+    found = [column for column in header if column.lower() in (default, *others)]
     return found[0] if name == default and name not in header and len(found) == 1 else name
 
 
@@ -89,6 +97,8 @@ def read_table(
     columns = columns.resolve(header)
     ignored = _check_header(table, header, columns)
     label_columns = _label_columns(table, header, columns, labels, ignored)
+    if not label_columns and (unused := [name for name in columns.unused(header) if name not in ignored]):
+        note(f"{table}: of its columns, these mean nothing: {listed(unused)}")
     reader = _RowReader(table, unit, header, columns, label_columns)
     found = collect(table, reader.entries(rows), folder, label_columns or labels, columns.allow_outside)
     if labels is None and not label_columns:
@@ -111,7 +121,7 @@ def _check_header(table: Path, header: Sequence[str], columns: TableFormat) -> t
     wanted = {"path": columns.path_column, "group": columns.group_column}
     if missing := next((kind for kind, name in wanted.items() if name and name not in header), None):
         remedy = f"name that of the {missing}s with --data.{missing}_column"
-        raise InputError(f"{table} has no column {wanted[missing]}, but {', '.join(header)}: {remedy}")
+        raise InputError(f"{table} has no column {wanted[missing]}, but {listed(header)}: {remedy}")
     return ignored
 
 
@@ -123,7 +133,7 @@ def _label_columns(
         return []
     if columns.tags_column != TableFormat.tags_column:
         remedy = "name that of the tags with --data.tags_column"
-        raise InputError(f"{table} has no column {columns.tags_column}, but {', '.join(header)}: {remedy}")
+        raise InputError(f"{table} has no column {columns.tags_column}, but {listed(header)}: {remedy}")
     no_labels = (columns.path_column, columns.split_column, columns.group_column, VALIDATION_COLUMN, *ignored)
     others = [name for name in header if name not in no_labels]
     if not others:
@@ -131,20 +141,28 @@ def _label_columns(
     if labels is None:
         return others
     if missing := [label for label in labels if label not in others]:
-        raise InputError(f"{table} has no column {missing[0]}, but {', '.join(others)}")
+        raise InputError(f"{table} has no column {missing[0]}, but {listed(others)}")
     return list(labels)
 
 
 def _check_tags(table: Path, tags: Sequence[str], columns: TableFormat) -> None:
-    """Checks that tags are single ones, neither lists nor made of the same few parts."""
+    """Checks that tags are single ones, neither lists nor made of the same few parts, and stand for something."""
     if tags and all(map(is_list, tags)):
-        raise InputError(f"{table} has lists as tags, such as {tags[0]}: write cat|dog")
+        raise InputError(f"{table} has lists as tags, such as {shortened(tags[0])}: write cat|dog")
+    if missing := next((tag for tag in tags if tag.lower() in MISSING), None):
+        note(f"{table} has a label {missing}: if that marks a missing value, leave those cells empty")
+    single = set(tags)
     for sign in OTHER_DELIMITERS:
-        parts = {part.strip() for tag in tags for part in tag.split(sign)}
-        if len(parts) < len(tags):
-            example = next(tag for tag in tags if sign in tag)
+        parts = {tag: [part.strip() for part in tag.split(sign) if part.strip()] for tag in tags if sign in tag}
+        fewer = len(single.difference(parts).union(*parts.values())) < len(tags)
+        example = next((tag for tag, own in parts.items() if fewer or single.issuperset(own)), None)
+        if example is None:
+            continue
+        text = f"{table} seems to have several tags in one, such as {shortened(example)}"
+        if fewer and sign != " ":
             remedy = f"give --data.tag_delimiter '{sign}', or, if not, name the labels with --data.labels"
-            raise InputError(f"{table} seems to have several tags in one, such as {example}: {remedy}")
+            raise InputError(f"{text}: {remedy}")
+        note(f"{text}: if so, give --data.tag_delimiter '{sign}'")
 
 
 class _RowReader:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from multilabel_pl.data.annotations.formats import WANTED, read_annotations
-from multilabel_pl.data.annotations.records import SPLITS, AnnotationError, Annotations, find_repeated
+from multilabel_pl.data.annotations.records import SPLITS, UNMARKED, AnnotationError, Annotations, find_repeated
 from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags
@@ -68,6 +68,15 @@ b.png,[cat]
     "UTF-16": ("path,tags\na.png,cat\n".encode("utf-16"), "t.csv is not a text in UTF-8: save it as CSV in UTF-8"),
     "an image": (png(), f"t.csv is a PNG image: {WANTED}"),
     "an open quote": ('path,tags\n"a.png,cat\n', "t.csv is not a table in CSV, line 2: unexpected end of data"),
+    "several tags in one, whose parts are fewer": (
+        "path,tags\na.png,cat;dog\nb.png,dog;owl\nc.png,owl;cat\nd.png,owl\n",
+        "t.csv seems to have several tags in one, such as cat;dog: give --data.tag_delimiter ';', or, if not, "
+        "name the labels with --data.labels",
+    ),
+    "a header of many columns": (
+        f"file,{','.join(map(str, range(20)))}\n",
+        f"t.csv has no column path, but file, 0, 1, 2, 3, 4, 5, 6, 7, 8 and 11 more: {NO_PATHS}",
+    ),
     "a column twice": ("path,tags,tags\na.png,cat,dog\n", "t.csv has two columns tags"),
     "no column of tags": ("path\na.png\n", "t.csv has neither a column tags nor columns of 0 and 1"),
     "a label of which nothing is known": (
@@ -120,10 +129,22 @@ LINES: dict[str, tuple[str, list[str]]] = {
         ["t.csv, line 2: split must be one of train, val, test, got trial"],
     ),
     "a tag that is both": (
-        "path,tags\na.png,cat|?cat\nb.png,?\n",
+        "path,tags\na.png,cat|?cat\nb.png,?\nc.png,??cat\n",
         [
             "t.csv, line 2: cat is both a tag and unknown (?cat): delete the one or the other",
             "t.csv, line 3: ? must stand before a label, which is then unknown",
+            "t.csv, line 4: ? must stand before a label, which is then unknown",
+        ],
+    ),
+    "a dictionary for tags": (
+        "path,tags\na.png,{'cat': 1}\n",
+        ["t.csv, line 2: tags must be a list, or have | between them, got {'cat': 1}"],
+    ),
+    "a long value": (
+        f"path,cat\na.png,{'x' * 1000}\n",
+        [
+            f"t.csv, line 2: column 'cat' must be 0, 1, or ? for unknown, got {'x' * 60}…: name a column of tags "
+            "with --data.tags_column, or those of 0 and 1 with --data.labels"
         ],
     ),
     "many mistakes": (
@@ -197,3 +218,57 @@ def test_labels_may_be_unknown(workplace: Path) -> None:
     for read in (wide, tags):
         targets = read.targets.tolist()
         assert [[None if value != value else value for value in row] for row in targets] == expected
+
+
+def test_what_excel_pandas_and_windows_write_is_understood(workplace: Path) -> None:
+    text = "sep=;\r\nPath;Split;cat;dog\r\nsub\\a.png;Train;1;<NA>\r\nb.png;;None;0\r\n"
+    Path("t.csv").write_text(text, newline="")
+    read = read_annotations(Path("t.csv"), workplace, TableFormat())
+    assert read.files == [str(workplace / "sub/a.png"), str(workplace / "b.png")]
+    assert read.marks.tolist() == [[1, -1], [-1, 0]]
+    assert read.splits.tolist() == [SPLITS.index("train"), UNMARKED]
+    assert read.places.tolist() == [3, 4]
+    Path("sub\\a.png").touch()
+    assert read_annotations(Path("t.csv"), workplace, TableFormat()).files[0] == str(workplace / "sub\\a.png")
+
+
+SEVERAL = "t.csv seems to have several tags in one, such as cat dog: if so, give --data.tag_delimiter ' '"
+NOTES = {
+    "columns without a meaning": (
+        "path,tags,author,subset\na.png,cat,me,train\n",
+        "t.csv: of its columns, these mean nothing: author, subset",
+    ),
+    "tags with blanks, whose parts are labels": ("path,tags\na.png,cat dog\nb.png,cat\nc.png,dog\n", SEVERAL),
+    "tags with blanks, whose parts are fewer": (
+        "path,tags\na.png,cat dog\nb.png,cat owl\nc.png,cat\nd.png,dog owl\ne.png,cat dog owl\n",
+        SEVERAL,
+    ),
+    "tags with commas, whose parts are labels": (
+        'path,tags\na.png,"cat, dog"\nb.png,cat\nc.png,dog\n"d.png","owl, dodo"\n',
+        "t.csv seems to have several tags in one, such as cat, dog: if so, give --data.tag_delimiter ','",
+    ),
+    "a missing value": (
+        "path,tags\na.png,cat\nb.png,NaN\n",
+        "t.csv has a label NaN: if that marks a missing value, leave those cells empty",
+    ),
+    "labels that look the same": (
+        "path,tags\na.png,\u00e9\nb.png,e\u0301\n",
+        "t.csv has labels e\u0301 and \u00e9, which differ in case or encoding alone: correct it if they are one",
+    ),
+    "labels of another case": (
+        "path,tags\na.png,cat\nb.png,Cat\n",
+        "t.csv has labels Cat and cat, which differ in case or encoding alone: correct it if they are one",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_what_may_be_meant_otherwise_is_noted(name: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content, expected = NOTES[name]
+    assert messages(content) == []
+    assert capsys.readouterr().err == f"note: {expected}\n"
+
+
+def test_labels_of_several_words_are_ordinary(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert messages("path,tags\na.png,red car\nb.png,blue car\nc.png,red bus\nd.png,blue bus\n") == []
+    assert capsys.readouterr().err == ""

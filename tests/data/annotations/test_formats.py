@@ -168,6 +168,74 @@ def test_an_image_in_several_class_folders_has_several_tags(workplace: Path) -> 
     assert [SPLITS[code] for code in both.splits.tolist()] == ["train"] * 4 + ["val"] * 4
 
 
+def write_classes(*folders: str) -> None:
+    for folder in folders:
+        Path("set", folder).mkdir(parents=True)
+        shutil.copy("a.png", Path("set", folder))
+
+
+CLASSES = {
+    "a split beside others": (
+        ["train/cat", "test/cat", "extra/cat"],
+        "set has folders of splits, such as test, and beside them extra with images: "
+        "name it train, val, test, or move it away",
+    ),
+    "splits of other names": (
+        ["training_set/cat", "test_set/cat", "test_set/dog"],
+        "set/test_set and set/training_set both have a folder cat: if they are splits, name them train, val, test; "
+        "if not, rename one of these",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_folders_that_may_be_splits_or_classes_are_refused(name: str, workplace: Path) -> None:
+    write_images(workplace, 1)
+    shutil.copy("images/000.png", "a.png")
+    folders, expected = CLASSES[name]
+    write_classes(*folders)
+    assert message("set") == expected
+
+
+def test_a_class_may_have_the_name_of_a_split_or_folders_of_its_own(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(workplace, 1)
+    shutil.copy("images/000.png", "a.png")
+    write_classes("train", "bus/red", "bus/blue", "car/small")
+    assert read("set").labels == ["bus", "car", "train"]
+    assert capsys.readouterr().err == ""
+    shutil.copy("a.png", "set")
+    shutil.copy("a.png", "set/._a.png")
+    assert read("set").labels == ["bus", "car", "train"]
+    note = "note: set: images outside of the folders of classes have no label, and are left out: 1\n"
+    assert capsys.readouterr().err == note
+
+
+def test_folders_of_coco_name_their_files(workplace: Path) -> None:
+    for name in ("coco/annotations", "coco/train2017"):
+        Path(name).mkdir(parents=True)
+    write_images(workplace / "coco" / "train2017", 1)
+    for name in ("captions_train2017", "instances_train2017", "instances_val2017"):
+        shutil.copy(FIXTURES / "coco.json", f"coco/annotations/{name}.json")
+    example = "coco/annotations/instances_train2017.json"
+    assert message("coco") == f"coco has files of COCO: name one, such as {example}"
+
+
+def test_roboflows_folders_are_read(workplace: Path) -> None:
+    for split in ("train", "valid"):
+        Path("coco", split).mkdir(parents=True)
+        shutil.copy(FIXTURES / "coco.json", f"coco/{split}/_annotations.coco.json")
+        Path("marks", split).mkdir(parents=True)
+        Path("marks", split, "_classes.csv").write_text(f"filename, cat, dog\n{split}.jpg, 1, 0\n")
+    found = read("coco")
+    assert tags_in(found, workplace / "coco" / "train").items() >= {p: set(tags) for p, tags in TAGS.items()}.items()
+    assert len(found) == 2 * len(TAGS)
+    found = read("marks")
+    assert tags_in(found, workplace / "marks") == {"train/train.jpg": {"cat"}, "valid/valid.jpg": {"cat"}}
+    assert [SPLITS[code] for code in found.splits.tolist()] == ["train", "val"]
+
+
 def changed_coco(change: Callable[[dict[str, list[dict[str, object]]]], object]) -> str:
     content = json.loads((FIXTURES / "coco.json").read_text(encoding="utf-8"))
     change(content)
