@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from multilabel_pl.data.datasets import identity_collate
@@ -28,12 +28,13 @@ class Findings(NamedTuple):
     fingerprints: Sequence[int] = ()
 
 
-def decoded_batches(files: ImageFiles, num_workers: int) -> Iterator[FileBatch]:
-    """Decodes all files, in worker processes if they are many; in a terminal, a bar shows the progress.
+def decoded_batches(files: ImageFiles, num_workers: int, order: Sampler[int] | None = None) -> Iterator[FileBatch]:
+    """Decodes files, in worker processes if they are many; in a terminal, a bar shows the progress.
 
     Args:
         files: The files.
         num_workers: Processes.
+        order: Which to decode, in this order; all in theirs if not given.
 
     Yields:
         The files in order.
@@ -42,6 +43,7 @@ def decoded_batches(files: ImageFiles, num_workers: int) -> Iterator[FileBatch]:
     loader = DataLoader(
         dataset=files,
         batch_size=BATCH_SIZE,
+        sampler=order,
         num_workers=workers,
         collate_fn=identity_collate,
         generator=torch.Generator(),  # else it would draw from the one that the weights are drawn from

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import torch
-from lightning.pytorch import Trainer
 
 from multilabel_pl.data.annotations.records import Annotations, Problem
 from multilabel_pl.data.cache import ImageCache
@@ -73,17 +72,16 @@ class Opener:
     num_workers: int
     cache: ImageCache | None = None
 
-    def __call__(self, part: Annotations, in_memory: bool = False, trainer: Trainer | None = None) -> Opened:
+    def __call__(self, part: Annotations, in_memory: bool = False) -> Opened:
         """Decodes images once.
 
         Args:
             part: The images.
             in_memory: Whether to keep them in memory, if there is no cache.
-            trainer: Whose processes share the work of filling a cache.
         """
         files = ImageFiles(list(map(Path, part.files)), self.decoding, self.max_pixels)
         if self.cache is not None:
-            if (found := self._cached(self.cache, files, trainer)) is not None:
+            if (found := self.cache.fill(files, self.num_workers)) is not None:
                 return Opened(part, LabelledFiles(files, part.targets), found)
             self.cache = None
         if not in_memory:
@@ -91,12 +89,6 @@ class Opener:
         images = torch.empty(len(part), *self.decoding.image_shape, dtype=torch.uint8)
         found = read_all(files, self.num_workers, images)
         return Opened(part, LabelledImages(images, part.targets, files.paths), found)
-
-    def _cached(self, cache: ImageCache, files: ImageFiles, trainer: Trainer | None) -> Findings | None:
-        if trainer is not None and trainer.world_size > 1:  # what is left then can't be read, which each has to say
-            cache.fill(files, self.num_workers, slice(trainer.global_rank, None, trainer.world_size))
-            trainer.strategy.barrier()
-        return cache.fill(files, self.num_workers)
 
 
 def without_twins(opened: dict[str, Opened]) -> dict[str, Opened]:

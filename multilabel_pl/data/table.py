@@ -264,7 +264,7 @@ class TableDataModule(LabelledDataModule):
             AnnotationError: If there is an image that can't be read.
         """
         fits = len(self.annotations) * math.prod(self.image_shape) <= self.max_memory * BYTES_A_GIGABYTE
-        opened = {s: self.opener(self.splits[s], fits and s not in unused, self.trainer) for s in splits}
+        opened = {s: self.opener(self.splits[s], fits and s not in unused) for s in splits}
         if problems := [problem for own in opened.values() for problem in own.problems]:
             raise AnnotationError(problems)
         for own in opened.values():

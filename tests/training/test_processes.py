@@ -19,6 +19,7 @@ import torch
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import LABELS
 from tests.conftest import BRIEF, QUIET, copied_run, in_a_process, small
+from tests.data.tagged_images import write_tagged
 
 DDP = ["--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--trainer.devices"]
 
@@ -117,6 +118,17 @@ def test_two_nodes_make_one_run(small_set: str, workplace: Path) -> None:
 
 
 @pytest.mark.slow
+def test_processes_share_the_work_of_a_cache(workplace: Path) -> None:
+    write_tagged(workplace, 40)
+    data = ["images.csv", "--data.image_size", "16", "--data.num_workers", "0", "--data.cache", "true"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = in_a_process(["fit", *data, *QUIET, *BRIEF, *DDP, "2"], torchrun)
+    assert ended.returncode == 0, ended.stderr
+    [index] = workplace.glob("images.csv.cache/*/index.jsonl")
+    kept = [json.loads(line)[0] for line in index.read_text(encoding="utf-8").splitlines()]
+    assert len(kept) == len(set(kept)) == 40
+
+
 def test_one_process_reports_a_mistake_of_all(workplace: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = in_a_process(["test", "nothing.ckpt", *DDP, "2"], torchrun)
