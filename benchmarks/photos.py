@@ -23,14 +23,14 @@ CORES = os.cpu_count() or 1
 BATCH = 32
 
 
-def take_photos(folder: Path) -> list[Path]:
+def take_photos(folder: Path, width: int = WIDTH, height: int = HEIGHT, count: int = PHOTOS) -> list[Path]:
     """Writes JPEG files of coloured clouds with some grain, about as large as photos of this size are."""
     rng = np.random.default_rng(0)
     folder.mkdir()
-    paths = [folder / f"{i:04}.jpg" for i in range(PHOTOS)]
+    paths = [folder / f"{i:04}.jpg" for i in range(count)]
     for path in paths:
-        clouds = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((WIDTH, HEIGHT))
-        grain = rng.normal(0, 6, (HEIGHT, WIDTH, 1))
+        clouds = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((width, height))
+        grain = rng.normal(0, 6, (height, width, 1))
         Image.fromarray((np.array(clouds) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)
     return paths
 

@@ -96,7 +96,8 @@ def read_image(
                 raise Image.DecompressionBombError
             if sufficient_size is not None:
                 image.draft(None, (sufficient_size, sufficient_size))
-            return pixels_of(image, background)
+            ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies even what is upright
+            return _pixels_of_upright(image, background)
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image, or is damaged") from None
     except Image.DecompressionBombError:
@@ -115,7 +116,11 @@ def read_image(
 
 def pixels_of(image: Image.Image, background: str) -> Tensor:
     """Returns the pixels of a Pillow image as `read_image` does, uint8 (C, H, W)."""
-    pixels = _grey_or_colour(ImageOps.exif_transpose(image), background)
+    return _pixels_of_upright(ImageOps.exif_transpose(image), background)
+
+
+def _pixels_of_upright(image: Image.Image, background: str) -> Tensor:
+    pixels = _grey_or_colour(image, background)
     channels_last = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1))  # (H, W) or (H, W, C) -> (H, W, C)
     return channels_last.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
 
@@ -127,4 +132,5 @@ def _grey_or_colour(image: Image.Image, background: str) -> NDArray[np.uint8]:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
-    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return np.array(image if image.mode == mode else image.convert(mode))
