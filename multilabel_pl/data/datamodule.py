@@ -112,7 +112,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Serves the training images, shuffled in every epoch."""
         assert self.train_set is not None, "setup comes first"
-        return self._loader(self.train_set, self.batch_size, self._order(len(self.train_set)))
+        return self._loader(self.train_set, self.batch_size, self._order(self.train_set))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Serves the validation images in order; an empty list, as Lightning expects, if there are none."""
@@ -156,16 +156,17 @@ class LabelledDataModule(LightningDataModule, ABC):
         """Restores the seed of the run that is resumed."""
         self.seed = state_dict.get("seed", self.seed)  # older checkpoints have none
 
-    def _order(self, size: int) -> EpochOrder:
+    def _order(self, images: LabelledDataset) -> EpochOrder:
         if self.trainer is None:
-            return EpochOrder(size, self.seed)
+            return EpochOrder(len(images), self.seed, shards=images.shards)
         trainer = self.trainer
         return EpochOrder(
-            size,
+            len(images),
             seed=trainer.strategy.broadcast(self.seed),
             num_replicas=trainer.world_size,
             rank=trainer.global_rank,
             done=lambda: (trainer.fit_loop.batch_idx + 1) * self.batch_size,  # after a resume within the epoch
+            shards=images.shards,
         )
 
     def _loader(self, images: LabelledDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader[Batch]:

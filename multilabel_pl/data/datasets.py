@@ -24,11 +24,13 @@ class LabelledDataset(Dataset[Batch], ABC):
         targets: float32 (N, L), 1 where the image carries the label, NaN where that is unknown, else 0.
         paths: Files of the images, if they have any.
         is_slow: Whether worker processes should fetch.
+        shards: How many of the images lie in each file, one file after the other; empty if any order is as fast.
     """
 
     targets: Tensor
     paths: list[Path] | None = None
     is_slow = False
+    shards: Sequence[int] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -16,7 +16,7 @@ from multilabel_pl.data.annotations.fingerprints import (
     Fingerprints,
     note_changes,
     recorded_images,
-    tag_fingerprints,
+    seen_images,
 )
 from multilabel_pl.data.annotations.formats import read_annotations
 from multilabel_pl.data.annotations.records import AnnotationError, Annotations, find_repeated, join
@@ -229,9 +229,7 @@ class TableDataModule(LabelledDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
-        seen = [self.splits[split] for split in ("train", "val")]
-        hashes = [found for part in seen for found in (self.fingerprints(part.files), tag_fingerprints(part))]
-        return super().state_dict() | dict(zip(RECORDED, hashes, strict=True))
+        return super().state_dict() | seen_images(self.splits, self.fingerprints)
 
     def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """Adds the validation images to those that a checkpoint's model was validated on."""
@@ -244,7 +242,7 @@ class TableDataModule(LabelledDataModule):
         """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
         super().load_state_dict(state_dict)
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            note_changes(state_dict, self.splits, self.fingerprints)
+            note_changes(state_dict, seen_images(self.splits, self.fingerprints))
         tests = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         splits, seen, use = (
             (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")

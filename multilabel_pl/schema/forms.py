@@ -33,23 +33,24 @@ class Form:
     show: Callable[[Any], str] = lambda value: shown(value)
 
 
-def check_form(value: Any, form: Form, path: str | Path | None, place: str = "") -> None:
-    """Checks that a value in a checkpoint is of a form.
+def check_form(value: Any, form: Form, path: str | Path | None, place: str = "", remedy: str = REMEDY) -> None:
+    """Checks that a value in a file, such as a checkpoint, is of a form.
 
     Args:
         value: The value.
         form: What it must be.
-        path: The checkpoint, for messages.
-        place: Where in the checkpoint the value is, for messages.
+        path: The file, for messages.
+        place: Where in the file the value is, for messages.
+        remedy: What to do if it is not, for messages.
 
     Raises:
-        InputError: If it is not; the message names the checkpoint and the place.
+        InputError: If it is not; the message names the file and the place.
     """
     if not form.fits(value):
         where = place.removeprefix(".") or "its content"
-        raise InputError(f"{path} can't be used: {where} must be {form.text}, got {form.show(value)}; {REMEDY}")
+        raise InputError(f"{path} can't be used: {where} must be {form.text}, got {form.show(value)}; {remedy}")
     for name, part, own in form.parts(value):
-        check_form(part, own, path, place + name)
+        check_form(part, own, path, place + name, remedy)
 
 
 def fits(value: Any, form: Form) -> bool:

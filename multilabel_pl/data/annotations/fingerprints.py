@@ -32,6 +32,13 @@ class Fingerprints:
         return torch.tensor([self.known[file] for file in files], dtype=torch.int64)
 
 
+def seen_images(splits: Mapping[str, Annotations], images: Fingerprints) -> dict[str, Tensor]:
+    """Returns what a checkpoint records of the images that are trained and validated on, and of their tags."""
+    parts = [splits[split] for split in ("train", "val")]
+    hashes = [found for part in parts for found in (images(part.files), tag_fingerprints(part))]
+    return dict(zip(RECORDED, hashes, strict=True))
+
+
 def tag_fingerprints(annotations: Annotations) -> Tensor:
     """Returns a hash of the tags of each image and of its unknown labels, whatever their order, int64 (N,)."""
     columns = sorted(range(len(annotations.labels)), key=annotations.labels.__getitem__)
@@ -55,19 +62,19 @@ def recorded_images(state_dict: Mapping[str, Any], splits: Sequence[str]) -> Ten
     return torch.cat([state_dict.get(f"{split}_images", none) for split in splits])
 
 
-def note_changes(state_dict: Mapping[str, Any], splits: Mapping[str, Annotations], images: Fingerprints) -> None:
+def note_changes(state_dict: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
     """Notes how the images with which a run is resumed are not those it was started with.
 
     Args:
         state_dict: What the checkpoint knows of the data.
-        splits: The images of today by split.
-        images: Their fingerprints.
+        own: The fingerprints of today, by the same names, `RECORDED`.
     """
     for split in ("train", "val"):
-        seen, tags = (state_dict.get(f"{split}_{part}", torch.zeros(0)) for part in ("images", "tags"))
+        names = (f"{split}_images", f"{split}_tags")
+        seen, tags = (state_dict.get(name, torch.zeros(0)) for name in names)
         if not len(seen) == len(tags) > 0:  # in a checkpoint of an older version
             continue
-        if found := _changes((seen, tags), (images(splits[split].files), tag_fingerprints(splits[split]))):
+        if found := _changes((seen, tags), (own[names[0]], own[names[1]])):
             note(f"resuming with other {split} images: {', '.join(found)}")
 
 
