@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from multilabel_pl.data.image_files import ImageFilesDataModule as ImageFilesDataModule
     from multilabel_pl.data.mnist import MNISTDataModule as MNISTDataModule
     from multilabel_pl.data.scenes import SceneDataModule as SceneDataModule
+    from multilabel_pl.data.streaming import StreamingDataModule as StreamingDataModule
     from multilabel_pl.data.table import TableDataModule as TableDataModule
     from multilabel_pl.model.classifier import MultiLabelClassifier as MultiLabelClassifier
     from multilabel_pl.task import Task as Task
@@ -20,6 +21,7 @@ _HOMES = {
     "MNISTDataModule": "multilabel_pl.data.mnist",
     "MultiLabelClassifier": "multilabel_pl.model.classifier",
     "SceneDataModule": "multilabel_pl.data.scenes",
+    "StreamingDataModule": "multilabel_pl.data.streaming",
     "TableDataModule": "multilabel_pl.data.table",
     "Task": "multilabel_pl.task",
     "Trainer": "multilabel_pl.training.trainer",

@@ -93,13 +93,13 @@ def checkpoint_to_use(request: Request, root: Path) -> tuple[Run | None, Path | 
     """Returns what --ckpt_path means: a run to resume, if it is one's last checkpoint, and a path.
 
     Commands that evaluate use the newest run's best checkpoint if it isn't given; `fit` needs none, and no path means
-    to start from scratch.
+    to start from scratch. `optimize` takes none.
 
     Raises:
         InputError: If there is none, or the newest run has others than the last.
     """
     asked, fitting = request.get("ckpt_path"), request.command == "fit"
-    if fitting and asked is None:
+    if (fitting and asked is None) or request.command == "optimize":
         return None, None
     if fitting and asked == LAST:
         run = newest_run(root)

@@ -81,6 +81,15 @@ COMMANDS = {
         {"export": "best.onnx beside the newest run's best checkpoint", "export --output model.pt2": "torch.export"},
         ("model", "datamodule"),
     ),
+    "optimize": Command(
+        "Write the images of a table into shards, a few large files, for sets that outgrow one disk.",
+        "[TABLE]",
+        {
+            "optimize images.csv --output shards": "read them by fit --data StreamingDataModule --data.path shards",
+            "optimize images.csv --output shards --data.image_size 224": "images are resized as for fit",
+        },
+        ("model", "datamodule"),
+    ),
     "demo": Command(
         "Serve a page to draw on, or to upload images to, with a checkpoint's predictions.",
         "[CHECKPOINT]",

@@ -9,11 +9,13 @@ from lightning.pytorch.cli import LightningArgumentParser
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule
+from multilabel_pl.data.streaming import StreamingDataModule
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.training.lightning_internals import options_of
 
 DATA_CLASSES: dict[str, type[LightningDataModule]] = {
-    data.__name__: data for data in (MNISTDataModule, TableDataModule, SceneDataModule, ImageFilesDataModule)
+    data.__name__: data
+    for data in (MNISTDataModule, TableDataModule, SceneDataModule, StreamingDataModule, ImageFilesDataModule)
 }
 
 

@@ -20,6 +20,7 @@ OTHER_COMMANDS = {
     "infer": "predict",
     "inference": "predict",
     "tag": "predict",
+    "shard": "optimize",
     "calibrate": "tune",
     "serve": "demo",
     "app": "demo",

@@ -91,6 +91,11 @@ class LabelledDataModule(LightningDataModule, ABC):
         """Whether there are validation images; known before `setup`."""
         return self.val_size > 0
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test images; known after `setup` for training."""
+        return True
+
     def setup(self, stage: str) -> None:
         """Opens the sets that the stage needs, once: `fit` and `validate` never see the test images."""
         if stage == "validate" and not self.has_validation:

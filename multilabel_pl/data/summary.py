@@ -41,6 +41,26 @@ def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
     return "\n".join(lines)
 
 
+def summary_of_counts(
+    labels: Sequence[str], images: Mapping[str, int], positive: Sequence[int], known: Sequence[int]
+) -> str:
+    """Summarises images of which counts alone are known.
+
+    Args:
+        labels: The names of the labels.
+        images: How many images each part has, by its name.
+        positive: For each label, how many images carry it.
+        known: For each label, of how many images that is known.
+    """
+    names, total = [one_line(label) for label in labels], sum(images.values())
+    parts = ", ".join(f"{count:,} {name}" for name, count in images.items() if count > 0)
+    lines = [f"images: {total:,} ({parts})", f"labels: {len(labels)}: {_most(torch.tensor(positive), names)}"]
+    if (unknown := total - torch.tensor(known)).any():
+        decisions = total * len(labels)
+        lines.append(f"known: {sum(known):,} of {decisions:,} decisions; unknown: {_most(unknown, names)}")
+    return "\n".join(lines)
+
+
 def _most(counts: Tensor, names: Sequence[str]) -> str:
     """Lists the labels with the highest counts, and these."""
     order = counts.argsort(descending=True, stable=True).tolist()

@@ -199,6 +199,11 @@ class TableDataModule(LabelledDataModule):
         """Whether there are validation images; known before `setup`."""
         return len(self.splits["val"]) > 0
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test images."""
+        return len(self.splits["test"]) > 0
+
     def setup(self, stage: str) -> None:
         """Reads the tables, prints a summary, and opens the images that the stage needs."""
         if not self.labels:
@@ -220,7 +225,7 @@ class TableDataModule(LabelledDataModule):
 
     def setup_test(self) -> None:
         """Opens the test images."""
-        if not len(self.splits["test"]):
+        if not self.has_test:
             raise InputError(
                 f"{self.tables['table']} has no test image: raise --data.test_size, mark some in a column "
                 f"{self.columns.split_column}, or name a table of them with --data.test_table"

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.data.datamodule import LabelledDataModule
+from multilabel_pl.data.shard_writer import write_shards
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.images.pixels import MAX_PIXEL
@@ -215,6 +216,22 @@ class Trainer(pl.Trainer):
             images = torch.randint(MAX_PIXEL + 1, (CHECKED, *model.task.image_shape), dtype=torch.uint8)
         difference = export(model, images, path)
         say(f"written to {path}, checked with {len(images)} images: probabilities differ by {difference:.1e} at most")
+
+    def optimize(
+        self, model: Any = None, datamodule: LabelledDataModule | None = None, output: str | None = None
+    ) -> None:
+        """Write images into shards, a few large files, for sets that outgrow one disk.
+
+        Args:
+            model: Not used; the command line passes one to every method.
+            datamodule: The images.
+            output: The folder to write, which must be new or empty.
+        """
+        if output is None or datamodule is None:
+            raise InputError("optimize needs an output: the folder to write")
+        if self.world_size > 1:
+            raise InputError("optimize is done by one process: leave out --trainer.devices")
+        write_shards(datamodule, Path(output))
 
     def demo(
         self,

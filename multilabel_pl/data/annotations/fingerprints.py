@@ -35,15 +35,20 @@ class Fingerprints:
 def seen_images(splits: Mapping[str, Annotations], images: Fingerprints) -> dict[str, Tensor]:
     """Returns what a checkpoint records of the images that are trained and validated on, and of their tags."""
     parts = [splits[split] for split in ("train", "val")]
-    hashes = [found for part in parts for found in (images(part.files), tag_fingerprints(part))]
+    hashes = [found for part in parts for found in (images(part.files), tag_fingerprints(part.labels, part.marks))]
     return dict(zip(RECORDED, hashes, strict=True))
 
 
-def tag_fingerprints(annotations: Annotations) -> Tensor:
-    """Returns a hash of the tags of each image and of its unknown labels, whatever their order, int64 (N,)."""
-    columns = sorted(range(len(annotations.labels)), key=annotations.labels.__getitem__)
-    labels = [annotations.labels[column] for column in columns]
-    content = annotations.marks[:, columns].numpy().tobytes()
+def tag_fingerprints(names: Sequence[str], marks: Tensor) -> Tensor:
+    """Returns a hash of the tags of each image and of its unknown labels, whatever their order, int64 (N,).
+
+    Args:
+        names: Those of the labels.
+        marks: int8 (N, L): 1 where the image carries the label, -1 where that is unknown, else 0.
+    """
+    columns = sorted(range(len(names)), key=names.__getitem__)
+    labels = [names[column] for column in columns]
+    content = marks[:, columns].numpy().tobytes()
     rows = [content[start : start + len(labels)] for start in range(0, len(content), len(labels))]
     known = {row: _of_marks(row, labels) for row in set(rows)}
     return torch.tensor([known[row] for row in rows], dtype=torch.int64)

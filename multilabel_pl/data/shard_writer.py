@@ -1,0 +1,120 @@
+"""Writes images into shards, with LitData (the extra `litdata`)."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from multilabel_pl.atomic import atomic_path, check_writable
+from multilabel_pl.data.annotations.fingerprints import tag_fingerprints
+from multilabel_pl.data.annotations.records import SPLITS
+from multilabel_pl.data.check import digests_of
+from multilabel_pl.data.datamodule import LabelledDataModule
+from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
+from multilabel_pl.data.image_files import BATCH_SIZE
+from multilabel_pl.data.shard_layout import image_size
+from multilabel_pl.data.shards import DESCRIPTION, HASHES, NAMES, Counts, Shards
+from multilabel_pl.errors import InputError
+from multilabel_pl.messages import say
+
+SHARD_BYTES = 2**26  # LitData's own default
+NAMED = ("val", "test")  # splits of which reports name the images
+SEED = 0  # of the order of the training images
+
+
+def write_shards(data: LabelledDataModule, folder: Path) -> None:
+    """Writes all images of a data module, each split on its own; the description comes last.
+
+    The training images are shuffled once: an epoch mixes those of a few shards only, and tables are often sorted.
+
+    Args:
+        data: The images.
+        folder: Where to; it must be new, or empty.
+
+    Raises:
+        InputError: If LitData is not installed, the folder has files or can't be written, or an image can't be read.
+    """
+    _check_output(folder)
+    data.setup("fit")
+    if data.has_test:
+        data.setup("test")
+    shards = Shards(folder, data.task, {})
+    sets = {"train": data.train_set, "val": data.val_set, "test": data.test_set}
+    counts = {s: _write(shards, s, images, data.num_workers) for s in SPLITS if (images := sets[s]) is not None}
+    _write_json(folder / DESCRIPTION, Shards(folder, data.task, counts).description())
+    say(f"written to {folder}: fit --data StreamingDataModule --data.path {shlex.quote(str(folder))}")
+
+
+def _check_output(folder: Path) -> None:
+    """Checks that shards can be written to a folder, before any image is read for them."""
+    import_litdata()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"output must be a folder, but {folder} is a file")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty: delete it, or name another folder")
+    check_writable(folder / DESCRIPTION)
+
+
+def import_litdata() -> Any:
+    """Imports LitData, which takes seconds.
+
+    Raises:
+        InputError: If it is not installed.
+    """
+    try:
+        import litdata
+    except ImportError as error:
+        raise InputError("shards need LitData: pip install 'multilabel_pl[litdata]'") from error
+    return litdata
+
+
+def _write(shards: Shards, split: str, images: LabelledDataset, num_workers: int) -> Counts:
+    from litdata.streaming import Cache
+
+    folder = shards.folder / split
+    folder.mkdir(parents=True, exist_ok=True)
+    size = max(1, SHARD_BYTES // image_size(shards.task))
+    writer = Cache(str(folder.absolute()), chunk_size=size)
+    numbers = np.random.default_rng(SEED).permutation(len(images)) if split == "train" else np.arange(len(images))
+    hashes: list[NDArray[np.int64]] = []
+    positive = known = torch.zeros(len(shards.task.labels), dtype=torch.int64)
+    index = 0
+    for pixels, targets in _batches(images, numbers.tolist(), num_workers, split):
+        marks = targets.nan_to_num(nan=-1).to(torch.int8)
+        for image, own in zip(pixels.flatten(1), marks, strict=True):
+            writer[index] = (image, own)
+            index += 1
+        hashes.append(np.stack([digests_of(pixels), tag_fingerprints(shards.task.labels, marks).numpy()]))
+        positive = positive + (marks > 0).sum(dim=0)
+        known = known + (marks >= 0).sum(dim=0)
+    writer.done()
+    writer.merge()
+    with atomic_path(folder / HASHES) as path, path.open("wb") as file:
+        np.save(file, np.concatenate(hashes, axis=1))
+    if split in NAMED and images.paths is not None:
+        _write_json(folder / NAMES, list(map(str, images.paths)))
+    return Counts(index, positive.tolist(), known.tolist())
+
+
+def _batches(images: LabelledDataset, order: list[int], num_workers: int, split: str) -> Iterator[Batch]:
+    """Yields images and their targets in an order; in a terminal, a bar shows the progress."""
+    loader = DataLoader(
+        dataset=images,
+        batch_size=BATCH_SIZE,
+        sampler=order,
+        num_workers=num_workers if images.is_slow and len(images) > BATCH_SIZE else 0,
+        collate_fn=identity_collate,
+    )
+    yield from tqdm(loader, desc=f"writing {split} images", leave=False, disable=None)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")

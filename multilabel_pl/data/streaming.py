@@ -1,0 +1,209 @@
+"""Images in shards, for sets that outgrow one disk, read with LitData (the extra `litdata`)."""
+
+import os
+from bisect import bisect_right
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from multilabel_pl.data.annotations.fingerprints import RECORDED, note_changes, recorded_images
+from multilabel_pl.data.augmentation import Augmentation
+from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
+from multilabel_pl.data.datasets import Batch, LabelledDataset
+from multilabel_pl.data.shard_writer import import_litdata
+from multilabel_pl.data.shards import REMEDY, Shards
+from multilabel_pl.data.summary import summary_of_counts
+from multilabel_pl.errors import InputError, check_at_least
+from multilabel_pl.messages import say
+from multilabel_pl.schema.tensors import FINGERPRINTS
+
+BATCH_SIZE = 1024  # of targets that are read at once
+
+
+class StreamingDataModule(LabelledDataModule):
+    """Images in shards, which `optimize` has written from a table: a few large files, read in place.
+
+    The images are as large as they were written, and divided as they were then. In an epoch, shards come in a random
+    order, and the images of a few of them are shuffled together; several processes read shards of their own.
+
+    Args:
+        path: The folder that `optimize` has written.
+        flip: Whether to mirror every other training image, left to right.
+        min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
+        color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
+        num_workers: Processes that read shards; 0 reads in the process that trains, as is fastest on a disk.
+        **kwargs: Options of every data module.
+
+    Raises:
+        InputError: If a number is out of range or (in `setup`) if the folder is missing, unfinished or damaged, or
+            LitData is not installed.
+    """
+
+    state_forms = LabelledDataModule.state_forms | dict.fromkeys(RECORDED, FINGERPRINTS)
+    unrecorded = ("val_size",)
+
+    def __init__(
+        self,
+        path: str,
+        flip: bool = False,
+        min_crop: float = 1.0,
+        color_jitter: float = 0.0,
+        num_workers: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(0, **kwargs)  # the shards say how many images validate
+        check_at_least(0, num_workers=num_workers)
+        if "://" in path:
+            raise InputError(f"path must be a folder, got {path}: mount the object store as one")
+        self.folder = Path(path)
+        self.hparams["path"] = os.path.abspath(path)  # noqa: PTH100 # for use from other folders, with ".." resolved
+        moves = self.augmentation
+        self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
+        self.num_workers = num_workers
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The folder's description."""
+        return Shards.read(self.folder)
+
+    @property
+    def source(self) -> str:
+        """The folder, as a report names it."""
+        return str(self.folder)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation images; known before `setup`."""
+        return self.shards.splits["val"].images > 0
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test images."""
+        return self.shards.splits["test"].images > 0
+
+    def setup(self, stage: str) -> None:
+        """Reads the description, prints a summary, and opens the images that the stage needs."""
+        if not self.labels:
+            task = self.shards.task
+            self.labels, self.image_shape = task.labels, task.image_shape
+            self.preprocessing, self.background = task.preprocessing, task.background
+            say(_summary(self.shards))
+        if stage == "fit" and not self.shards.splits["train"].images:
+            raise InputError(f"{self.folder} has no image for training")
+        super().setup(stage)
+
+    def setup_training(self) -> None:
+        """Opens the training and the validation images."""
+        self.train_set = StreamedImages(self.shards, "train")
+        self.val_set = StreamedImages(self.shards, "val") if self.has_validation else None
+
+    def setup_test(self) -> None:
+        """Opens the test images."""
+        if not self.has_test:
+            raise InputError(f"{self.folder} has no test image: write it again, with --data.test_size above 0")
+        self.test_set = StreamedImages(self.shards, "test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
+        return super().state_dict() | self._recorded
+
+    def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Adds the validation images to those that a checkpoint's model was validated on."""
+        own = {name: hashes for name, hashes in self._recorded.items() if name.startswith("val_")}
+        return state_dict | {name: torch.cat([state_dict[name], own[name]]) for name in own if name in state_dict}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
+        super().load_state_dict(state_dict)
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            note_changes(state_dict, self._recorded)
+        tests = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
+        split, seen, use = ("test", ["train", "val"], "train or validate") if tests else ("val", ["train"], "train")
+        own, _ = self.shards.hashes(split)
+        common = torch.isin(own, recorded_images(state_dict, seen)) & (own != 0)  # which is any image of one colour
+        warn_of_seen(int(common.sum()), len(own), split, use)
+
+    @cached_property
+    def _recorded(self) -> dict[str, Tensor]:
+        hashes = [found for split in ("train", "val") for found in self.shards.hashes(split)]
+        return dict(zip(RECORDED, hashes, strict=True))
+
+
+class StreamedImages(LabelledDataset):
+    """Images of a split, read from its shards when they are asked for.
+
+    LitData's own order and its distribution to processes are not used: they leave images out, or repeat some, so that
+    processes get as many.
+
+    Args:
+        shards: The folder.
+        split: The split.
+
+    Raises:
+        InputError: If a file is missing or damaged, or LitData is not installed.
+    """
+
+    is_slow = True
+
+    def __init__(self, shards: Shards, split: str) -> None:
+        self.shards = shards.sizes(split)
+        self.ends = list(accumulate(self.shards))
+        self.folder = shards.folder / split
+        self.paths = shards.names(split)
+        self.task = shards.task
+        self._reader: Any = None  # of this process
+        import_litdata()
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_reader": None}
+
+    @cached_property
+    def targets(self) -> Tensor:  # type: ignore[override] # read from the shards, once, if anybody asks
+        """float32 (N, L)."""
+        starts = range(0, len(self), BATCH_SIZE)
+        batches = [list(range(start, min(start + BATCH_SIZE, len(self)))) for start in starts]
+        return torch.cat([self.__getitems__(batch)[1] for batch in batches])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Reads a batch."""
+        try:
+            samples = [self._read(index) for index in indices]
+            images = torch.stack([image for image, _ in samples]).view(len(indices), *self.task.image_shape)
+            marks = torch.stack([marks for _, marks in samples])
+        except Exception as error:  # whatever LitData raises of a file that has changed meanwhile
+            raise self._unreadable() from error
+        if images.dtype != torch.uint8 or marks.shape != (len(indices), len(self.task.labels)):
+            raise self._unreadable()
+        if marks.dtype != torch.int8 or ((marks < -1) | (marks > 1)).any():
+            raise self._unreadable()
+        return images, marks.float().masked_fill_(marks < 0, torch.nan)
+
+    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Reads pixels and marks."""
+        from litdata.streaming.sampler import ChunkedIndex  # LitData's own search for the chunk tries one by one
+
+        if self._reader is None:
+            self._reader = import_litdata().StreamingDataset(str(self.folder.absolute()), batch_decode=0)
+        pixels, marks = self._reader[ChunkedIndex(index=index, chunk_index=bisect_right(self.ends, index))]
+        return pixels, marks
+
+    def _unreadable(self) -> InputError:
+        return InputError(f"{self.folder} can't be read: a file is damaged, or was deleted meanwhile; {REMEDY}")
+
+
+def _summary(shards: Shards) -> str:
+    images = {split: counts.images for split, counts in shards.splits.items()}
+    return summary_of_counts(shards.task.labels, images, _total(shards, "positive"), _total(shards, "known"))
+
+
+def _total(shards: Shards, name: str) -> list[int]:
+    """Adds the counts of all splits, for each label."""
+    return [sum(counts) for counts in zip(*(getattr(split, name) for split in shards.splits.values()), strict=True)]
