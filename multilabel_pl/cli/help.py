@@ -26,7 +26,7 @@ TEXTS = {
 FIRST = ("model.head", "model.network", "model.pretrained", "model.threshold", "trainer.max_epochs", "ckpt_path")
 OF_FIT = ("model.", "trainer.max_", "best_checkpoint.", "seed_everything")  # beginnings of names
 HIDDEN = ("help", "print_config", "weights_only")
-USUAL_DATA = {"fit": "MNISTDataModule", "predict": "ImageFilesDataModule"}
+USUAL_DATA = {"fit": "MNISTDataModule", "predict": "ImageFilesDataModule", "optimize": "TableDataModule"}
 MAX_WIDTH, COLUMN = 110, 32
 
 

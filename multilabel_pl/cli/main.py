@@ -37,6 +37,7 @@ from multilabel_pl.cli.run import RunConfig, options_of_run, report_end, write_t
 from multilabel_pl.cli.suggestions import check_monitors, check_options
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
+from multilabel_pl.data.streaming import share_seen_images
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import INCOMPLETE, InputError
 from multilabel_pl.messages import say
@@ -250,6 +251,7 @@ class CLI(LightningCLI):
         if self.loaded is None or self.path is None:
             return
         self.model = self.loaded
+        share_seen_images(self.content, self.datamodule)
         check_fits(self.content, self.trainer, str(self.subcommand), self.datamodule, self.path)
         if isinstance(io := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             io.opened[str(self.path)] = self.content

@@ -14,6 +14,7 @@ from multilabel_pl.cli.commands import COMMANDS, PROGRAM_OPTIONS
 from multilabel_pl.cli.recipes import find_config
 from multilabel_pl.cli.suggestions import suggest_command
 from multilabel_pl.data.image_files import ImageFilesDataModule
+from multilabel_pl.data.streaming import StreamingDataModule
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.training.runs import BEST, LAST
@@ -160,7 +161,8 @@ def _implied(command: str, options: Mapping[str, Any], images: Sequence[str]) ->
     if "data.table" in options:
         return [Word("--data", TableDataModule.__name__)], None
     if images or options.keys() & {"data.path", "data.list_file"}:
-        return [Word("--data", ImageFilesDataModule.__name__)], None
+        data = ImageFilesDataModule if command == "predict" else StreamingDataModule
+        return [Word("--data", data.__name__)], None
     return [], None
 
 

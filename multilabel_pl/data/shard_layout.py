@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ ARROW = b"LDARW01\0"  # at the end of a chunk, it would make LitData look for a 
 
 NONE = exactly(None)
 POSITIVE = whole_number(1, MAX_COUNT)
-LEAF = {"type": None, "context": None, "children_spec": []}
+LEAF: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
 PAIR = json.dumps([1, {"type": "builtins.tuple", "context": "null", "children_spec": [LEAF, LEAF]}])  # LitData's words
 CONFIG = record(
     {

@@ -2,18 +2,19 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from multilabel_pl.atomic import atomic_path, check_writable
-from multilabel_pl.data.annotations.fingerprints import tag_fingerprints
+from multilabel_pl.data.annotations.fingerprints import Fingerprints, tag_fingerprints
 from multilabel_pl.data.annotations.records import SPLITS
 from multilabel_pl.data.check import digests_of
 from multilabel_pl.data.datamodule import LabelledDataModule
@@ -63,7 +64,7 @@ def _check_output(folder: Path) -> None:
 
 
 def import_litdata() -> Any:
-    """Imports LitData, which takes seconds.
+    """Imports LitData, which takes seconds, and silences torch's warning of its read-only memory.
 
     Raises:
         InputError: If it is not installed.
@@ -72,35 +73,50 @@ def import_litdata() -> Any:
         import litdata
     except ImportError as error:
         raise InputError("shards need LitData: pip install 'multilabel_pl[litdata]'") from error
+    warnings.filterwarnings("ignore", "The given buffer is not writable", module=r"litdata\.")  # the images are copied
     return litdata
 
 
 def _write(shards: Shards, split: str, images: LabelledDataset, num_workers: int) -> Counts:
-    from litdata.streaming import Cache
-
+    """Writes the images of a split, and returns what it holds."""
     folder = shards.folder / split
     folder.mkdir(parents=True, exist_ok=True)
-    size = max(1, SHARD_BYTES // image_size(shards.task))
-    writer = Cache(str(folder.absolute()), chunk_size=size)
-    numbers = np.random.default_rng(SEED).permutation(len(images)) if split == "train" else np.arange(len(images))
-    hashes: list[NDArray[np.int64]] = []
-    positive = known = torch.zeros(len(shards.task.labels), dtype=torch.int64)
-    index = 0
-    for pixels, targets in _batches(images, numbers.tolist(), num_workers, split):
-        marks = targets.nan_to_num(nan=-1).to(torch.int8)
-        for image, own in zip(pixels.flatten(1), marks, strict=True):
-            writer[index] = (image, own)
-            index += 1
-        hashes.append(np.stack([digests_of(pixels), tag_fingerprints(shards.task.labels, marks).numpy()]))
-        positive = positive + (marks > 0).sum(dim=0)
-        known = known + (marks >= 0).sum(dim=0)
+    order = np.random.default_rng(SEED).permutation(len(images)) if split == "train" else np.arange(len(images))
+    numbers = order.tolist()
+    marks, digests = _write_chunks(folder, _batches(images, numbers, num_workers, split), image_size(shards.task))
+    files = [str(images.paths[i]) for i in numbers] if images.paths is not None else None
+    hashes = Fingerprints()(files) if files is not None else torch.tensor(digests)
+    with atomic_path(folder / HASHES) as path, path.open("wb") as file:
+        np.save(file, torch.stack([hashes, tag_fingerprints(shards.task.labels, marks)]).numpy())
+    if split in NAMED and files is not None:
+        _write_json(folder / NAMES, files)
+    return Counts(len(marks), (marks > 0).sum(dim=0).tolist(), (marks >= 0).sum(dim=0).tolist())
+
+
+def _write_chunks(folder: Path, batches: Iterable[Batch], size: int) -> tuple[Tensor, list[int]]:
+    """Writes LitData's chunks.
+
+    Args:
+        folder: Where to.
+        batches: Images and their targets.
+        size: Bytes that an image takes.
+
+    Returns:
+        The marks of the images, int8 (N, L), and digests of their pixels.
+    """
+    from litdata.streaming import Cache  # which writes, too
+
+    writer = Cache(str(folder.absolute()), chunk_size=max(1, SHARD_BYTES // size))
+    marks: list[Tensor] = []
+    digests: list[int] = []
+    for images, targets in batches:
+        marks.append(targets.nan_to_num(nan=-1).to(torch.int8))
+        for index, sample in enumerate(zip(images.flatten(1), marks[-1], strict=True), start=len(digests)):
+            writer[index] = sample
+        digests.extend(digests_of(images))
     writer.done()
     writer.merge()
-    with atomic_path(folder / HASHES) as path, path.open("wb") as file:
-        np.save(file, np.concatenate(hashes, axis=1))
-    if split in NAMED and images.paths is not None:
-        _write_json(folder / NAMES, list(map(str, images.paths)))
-    return Counts(index, positive.tolist(), known.tolist())
+    return torch.cat(marks), digests
 
 
 def _batches(images: LabelledDataset, order: list[int], num_workers: int, split: str) -> Iterator[Batch]:

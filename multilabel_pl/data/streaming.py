@@ -18,6 +18,7 @@ from multilabel_pl.data.datasets import Batch, LabelledDataset
 from multilabel_pl.data.shard_writer import import_litdata
 from multilabel_pl.data.shards import REMEDY, Shards
 from multilabel_pl.data.summary import summary_of_counts
+from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.messages import say
 from multilabel_pl.schema.tensors import FINGERPRINTS
@@ -125,7 +126,7 @@ class StreamingDataModule(LabelledDataModule):
         tests = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         split, seen, use = ("test", ["train", "val"], "train or validate") if tests else ("val", ["train"], "train")
         own, _ = self.shards.hashes(split)
-        common = torch.isin(own, recorded_images(state_dict, seen)) & (own != 0)  # which is any image of one colour
+        common = torch.isin(own, recorded_images(state_dict, seen)) & (own != 0)  # of images of one colour, not files
         warn_of_seen(int(common.sum()), len(own), split, use)
 
     @cached_property
@@ -197,6 +198,19 @@ class StreamedImages(LabelledDataset):
 
     def _unreadable(self) -> InputError:
         return InputError(f"{self.folder} can't be read: a file is damaged, or was deleted meanwhile; {REMEDY}")
+
+
+def share_seen_images(content: dict[str, Any], data: Any) -> None:
+    """Lets a table or its shards know which images a checkpoint has seen of the other, known by the same hashes.
+
+    Args:
+        content: The checkpoint's, which is changed.
+        data: The data that it is used on.
+    """
+    kinds = {kind.__qualname__ for kind in (TableDataModule, StreamingDataModule)}
+    own = type(data).__qualname__
+    if own in kinds and (others := [content[name] for name in kinds - {own} if name in content]):
+        content.setdefault(own, others[0])
 
 
 def _summary(shards: Shards) -> str:

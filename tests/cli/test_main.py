@@ -461,7 +461,8 @@ def test_help_is_short_and_has_examples(
     assert lines[5].startswith(f"  {command}")
     options = [line.split()[0] for line in lines if line.startswith("  --")]
     assert options[0] == ("--model.head" if command == "fit" else "--config")
-    assert ("--model.lr" in options) == ("--data.val_size" in options) == (command == "fit")
+    assert ("--model.lr" in options) == (command == "fit")
+    assert ("--data.val_size" in options) == (command in ("fit", "optimize"))
     assert "--trainer.enable_autolog_hparams" not in options
 
 
@@ -471,10 +472,11 @@ def test_all_options_are_behind_help_all(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_the_classes_of_data_and_their_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     listed = printed("fit --data.help", capsys)
-    assert [line.split()[0] for line in listed.splitlines()[1:5]] == [
+    assert [line.split()[0] for line in listed.splitlines()[1:6]] == [
         "MNISTDataModule",
         "TableDataModule",
         "SceneDataModule",
+        "StreamingDataModule",
         "ImageFilesDataModule",
     ]
     assert "--data.tag_delimiter" in printed("fit --data.help TableDataModule", capsys)

@@ -118,6 +118,8 @@ TABLE_RECIPE = f"--config={recipes()['table']}"
         ("test last new.csv", ["--data=TableDataModule", "--ckpt_path=last", "--data.table=new.csv"]),
         ("tune --data.table a.csv", ["--data=TableDataModule", "--data.table=a.csv"]),
         ("predict --data.path a.png", ["--data=ImageFilesDataModule", "--data.path=a.png"]),
+        ("fit --data.path shards", ["--data=StreamingDataModule", "--data.path=shards"]),
+        ("optimize a.csv --output shards", ["--data=TableDataModule", "--output=shards", "--data.table=a.csv"]),
         ("predict --list a.txt", ["--data=ImageFilesDataModule", "--data.list_file=a.txt"]),
         ("predict m.ckpt a.png scans", ["--data=ImageFilesDataModule", "--ckpt_path=m.ckpt"]),
         ("predict a.csv", ["--data=TableDataModule", "--data.table=a.csv"]),
