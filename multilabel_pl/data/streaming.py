@@ -175,8 +175,13 @@ class StreamedImages(LabelledDataset):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Reads a batch."""
+        from litdata.streaming.sampler import ChunkedIndex  # LitData's own search for a chunk tries one by one
+
+        if self._reader is None:
+            self._reader = import_litdata().StreamingDataset(str(self.folder.absolute()), batch_decode=0)
+        places = [ChunkedIndex(index=index, chunk_index=bisect_right(self.ends, index)) for index in indices]
         try:
-            samples = [self._read(index) for index in indices]
+            samples = [self._reader[place] for place in places]
             images = torch.stack([image for image, _ in samples]).view(len(indices), *self.task.image_shape)
             marks = torch.stack([marks for _, marks in samples])
         except Exception as error:  # whatever LitData raises of a file that has changed meanwhile
@@ -186,15 +191,6 @@ class StreamedImages(LabelledDataset):
         if marks.dtype != torch.int8 or ((marks < -1) | (marks > 1)).any():
             raise self._unreadable()
         return images, marks.float().masked_fill_(marks < 0, torch.nan)
-
-    def _read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Reads pixels and marks."""
-        from litdata.streaming.sampler import ChunkedIndex  # LitData's own search for the chunk tries one by one
-
-        if self._reader is None:
-            self._reader = import_litdata().StreamingDataset(str(self.folder.absolute()), batch_decode=0)
-        pixels, marks = self._reader[ChunkedIndex(index=index, chunk_index=bisect_right(self.ends, index))]
-        return pixels, marks
 
     def _unreadable(self) -> InputError:
         return InputError(f"{self.folder} can't be read: a file is damaged, or was deleted meanwhile; {REMEDY}")
