@@ -96,7 +96,7 @@ def measure(size: int, count: int, rounds: int) -> dict[str, float]:
         sizes = Shards.read(folder).sizes("train")
         orders = {
             "of an epoch: four shards at a time": EpochOrder(count, 0, shards=sizes),
-            "any": EpochOrder(count, 0),
+            "random over all shards": EpochOrder(count, 0),
             "in which they lie": range(count),
         }
         found: dict[str, list[float]] = {name: [] for name in orders}

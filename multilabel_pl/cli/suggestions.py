@@ -99,7 +99,7 @@ def check_options(asked: Iterable[str], known: Collection[str], data: str) -> No
         classes = _classes_by_option()
         others = classes.get(last)
         if others and name.startswith("data."):
-            remedy = "name the table too" if others == ["TableDataModule"] else f"choose --data {others[0]}"
+            remedy = "name the table too" if "TableDataModule" in others else f"choose --data {others[0]}"
             mistakes.append(f"--{name} is an option of {' and '.join(others)}, but the data are of {data}: {remedy}")
         elif meant := _likely(name, candidates):
             mistakes.append(f"--{name}: did you mean {' or '.join(f'--{option}' for option in meant)}?")

@@ -50,7 +50,7 @@ def write_shards(data: LabelledDataModule, folder: Path) -> None:
     sets = {"train": data.train_set, "val": data.val_set, "test": data.test_set}
     counts = {s: _write(shards, s, images, data.num_workers) for s in SPLITS if (images := sets[s]) is not None}
     _write_json(folder / DESCRIPTION, Shards(folder, data.task, counts).description())
-    say(f"written to {folder}: fit --data StreamingDataModule --data.path {shlex.quote(str(folder))}")
+    say(f"written to {folder}; train on them: fit --data.path {shlex.quote(str(folder))}")
 
 
 def _check_output(folder: Path) -> None:

@@ -131,7 +131,10 @@ DATA_MISTAKES = {
 OPTION_MISTAKES = {
     mistake.command: mistake
     for mistake in [
-        Mistake("", "no command is given: there are fit, validate, test, predict, tune, export, demo; --help explains"),
+        Mistake(
+            "",
+            "no command is given: there are fit, validate, test, predict, tune, export, optimize, demo; --help",
+        ),
         Mistake("train", "there is no command train: did you mean fit?"),
         Mistake("--model.head softmax fit", "--model.head=softmax must come after fit"),
         an_option("--nonsense 1", "there is no option --nonsense: --help lists them"),
@@ -187,7 +190,10 @@ OPTION_MISTAKES = {
         an_option("--model.threshold 'precision>=2'", "threshold precision>=2 is neither a number nor a rule"),
         an_option("--data NoSuchModule", "NoSuchModule"),
         an_option("--data.nonsense 1", "there is no option --data.nonsense: --help lists them"),
-        an_option("--data.flip true", "--data.flip is an option of TableDataModule, but the data are of MNIST"),
+        an_option(
+            "--data.flip true",
+            "--data.flip is an option of TableDataModule and StreamingDataModule, but the data are of MNIST",
+        ),
         an_option("--data.val_size -1", "val_size must be at least 0, got -1"),
         an_option("--data.val_size 60000", "val_size must be in [0, 60000), got 60000: set --data.val_size"),
         an_option("--data.val_size many", "val_size: Expected an int. Got value: many"),

@@ -145,7 +145,7 @@ def test_a_file_goes_before_a_recipe_of_its_name(workplace: Path) -> None:
     [
         ("train", "there is no command train: did you mean fit?"),
         ("fot", "there is no command fot: did you mean fit?"),
-        ("xyzzy", "there is no command xyzzy; there are fit, validate, test, predict, tune, export, demo"),
+        ("xyzzy", "there is no command xyzzy; there are fit, validate, test, predict, tune, export, optimize, demo"),
         ("--model.lr 1 fit", "--model.lr=1 must come after fit"),
         ("fit a.csv b.csv", "fit takes one table, got a.csv and b.csv"),
         ("fit a.csv --data.table b.csv", "fit takes one table, got a.csv and b.csv"),

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
@@ -162,7 +163,7 @@ def test_a_run_is_resumed_with_a_note_if_the_shards_have_changed(
     main(["fit", "--ckpt_path", last, "--data.path", "shards", *QUIET, "--trainer.max_epochs", "3"])
     errors = capsys.readouterr().err
     assert "note: resuming with other train images: " in errors
-    assert "validation images were used to train" in errors or "val images were used to train" in errors
+    assert "val images were used to train this checkpoint" in errors
 
 
 @pytest.mark.slow
@@ -188,7 +189,7 @@ def test_processes_count_every_image_once_and_leave_no_trace(
         losses = [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
     main(["validate", "runs/version_1/last.ckpt", *QUIET, "--figures", "false"])
     alone = json.loads(Path("runs/version_1/validate/metrics.json").read_text())
-    assert losses[-1] == pytest.approx(alone["val_loss"] if "val_loss" in alone else alone["loss"], abs=1e-5)
+    assert losses[-1] == pytest.approx(alone["loss"], abs=1e-5)
     assert sorted((path, path.stat().st_mtime_ns) for path in (place / "shards").rglob("*")) == before
     assert not [path for path in Path("home").rglob("*") if "matplotlib" not in str(path) and path.is_file()]
 
@@ -218,7 +219,7 @@ def chunk(name: str, value: Any) -> Callable[[Any], None]:
         (config("item_loader", "ParquetLoader"), "config.item_loader must be 'PyTreeLoader'"),
         (config("format", "mds"), "config.format must be left out"),
         (chunk("filename", "../../x.bin"), "chunks[0].filename must be a name such as chunk-0-0.bin"),
-        (chunk("chunk_size", 2**40), "chunk-0-0.bin has "),
+        (chunk("chunk_size", 2**40), "its chunks are not those of 42 images"),
         (chunk("chunk_bytes", 1), "chunk-0-0.bin has "),
         (lambda index: index.update(shards=[]), "shards must be left out"),
         (lambda index: index["chunks"].pop(), "its chunks are not those of 42 images"),
@@ -229,11 +230,9 @@ def test_an_index_that_this_program_does_not_write_is_refused(
     edit: Callable[[Any], None], message: str, copy: Path
 ) -> None:
     edited(copy / "train" / "index.json", edit)
-    if "42" not in message:
-        edited(copy / "task.json", lambda content: content["splits"]["train"].update(images=2**40 - 8 + 42))
     with pytest.raises(InputError) as caught:
         opened(copy)
-    assert message in str(caught.value) or "its chunks are not those of" in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -253,7 +252,9 @@ def test_pickles_are_not_read(copy: Path) -> None:
     with pytest.raises(InputError, match=r"index\.json can't be used"):
         opened(copy)
     assert not Path("harm").exists()
-    assert pickle.dumps(Harm())
+    assert b"no_header" not in (copy / "train" / "index.json").read_bytes()
+    list(litdata.StreamingDataset(str(copy / "train")))  # which does read them
+    assert Path("harm").exists()
 
 
 @pytest.mark.parametrize(
@@ -371,7 +372,7 @@ def test_mistakes_take_a_line(
         "s3://bucket/set": "error: path must be a folder, got s3://bucket/set: mount the object store as one\n",
     }.items():
         assert mistake(["fit", "--data.path", path], capsys) == expected
-    monkeypatch.setitem(__import__("sys").modules, "litdata", None)
+    monkeypatch.setitem(sys.modules, "litdata", None)
     expected = "error: shards need LitData: pip install 'multilabel_pl[litdata]'\n"
     assert mistake(["optimize", table, "--output", "s"], capsys) == expected
     assert mistake(["fit", "--data.path", shards], capsys).endswith(expected)
