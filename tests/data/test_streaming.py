@@ -189,7 +189,7 @@ def test_processes_count_every_image_once_and_leave_no_trace(
         losses = [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
     main(["validate", "runs/version_1/last.ckpt", *QUIET, "--figures", "false"])
     alone = json.loads(Path("runs/version_1/validate/metrics.json").read_text())
-    assert losses[-1] == pytest.approx(alone["loss"], abs=1e-5)
+    assert losses[-1] == pytest.approx(alone["val_loss"], abs=1e-5)
     assert sorted((path, path.stat().st_mtime_ns) for path in (place / "shards").rglob("*")) == before
     assert not [path for path in Path("home").rglob("*") if "matplotlib" not in str(path) and path.is_file()]
 
