@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import chdir
@@ -192,6 +193,19 @@ def test_processes_count_every_image_once_and_leave_no_trace(
     assert losses[-1] == pytest.approx(alone["val_loss"], abs=1e-5)
     assert sorted((path, path.stat().st_mtime_ns) for path in (place / "shards").rglob("*")) == before
     assert not [path for path in Path("home").rglob("*") if "matplotlib" not in str(path) and path.is_file()]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_is_resumed_exactly(place: Path, workplace: Path) -> None:
+    words = [*FIT, str(place / "shards"), *DDP, "2", "--last_checkpoint.every_n_train_steps", "2"]
+    Path("whole").mkdir()
+    with chdir("whole"):
+        assert in_a_process(words).returncode == 0
+    assert in_a_process([*words, *strikes("SIGKILL", "on_train_batch_end", 8)]).returncode == -signal.SIGKILL
+    assert 5 < torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] < 10  # in the second epoch
+    ended = in_a_process(["fit", "last", *UNHARMED])
+    assert ended.returncode == 0, ended.stderr
+    assert_same_end(Path("runs/version_0"), Path("whole/runs/version_0"))
 
 
 def edited(path: Path, edit: Callable[[Any], None]) -> None:
