@@ -22,7 +22,7 @@ from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
 from multilabel_pl.data.image_files import BATCH_SIZE
 from multilabel_pl.data.shard_layout import image_size
 from multilabel_pl.data.shards import DESCRIPTION, HASHES, NAMES, Counts, Shards
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.messages import say
 
 SHARD_BYTES = 2**26  # LitData's own default
@@ -67,12 +67,11 @@ def import_litdata() -> Any:
     """Imports LitData, which takes seconds, and silences torch's warning of its read-only memory.
 
     Raises:
-        InputError: If it is not installed.
+        InputError: If it is not installed, or of an unsupported version.
     """
-    try:
-        import litdata
-    except ImportError as error:
-        raise InputError("shards need LitData: pip install 'multilabel_pl[litdata]'") from error
+    check_extra("litdata", "the use of shards")
+    import litdata
+
     warnings.filterwarnings("ignore", "The given buffer is not writable", module=r"litdata\.")  # the images are copied
     return litdata
 

@@ -8,25 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from multilabel_pl.data.annotations.fingerprints import RECORDED, note_changes, recorded_images
-from multilabel_pl.data.augmentation import Augmentation
-from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
 from multilabel_pl.data.datasets import Batch, LabelledDataset
+from multilabel_pl.data.own_images import OwnImagesDataModule
 from multilabel_pl.data.shard_writer import import_litdata
 from multilabel_pl.data.shards import REMEDY, Shards
 from multilabel_pl.data.summary import summary_of_counts
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.messages import say
-from multilabel_pl.schema.tensors import FINGERPRINTS
 
 BATCH_SIZE = 1024  # of targets that are read at once
 
 
-class StreamingDataModule(LabelledDataModule):
+class StreamingDataModule(OwnImagesDataModule):
     """Images in shards, which `optimize` has written from a table: a few large files, read in place.
 
     The images are as large as they were written, and divided as they were then. In an epoch, shards come in a random
@@ -34,9 +30,6 @@ class StreamingDataModule(LabelledDataModule):
 
     Args:
         path: The folder that `optimize` has written.
-        flip: Whether to mirror every other training image, left to right.
-        min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
-        color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
         num_workers: Processes that read shards; 0 reads in the process that trains, as is fastest on a disk.
         **kwargs: Options of every data module.
 
@@ -45,15 +38,11 @@ class StreamingDataModule(LabelledDataModule):
             LitData is not installed.
     """
 
-    state_forms = LabelledDataModule.state_forms | dict.fromkeys(RECORDED, FINGERPRINTS)
     unrecorded = ("val_size",)
 
     def __init__(
         self,
         path: str,
-        flip: bool = False,
-        min_crop: float = 1.0,
-        color_jitter: float = 0.0,
         num_workers: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -63,8 +52,6 @@ class StreamingDataModule(LabelledDataModule):
             raise InputError(f"path must be a folder, got {path}: mount the object store as one")
         self.folder = Path(path)
         self.hparams["path"] = os.path.abspath(path)  # noqa: PTH100 # for use from other folders, with ".." resolved
-        moves = self.augmentation
-        self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
         self.num_workers = num_workers
 
     @cached_property
@@ -109,30 +96,9 @@ class StreamingDataModule(LabelledDataModule):
             raise InputError(f"{self.folder} has no test image: write it again, with --data.test_size above 0")
         self.test_set = StreamedImages(self.shards, "test")
 
-    def state_dict(self) -> dict[str, Any]:
-        """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
-        return super().state_dict() | self._recorded
-
-    def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """Adds the validation images to those that a checkpoint's model was validated on."""
-        own = {name: hashes for name, hashes in self._recorded.items() if name.startswith("val_")}
-        return state_dict | {name: torch.cat([state_dict[name], own[name]]) for name in own if name in state_dict}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
-        super().load_state_dict(state_dict)
-        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            note_changes(state_dict, self._recorded)
-        tests = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
-        split, seen, use = ("test", ["train", "val"], "train or validate") if tests else ("val", ["train"], "train")
-        own, _ = self.shards.hashes(split)
-        common = torch.isin(own, recorded_images(state_dict, seen)) & (own != 0)  # of images of one colour, not files
-        warn_of_seen(int(common.sum()), len(own), split, use)
-
-    @cached_property
-    def _recorded(self) -> dict[str, Tensor]:
-        hashes = [found for split in ("train", "val") for found in self.shards.hashes(split)]
-        return dict(zip(RECORDED, hashes, strict=True))
+    def known_by(self, split: str) -> tuple[Tensor, Tensor]:
+        """Returns what the images of a split and their tags are known by."""
+        return self.shards.hashes(split)
 
 
 class StreamedImages(LabelledDataset):

@@ -9,35 +9,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 
-from multilabel_pl.data.annotations.fingerprints import (
-    RECORDED,
-    Fingerprints,
-    note_changes,
-    recorded_images,
-    seen_images,
-)
+from multilabel_pl.data.annotations.fingerprints import Fingerprints, recorded_images, tag_fingerprints
 from multilabel_pl.data.annotations.formats import read_annotations
 from multilabel_pl.data.annotations.records import AnnotationError, Annotations, find_repeated, join
 from multilabel_pl.data.annotations.splits import Division
 from multilabel_pl.data.annotations.tabular import TableFormat
-from multilabel_pl.data.augmentation import Augmentation
 from multilabel_pl.data.cache import ImageCache
-from multilabel_pl.data.datamodule import LabelledDataModule, warn_of_seen
 from multilabel_pl.data.opening import Opened, Opener, without_twins
+from multilabel_pl.data.own_images import OwnImagesDataModule
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS
 from multilabel_pl.images.preprocessing import height_and_width
 from multilabel_pl.messages import say
-from multilabel_pl.schema.tensors import FINGERPRINTS
 from multilabel_pl.task import WHITE, Task
 
 BYTES_A_GIGABYTE = 1e9
 
 
-class TableDataModule(LabelledDataModule):
+class TableDataModule(OwnImagesDataModule):
     """Your own images, of any size and format, and a table of their tags.
 
     The table has a column of paths, and either one of tags (`cat|outdoor`; empty for none; `?cat` if unknown) or a
@@ -70,9 +62,6 @@ class TableDataModule(LabelledDataModule):
         folds: For cross-validation: into how many parts to divide the images, one of which is for testing.
         fold: Which part that is, from 0.
         split_seed: Seed of what is set aside, and of nothing else.
-        flip: Whether to mirror every other training image, left to right.
-        min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
-        color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
         max_memory: Images that take no more gigabytes than this, once decoded, stay in memory; others are decoded again
             in every epoch.
         cache: A folder where decoded images are kept for later runs, epochs and processes; true for one beside the
@@ -85,7 +74,6 @@ class TableDataModule(LabelledDataModule):
         InputError: If a value is out of range; (in `setup`) if a table can't be used, or an image can't be read.
     """
 
-    state_forms = LabelledDataModule.state_forms | dict.fromkeys(RECORDED, FINGERPRINTS)
     unrecorded = ("cache", "num_workers")
 
     def __init__(
@@ -110,9 +98,6 @@ class TableDataModule(LabelledDataModule):
         folds: int | None = None,
         fold: int = 0,
         split_seed: int = 0,
-        flip: bool = False,
-        min_crop: float = 1.0,
-        color_jitter: float = 0.0,
         max_memory: float = 1.0,
         cache: bool | str = False,
         num_workers: int | None = None,
@@ -142,8 +127,6 @@ class TableDataModule(LabelledDataModule):
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside, group_column)
         self.image_shape, self.background = (channels, *height_and_width(image_size)), background
         decoding = Task((), self.image_shape, "resize", background)
-        moves = self.augmentation
-        self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
         self.test_size = test_size
         self.default_split = default_split
         self.fingerprints = Fingerprints()
@@ -232,29 +215,10 @@ class TableDataModule(LabelledDataModule):
             )
         self.test_set = self._open(["test"])["test"].images
 
-    def state_dict(self) -> dict[str, Any]:
-        """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
-        return super().state_dict() | seen_images(self.splits, self.fingerprints)
-
-    def state_when_tuned(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """Adds the validation images to those that a checkpoint's model was validated on."""
-        for name, own in self.state_dict().items():
-            if name.startswith("val_") and name in state_dict:
-                state_dict = {**state_dict, name: torch.cat([state_dict[name], own])}
-        return state_dict
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Also warns of test images that the checkpoint's model has seen, or validation images that trained it."""
-        super().load_state_dict(state_dict)
-        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            note_changes(state_dict, seen_images(self.splits, self.fingerprints))
-        tests = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
-        splits, seen, use = (
-            (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")
-        )
-        own = torch.cat([self.fingerprints(self.splits[split].files) for split in splits])
-        common = int(torch.isin(own, recorded_images(state_dict, seen)).sum())
-        warn_of_seen(common, len(own), " and ".join(splits), use)
+    def known_by(self, split: str) -> tuple[Tensor, Tensor]:
+        """Returns what the images of a split are known by, their names and contents, and their tags."""
+        part = self.splits[split]
+        return self.fingerprints(part.files), tag_fingerprints(part.labels, part.marks)
 
     def _open(self, splits: Sequence[str], unused: Sequence[str] = ()) -> dict[str, Opened]:
         """Opens the images of some splits, and keeps them in memory if those of the whole table fit there.

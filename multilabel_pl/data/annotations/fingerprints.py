@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multilabel_pl.data.annotations.records import UNKNOWN_MARK, Annotations
+from multilabel_pl.data.annotations.records import UNKNOWN_MARK
 from multilabel_pl.messages import note
 
 RECORDED = ("train_images", "train_tags", "val_images", "val_tags")  # in a checkpoint
@@ -30,13 +30,6 @@ class Fingerprints:
         with ThreadPoolExecutor() as pool:
             self.known.update(zip(new, pool.map(fingerprint_of, new), strict=True))
         return torch.tensor([self.known[file] for file in files], dtype=torch.int64)
-
-
-def seen_images(splits: Mapping[str, Annotations], images: Fingerprints) -> dict[str, Tensor]:
-    """Returns what a checkpoint records of the images that are trained and validated on, and of their tags."""
-    parts = [splits[split] for split in ("train", "val")]
-    hashes = [found for part in parts for found in (images(part.files), tag_fingerprints(part.labels, part.marks))]
-    return dict(zip(RECORDED, hashes, strict=True))
 
 
 def tag_fingerprints(names: Sequence[str], marks: Tensor) -> Tensor:
