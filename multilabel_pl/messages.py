@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 BREAKS = re.compile(r" *[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+ *")  # of lines, and tabs
+ELLIPSIS = "…"
 NAMED = 10  # of a list in a message
 SHOWN = 60  # characters of a value in a message
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -26,12 +27,16 @@ def one_line(text: str) -> str:
     return escaped(BREAKS.sub(" ", text.strip()))
 
 
-def shortened(value: str) -> str:
-    """Cuts a value that is too long for a message."""
-    return value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
+def shortened(name: str, length: int = SHOWN) -> str:
+    """Cuts a name in its middle if it is longer; tabs and line breaks become spaces."""
+    name = BREAKS.sub(" ", name)
+    if len(name) <= length:
+        return name
+    end = (length - 1) // 3
+    return f"{name[: length - 1 - end].rstrip()}{ELLIPSIS}{name[len(name) - end :].lstrip()}"
 
 
-def listed(names: Sequence[str]) -> str:
+def abridged(names: Sequence[str]) -> str:
     """Names some things, the first ten and how many more there are."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(map(shortened, names[:NAMED])) + more

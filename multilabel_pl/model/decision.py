@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from multilabel_pl.messages import listed
+from multilabel_pl.messages import abridged
 from multilabel_pl.model.calibration import cross_entropy, fit_calibration
 from multilabel_pl.model.guarantees import EVERYTHING
 from multilabel_pl.model.rules import FALLBACK, Learned, Rule, Threshold, fixed_thresholds
@@ -124,4 +124,4 @@ class Decision(nn.Module):
     def _named(self, chosen: Tensor) -> str:
         """Lists the labels that a bool (L,) chooses, with the numbers of their positives."""
         indices = chosen.nonzero()[:, 0].tolist()
-        return listed([f"{self.labels[i]} ({int(self.positives[i])})" for i in indices])
+        return abridged([f"{self.labels[i]} ({int(self.positives[i])})" for i in indices])

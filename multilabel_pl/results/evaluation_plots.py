@@ -13,6 +13,7 @@ from torch import Tensor
 
 from multilabel_pl.atomic import atomic_path
 from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.messages import shortened
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.model.metrics import CALIBRATION_BINS
@@ -28,7 +29,7 @@ from multilabel_pl.results.label_plots import (
 )
 from multilabel_pl.results.mistakes import worst_first
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet
-from multilabel_pl.results.text import listed, shortened
+from multilabel_pl.results.text import listed
 from multilabel_pl.results.training_plots import training_figure
 from multilabel_pl.results.true_tags import name_true_tags
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.results.label_errors import FILE, write_label_errors
 from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
 
@@ -17,6 +18,7 @@ def write_evaluation(
     learned_here: bool = False,
     figures: bool = True,
     epoch: int | None = None,
+    label_errors: bool = False,
 ) -> None:
     """Writes report.md, metrics.json, mistakes.csv and the figures.
 
@@ -29,6 +31,7 @@ def write_evaluation(
         learned_here: Whether thresholds were learned from these very images.
         figures: Whether to draw figures.
         epoch: The epoch after which the checkpoint was saved, from 1.
+        label_errors: Whether to search for decisions of the data that are likely wrong.
     """
     metrics = {f"{prefix}_{name}": value for name, value in all_metrics(evaluation).items()}
     write_metrics(metrics, folder / "metrics.json")
@@ -38,4 +41,7 @@ def write_evaluation(
         from multilabel_pl.results.evaluation_plots import write_figures  # matplotlib takes a while to import
 
         drawn = write_figures(evaluation, images, folder, epoch)
-    write_report(f"# {title}\n\n{report(evaluation, learned_here)}", drawn, folder / "report.md")
+    sections = [f"# {title}", report(evaluation, learned_here)]
+    if label_errors:
+        sections.append(write_label_errors(evaluation, images, folder / FILE))
+    write_report("\n\n".join(sections), drawn, folder / "report.md")

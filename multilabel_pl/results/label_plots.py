@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.functional.classification import binary_confusion_matrix, binary_precision_recall_curve
 
+from multilabel_pl.messages import shortened
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import HALF, precision_recall_f1
 from multilabel_pl.results.figures import MODEL, REFERENCE
-from multilabel_pl.results.text import shortened
 
 COLUMNS = 4
 PANEL_INCHES = 2.3

@@ -1,18 +1,16 @@
 """The images that are tagged wrongly, as a table."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from multilabel_pl.atomic import atomic_path
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.image_tables import Row, write_image_table
 from multilabel_pl.results.prediction_tables import TAG_SEPARATOR
-from multilabel_pl.results.text import paths_from_here
 from multilabel_pl.results.true_tags import name_true_tags
 
 
@@ -30,18 +28,11 @@ def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path:
     The columns: path or index, true tags (`?cat` where unknown) and predicted ones, those that are missed and wrong
     with their probabilities, and the sum of the known labels' losses.
     """
-    paths = paths_from_here(images.paths) if images is not None and images.paths else None
-    with (
-        atomic_path(path) as partial,
-        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path" if paths else "index", "true_tags", "predicted_tags", "missed", "wrong", "loss"])
-        for index, *cells in _rows(evaluation):
-            writer.writerow([paths[index] if paths else index, *cells])
+    header = ["true_tags", "predicted_tags", "missed", "wrong", "loss"]
+    write_image_table(images, header, _rows(evaluation), path)
 
 
-def _rows(evaluation: Evaluation) -> Iterator[tuple[int, str, str, str, str, str]]:
+def _rows(evaluation: Evaluation) -> Iterator[Row]:
     numbers, losses = worst_first(evaluation)
     true = name_true_tags(evaluation.targets[numbers], evaluation.labels)
     predicted = name_tags(evaluation.tags[numbers], evaluation.labels)
@@ -49,7 +40,7 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[int, str, str, str, str, str
     parts = evaluation.missed[numbers], evaluation.mistaken[numbers]
     wrong = [_with_probabilities(evaluation, numbers, part) for part in parts]
     formatted = (f"{loss:.4f}" for loss in losses.tolist())
-    yield from zip(numbers.tolist(), *named, *wrong, formatted, strict=True)
+    yield from zip(numbers.tolist(), zip(*named, *wrong, formatted, strict=True), strict=True)
 
 
 def _with_probabilities(evaluation: Evaluation, numbers: Tensor, chosen: Tensor) -> Iterator[str]:

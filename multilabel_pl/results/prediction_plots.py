@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from multilabel_pl.data.annotations.records import UNKNOWN_MARK
+from multilabel_pl.messages import shortened
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.figures import MODEL, REFERENCE, WRONG, show_image
-from multilabel_pl.results.text import listed, shortened
+from multilabel_pl.results.text import listed
 from multilabel_pl.results.true_tags import name_true_tags
 
 SHEET_COLUMNS = 10

@@ -9,9 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from multilabel_pl.messages import BREAKS, one_line
+from multilabel_pl.messages import one_line, shortened
 
-ELLIPSIS = "…"
 MARKUP = re.compile(r"[|<\[]")  # that would end a cell, or begin HTML or a link
 COMBINING = ("Mn", "Me", "Cf")  # categories of characters that take no place of their own
 
@@ -25,15 +24,6 @@ def paths_from_here(paths: Sequence[Path]) -> list[str]:
     """Names files by their paths from the working folder if they lie within, as they would be typed."""
     here = f"{Path.cwd()}{os.sep}"
     return [str(path).removeprefix(here) for path in paths]
-
-
-def shortened(name: str, length: int) -> str:
-    """Cuts a name in its middle if it is longer; tabs and line breaks become spaces."""
-    name = BREAKS.sub(" ", name)
-    if len(name) <= length:
-        return name
-    end = (length - 1) // 3
-    return f"{name[: length - 1 - end].rstrip()}{ELLIPSIS}{name[len(name) - end :].lstrip()}"
 
 
 def listed(names: Sequence[str], width: int, lines: int) -> str:

@@ -22,6 +22,7 @@ def report_evaluation(
     command: str,
     verbose: bool,
     figures: bool,
+    label_errors: bool = False,
 ) -> None:
     """Prints the evaluation that a trainer has just run, and writes it to a folder beside a checkpoint.
 
@@ -32,6 +33,7 @@ def report_evaluation(
         command: What was asked for, which is the name of the folder.
         verbose: Whether to print the report.
         figures: Whether to draw figures.
+        label_errors: Whether to search for decisions of the data that are likely wrong.
 
     Raises:
         InputError: If no image was evaluated.
@@ -50,7 +52,8 @@ def report_evaluation(
     images = _evaluated(trainer, stage)
     title = one_line(f"{command} of {beside}{_source(trainer, images)}")
     folder = Path(beside).parent / command
-    write_evaluation(evaluation, images, folder, title, stage, learned_here, figures, model.saved_epoch)
+    epoch = model.saved_epoch
+    write_evaluation(evaluation, images, folder, title, stage, learned_here, figures, epoch, label_errors)
     say(f"written to {folder}")
 
 

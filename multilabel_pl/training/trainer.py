@@ -8,7 +8,6 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
 
-from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.shard_writer import write_shards
@@ -28,7 +27,7 @@ from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.quiet import filter_messages
 from multilabel_pl.training.reporting import report_evaluation
 from multilabel_pl.training.restoring import ResumeGuard, TrainerCheckpointIO
-from multilabel_pl.training.tuning import write_tuned
+from multilabel_pl.training.tuning import path_to_write, write_tuned
 
 CHECKED = 100  # images that an exported model is checked with
 EXAMPLES = 12  # images to choose from on the page
@@ -65,38 +64,48 @@ class Trainer(pl.Trainer):
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
             self.strategy.checkpoint_io = TrainerCheckpointIO(self)
 
-    def validate(self, *args: Any, verbose: bool = False, figures: bool = True, **kwargs: Any) -> Results:
+    def validate(
+        self, *args: Any, verbose: bool = False, figures: bool = True, label_errors: bool = False, **kwargs: Any
+    ) -> Results:
         """Measure a checkpoint on the validation images.
 
         Args:
             *args: As in Lightning's Trainer.
             verbose: Whether to print the report.
             figures: Whether to draw figures beside the report.
+            label_errors: Whether to search for labels of the images that are likely wrong, with cleanlab.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
             As Lightning's, with all metrics by name.
         """
+        if label_errors:
+            check_extra("cleanlab", "the search for label errors")
         kwargs["verbose"] = False  # in place: from the call below, jsonargparse knows what kwargs may be
         results = Results(super().validate(*args, **kwargs))
-        report_evaluation(self, "val", self.ckpt_path, "validate", verbose, figures)
+        report_evaluation(self, "val", self.ckpt_path, "validate", verbose, figures, label_errors)
         return results
 
-    def test(self, *args: Any, verbose: bool = False, figures: bool = True, **kwargs: Any) -> Results:
+    def test(
+        self, *args: Any, verbose: bool = False, figures: bool = True, label_errors: bool = False, **kwargs: Any
+    ) -> Results:
         """Measure a checkpoint on the test images.
 
         Args:
             *args: As in Lightning's Trainer.
             verbose: Whether to print the report.
             figures: Whether to draw figures beside the report.
+            label_errors: Whether to search for labels of the images that are likely wrong, with cleanlab.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
             As Lightning's, with all metrics by name.
         """
+        if label_errors:
+            check_extra("cleanlab", "the search for label errors")
         kwargs["verbose"] = False
         results = Results(super().test(*args, **kwargs))
-        report_evaluation(self, "test", self.ckpt_path, "test", verbose, figures)
+        report_evaluation(self, "test", self.ckpt_path, "test", verbose, figures, label_errors)
         return results
 
     def tune(
@@ -123,11 +132,7 @@ class Trainer(pl.Trainer):
         """
         if ckpt_path is None:
             raise InputError("tune needs a checkpoint to start from: give ckpt_path")
-        if output is None:
-            raise InputError("tune needs an output: the checkpoint to write, ending in .ckpt")
-        if Path(output).suffix != ".ckpt" or Path(output).is_dir():
-            raise InputError(f"output must be a file ending in .ckpt, got {output}")
-        check_writable(Path(output))
+        path = path_to_write(output)
         if threshold is not None:
             check_threshold(threshold, len(model.task.labels) if model.task is not None else None)
         content = self._read(ckpt_path)
@@ -137,11 +142,11 @@ class Trainer(pl.Trainer):
         model.decision.configure(threshold, calibrate)
         model.decision.fit(before.uncalibrated, before.targets)
         model.evaluate(before.uncalibrated, before.targets)
-        report_evaluation(self, "val", output, "tune", True, figures)
+        report_evaluation(self, "val", path, "tune", True, figures)
         for text in model.decision.notes:
             note(text)
         if self.is_global_zero:
-            write_tuned(content, model, datamodule, Path(output))
+            write_tuned(content, model, datamodule, path)
 
     def predict(
         self,

@@ -3,10 +3,27 @@
 from pathlib import Path
 from typing import Any
 
+from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import write_checkpoint
 from multilabel_pl.data.datamodule import LabelledDataModule
+from multilabel_pl.errors import InputError
 from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
+
+
+def path_to_write(output: str | None) -> Path:
+    """Returns the path of the checkpoint to write.
+
+    Raises:
+        InputError: If none is given, it is none of a checkpoint, or can't be written.
+    """
+    if output is None:
+        raise InputError("tune needs an output: the checkpoint to write, ending in .ckpt")
+    path = Path(output)
+    if path.suffix != ".ckpt" or path.is_dir():
+        raise InputError(f"output must be a file ending in .ckpt, got {output}")
+    check_writable(path)
+    return path
 
 
 def write_tuned(

@@ -8,10 +8,11 @@ from matplotlib.image import imread
 
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.datasets import LabelledImages
+from multilabel_pl.messages import shortened
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.evaluation_plots import write_figures
-from multilabel_pl.results.text import listed, shortened
+from multilabel_pl.results.text import listed
 from tests.conftest import BRIEF, QUIET
 from tests.data.tagged_images import write_images, write_table
 

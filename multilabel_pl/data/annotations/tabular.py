@@ -18,7 +18,7 @@ from multilabel_pl.data.annotations.cells import (
 from multilabel_pl.data.annotations.collecting import collect
 from multilabel_pl.data.annotations.records import Annotations, Entry, Problem
 from multilabel_pl.errors import InputError
-from multilabel_pl.messages import listed, note, shortened
+from multilabel_pl.messages import abridged, note, shortened
 
 PATH_NAMES = ("file_name", "filename", "fname")  # of Hugging Face, pandas' users and fastai
 TAGS_NAMES = ("labels", "label")
@@ -98,7 +98,7 @@ def read_table(
     ignored = _check_header(table, header, columns)
     label_columns = _label_columns(table, header, columns, labels, ignored)
     if not label_columns and (unused := [name for name in columns.unused(header) if name not in ignored]):
-        note(f"{table}: of its columns, these mean nothing: {listed(unused)}")
+        note(f"{table}: of its columns, these mean nothing: {abridged(unused)}")
     reader = _RowReader(table, unit, header, columns, label_columns)
     found = collect(table, reader.entries(rows), folder, label_columns or labels, columns.allow_outside)
     if labels is None and not label_columns:
@@ -121,7 +121,7 @@ def _check_header(table: Path, header: Sequence[str], columns: TableFormat) -> t
     wanted = {"path": columns.path_column, "group": columns.group_column}
     if missing := next((kind for kind, name in wanted.items() if name and name not in header), None):
         remedy = f"name that of the {missing}s with --data.{missing}_column"
-        raise InputError(f"{table} has no column {wanted[missing]}, but {listed(header)}: {remedy}")
+        raise InputError(f"{table} has no column {wanted[missing]}, but {abridged(header)}: {remedy}")
     return ignored
 
 
@@ -133,7 +133,7 @@ def _label_columns(
         return []
     if columns.tags_column != TableFormat.tags_column:
         remedy = "name that of the tags with --data.tags_column"
-        raise InputError(f"{table} has no column {columns.tags_column}, but {listed(header)}: {remedy}")
+        raise InputError(f"{table} has no column {columns.tags_column}, but {abridged(header)}: {remedy}")
     no_labels = (columns.path_column, columns.split_column, columns.group_column, VALIDATION_COLUMN, *ignored)
     others = [name for name in header if name not in no_labels]
     if not others:
@@ -141,7 +141,7 @@ def _label_columns(
     if labels is None:
         return others
     if missing := [label for label in labels if label not in others]:
-        raise InputError(f"{table} has no column {missing[0]}, but {listed(others)}")
+        raise InputError(f"{table} has no column {missing[0]}, but {abridged(others)}")
     return list(labels)
 
 

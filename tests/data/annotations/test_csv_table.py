@@ -143,8 +143,8 @@ LINES: dict[str, tuple[str, list[str]]] = {
     "a long value": (
         f"path,cat\na.png,{'x' * 1000}\n",
         [
-            f"t.csv, line 2: column 'cat' must be 0, 1, or ? for unknown, got {'x' * 60}…: name a column of tags "
-            "with --data.tags_column, or those of 0 and 1 with --data.labels"
+            f"t.csv, line 2: column 'cat' must be 0, 1, or ? for unknown, got {'x' * 40}…{'x' * 19}: name a column of "
+            "tags with --data.tags_column, or those of 0 and 1 with --data.labels"
         ],
     ),
     "many mistakes": (

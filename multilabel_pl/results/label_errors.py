@@ -1,0 +1,84 @@
+"""Decisions of the data that are likely wrong, found by cleanlab (the extra `cleanlab`)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.results.image_tables import write_image_table
+from multilabel_pl.results.text import paths_from_here, table
+
+FILE = "label_errors.csv"
+FEW = 5  # images with or without a label, below which nothing is estimated of it
+SHOWN = 20  # in a report
+HEADER = ("label", "given", "suggested", "probability")
+
+
+class LabelErrors(NamedTuple):
+    """Decisions that are likely wrong, the likeliest first.
+
+    Attributes:
+        images: Indices of the images, int64 (M,).
+        labels: Indices of the labels, int64 (M,).
+        given: What the data say, bool (M,).
+        probabilities: The model's, of the label, float32 (M,).
+    """
+
+    images: Tensor
+    labels: Tensor
+    given: Tensor
+    probabilities: Tensor
+
+
+def find_label_errors(evaluation: Evaluation) -> LabelErrors:
+    """Finds known decisions that are likely wrong, each label on its own.
+
+    Confident learning (Northcutt et al., 2021, https://doi.org/10.1613/jair.1.12125) estimates from the probabilities
+    how many of a label's decisions are wrong, and takes as many of those that are least likely. The decisions of all
+    labels are then ranked by the probability of what is given.
+
+    Args:
+        evaluation: Of images that the model was not trained on.
+    """
+    from cleanlab.filter import find_label_issues  # takes a while to import
+
+    suspects = np.zeros(evaluation.targets.shape, dtype=bool)
+    for label in range(len(evaluation.labels)):
+        known = evaluation.known[:, label].numpy()
+        given = evaluation.truth[:, label].numpy()[known].astype(np.int64)
+        if FEW <= given.sum() <= len(given) - FEW:
+            probability = evaluation.probabilities[:, label].double().numpy()[known]
+            both = np.stack([1 - probability, probability], axis=1)
+            suspects[known, label] = find_label_issues(given, both, filter_by="low_normalized_margin", n_jobs=1)
+    images, labels = torch.from_numpy(suspects).nonzero(as_tuple=True)
+    given, probabilities = evaluation.truth[images, labels], evaluation.probabilities[images, labels]
+    order = probabilities.where(given, 1 - probabilities).argsort(stable=True)
+    return LabelErrors(images[order], labels[order], given[order], probabilities[order])
+
+
+def write_label_errors(evaluation: Evaluation, images: LabelledDataset | None, path: Path) -> str:
+    """Writes all of them as a CSV table, and returns a section of the report with the first of them.
+
+    Args:
+        evaluation: As `find_label_errors` takes it.
+        images: The images, if they are known.
+        path: Where to.
+    """
+    found = find_label_errors(evaluation)
+    rows = [
+        (index, (evaluation.labels[label], int(given), int(not given), f"{probability:.6f}"))
+        for index, label, given, probability in zip(*(part.tolist() for part in found), strict=True)
+    ]
+    write_image_table(images, HEADER, rows, path)
+    decisions = f"{len(rows):,} of {int(evaluation.known.sum()):,} known decisions of the data"
+    if not rows:
+        return f"{decisions} are likely wrong."
+    paths = images.paths if images is not None else None
+    names = paths_from_here([paths[index] for index, _ in rows[:SHOWN]]) if paths else [str(i) for i, _ in rows[:SHOWN]]
+    shown = [[name, *map(str, cells)] for name, (_, cells) in zip(names, rows, strict=False)]
+    text = f"{decisions} are likely wrong, all in {FILE}; most likely these:"
+    return f"{text}\n\n{table(['path' if paths else 'index', *HEADER], shown)}"
