@@ -22,6 +22,7 @@ from multilabel_pl.training.runs import BEST, LAST, Run, find_checkpoint, newest
 
 POSITIVE = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # of the trainer's options
 OFTEN_MINUS_ONE = ("max_epochs", "max_steps", "num_sanity_val_steps", "devices")  # for no limit, or all
+LONG = 100  # items of a list
 MAX_SEED = 2**32 - 1  # NumPy's
 MAX_NUMBER = 2**62  # of integers; torch has 64 bits
 SPEED_ONLY = ("eval_batch_size", "max_memory", "num_workers")  # data options that don't change results
@@ -215,6 +216,11 @@ def _is_recorded_as(asked: Any, own: Any) -> bool:
     if isinstance(asked, list):
         return list(map(str, asked)) == list(map(str, own or []))
     return asked == own or (isinstance(asked, str) and Path(asked).resolve() == Path(str(own)).resolve())
+
+
+def is_long(value: Any) -> bool:
+    """Whether a value is a list that takes jsonargparse long, whose time grows with the square of its length."""
+    return isinstance(value, list) and len(value) > LONG
 
 
 def class_name(class_path: str) -> str:

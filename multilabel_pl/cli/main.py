@@ -1,7 +1,7 @@
 """The command line: Lightning's, with this package's defaults."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +24,7 @@ from multilabel_pl.cli.arguments import (
     check_values,
     checkpoint_to_use,
     class_name,
+    is_long,
     note_ignored,
     note_other_data,
     read_sound,
@@ -79,6 +80,7 @@ class CLI(LightningCLI):
     content: dict[str, Any]  # of that checkpoint
     step: int = 0  # of that checkpoint
     recorded_data: dict[str, Any] | None = None  # options of the data that it was trained on
+    long_lists: Mapping[str, Any] = {}  # of these, such as thousands of labels, which the parser would take minutes for
     loaded: MultiLabelClassifier | None = None  # built from that checkpoint, still without its weights
     options_parser: LightningArgumentParser
 
@@ -147,6 +149,9 @@ class CLI(LightningCLI):
             note_ignored(options.model, own, self.path)
             for name in own.keys() & options.model.keys():
                 options.model[name] = own[name]
+        for name, value in self.long_lists.items():
+            if options.data.init_args.get(name) is None:
+                options.data.init_args[name] = value
 
     def _prepare(self, parser: LightningArgumentParser, command: str) -> None:
         """Prints help, or checks the names of the options and makes those of a checkpoint the defaults."""
@@ -195,6 +200,7 @@ class CLI(LightningCLI):
         if (data := self.recorded_data) and (asked is None or class_name(asked) == class_name(data["class_path"])):
             check_makeable(data, self.request.options, path)
             init_args = {name: value for name, value in data.items() if name != "class_path"}
+            self.long_lists = {name: init_args.pop(name) for name in list(init_args) if is_long(init_args[name])}
             parser.set_defaults({f"{subcommand}.data": {"class_path": data["class_path"], "init_args": init_args}})
 
     @property

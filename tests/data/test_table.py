@@ -600,3 +600,24 @@ def test_the_number_of_workers_changes_nothing(workplace: Path) -> None:
         assert [float(one[label]) for label in LABELS] == pytest.approx(
             [float(other[label]) for label in LABELS], abs=1e-5
         )
+
+
+def test_many_labels_of_a_checkpoint_keep_their_order(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They pass the parser by."""
+    tagged = write_images(workplace, 40)
+    labels = [*(f"rare {number}" for number in range(150)), *reversed(LABELS)]
+    write_table(Path("images.csv"), ["path", "tags"], [[path, "|".join(tags)] for path, tags in tagged])
+    main(["fit", *QUIET, *TABLE, "--data.labels", json.dumps(labels), "--trainer.max_epochs", "1"])
+    main(["test", *QUIET, "--figures", "false"])
+    capsys.readouterr()
+    main(["fit", "last", *QUIET, "--trainer.max_epochs", "2"])
+    assert "different data options" not in capsys.readouterr().err
+    for name in ("best", "last"):
+        content = torch.load(f"runs/version_0/{name}.ckpt", weights_only=True)
+        assert (
+            content["datamodule_hyper_parameters"]["labels"] == content["hyper_parameters"]["task"]["labels"] == labels
+        )
+    main(["test", *QUIET, "--figures", "false", "--data.labels", json.dumps(labels)])
+    with pytest.raises(SystemExit):
+        main(["test", *QUIET, "--data.labels", json.dumps(labels[::-1])])
+    assert "the model's labels are" in capsys.readouterr().err
