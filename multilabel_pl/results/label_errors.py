@@ -10,7 +10,7 @@ from torch import Tensor
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.image_tables import write_image_table
-from multilabel_pl.results.text import paths_from_here, table
+from multilabel_pl.results.text import paths_from_here, table, utf_8
 
 FILE = "label_errors.csv"
 FEW = 5  # images with or without a label, below which nothing is estimated of it
@@ -79,6 +79,6 @@ def write_label_errors(evaluation: Evaluation, images: LabelledDataset | None, p
         return f"{decisions} are likely wrong."
     paths = images.paths if images is not None else None
     names = paths_from_here([paths[index] for index, _ in rows[:SHOWN]]) if paths else [str(i) for i, _ in rows[:SHOWN]]
-    shown = [[name, *map(str, cells)] for name, (_, cells) in zip(names, rows, strict=False)]
+    shown = [[utf_8(str(cell)) for cell in (name, *cells)] for name, (_, cells) in zip(names, rows, strict=False)]
     text = f"{decisions} are likely wrong, all in {FILE}; most likely these:"
     return f"{text}\n\n{table(['path' if paths else 'index', *HEADER], shown)}"
