@@ -88,7 +88,8 @@ class _Collector:
         """Returns the absolute path of an image, not resolved: links may lead where they like."""
         file = os.path.join(self.folder, path)  # noqa: PTH118, a million objects take seconds
         if "\\" in path and not os.path.exists(file):  # noqa: PTH110
-            file = file.replace("\\", "/")  # the table was written on Windows
+            on_windows = os.path.join(self.folder, path.replace("\\", "/"))  # noqa: PTH118
+            file = on_windows if os.path.exists(on_windows) else file  # noqa: PTH110
         return os.path.normpath(file)
 
     def _problem(self, entry: Entry, file: str) -> str | None:

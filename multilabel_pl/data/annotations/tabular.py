@@ -153,7 +153,8 @@ def _check_tags(table: Path, tags: Sequence[str], columns: TableFormat) -> None:
         note(f"{table} has a label {missing}: if that marks a missing value, leave those cells empty")
     single = set(tags)
     for sign in OTHER_DELIMITERS:
-        parts = {tag: [part.strip() for part in tag.split(sign) if part.strip()] for tag in tags if sign in tag}
+        found = {tag: [part.strip() for part in tag.split(sign) if part.strip()] for tag in tags if sign in tag}
+        parts = {tag: own for tag, own in found.items() if len(own) > 1}
         fewer = len(single.difference(parts).union(*parts.values())) < len(tags)
         example = next((tag for tag, own in parts.items() if fewer or single.issuperset(own)), None)
         if example is None:

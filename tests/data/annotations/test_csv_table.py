@@ -223,6 +223,9 @@ def test_labels_may_be_unknown(workplace: Path) -> None:
 def test_what_excel_pandas_and_windows_write_is_understood(workplace: Path) -> None:
     text = "sep=;\r\nPath;Split;cat;dog\r\nsub\\a.png;Train;1;<NA>\r\nb.png;;None;0\r\n"
     Path("t.csv").write_text(text, newline="")
+    assert read_annotations(Path("t.csv"), workplace, TableFormat()).files[0] == str(workplace / "sub\\a.png")
+    Path("sub").mkdir()
+    Path("sub/a.png").touch()
     read = read_annotations(Path("t.csv"), workplace, TableFormat())
     assert read.files == [str(workplace / "sub/a.png"), str(workplace / "b.png")]
     assert read.marks.tolist() == [[1, -1], [-1, 0]]
