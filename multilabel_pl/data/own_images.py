@@ -39,8 +39,12 @@ class OwnImagesDataModule(LabelledDataModule):
         self.augmentation = Augmentation(moves.max_shift, moves.max_rotation, flip, min_crop, color_jitter)
 
     @abstractmethod
-    def known_by(self, split: str) -> tuple[Tensor, Tensor]:
-        """Returns what the images of a split, and what their tags are known by, int64 (N,) each."""
+    def image_fingerprints(self, split: str) -> Tensor:
+        """Returns what the images of a split are known by, int64 (N,)."""
+
+    @abstractmethod
+    def tag_fingerprints(self, split: str) -> Tensor:
+        """Returns what their tags are known by, int64 (N,)."""
 
     def state_dict(self) -> dict[str, Any]:
         """Also returns which images a checkpoint's model was trained and validated on, and their tags."""
@@ -60,10 +64,10 @@ class OwnImagesDataModule(LabelledDataModule):
         splits, seen, use = (
             (["test"], ["train", "val"], "train or validate") if tests else (["val", "test"], ["train"], "train")
         )
-        own = torch.cat([self.known_by(split)[0] for split in splits])
+        own = torch.cat([self.image_fingerprints(split) for split in splits])
         common = torch.isin(own, recorded_images(state_dict, seen)) & (own != 0)  # of images of one colour, not files
         warn_of_seen(int(common.sum()), len(own), " and ".join(splits), use)
 
     def _seen(self) -> dict[str, Tensor]:
-        found = [hashes for split in ("train", "val") for hashes in self.known_by(split)]
-        return dict(zip(RECORDED, found, strict=True))
+        kinds = (self.image_fingerprints, self.tag_fingerprints)
+        return dict(zip(RECORDED, [kind(split) for split in ("train", "val") for kind in kinds], strict=True))

@@ -17,6 +17,7 @@ from multilabel_pl.schema.forms import (
     ANYTHING,
     COUNT,
     MAX_COUNT,
+    NONE,
     TEXT,
     Form,
     either,
@@ -33,7 +34,6 @@ NUMBER = np.dtype("<u4")  # in a chunk: how many images, and where each begins
 MAX_CHUNK = 2**32 - 1  # bytes, which such a number counts
 ARROW = b"LDARW01\0"  # at the end of a chunk, it would make LitData look for a table there
 
-NONE = exactly(None)
 POSITIVE = whole_number(1, MAX_COUNT)
 LEAF: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
 PAIR = json.dumps([1, {"type": "builtins.tuple", "context": "null", "children_spec": [LEAF, LEAF]}])  # LitData's words

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
 from multilabel_pl.data.image_files import BATCH_SIZE
 from multilabel_pl.data.shard_layout import image_size
-from multilabel_pl.data.shards import DESCRIPTION, HASHES, NAMES, Counts, Shards
-from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.data.shards import DESCRIPTION, HASHES, NAMES, Counts, Shards, import_litdata
+from multilabel_pl.data.table import TableDataModule
+from multilabel_pl.errors import InputError
 from multilabel_pl.messages import say
 
 SHARD_BYTES = 2**26  # LitData's own default
@@ -48,7 +48,8 @@ def write_shards(data: LabelledDataModule, folder: Path) -> None:
         data.setup("test")
     shards = Shards(folder, data.task, {})
     sets = {"train": data.train_set, "val": data.val_set, "test": data.test_set}
-    counts = {s: _write(shards, s, images, data.num_workers) for s in SPLITS if (images := sets[s]) is not None}
+    known = data.fingerprints if isinstance(data, TableDataModule) else Fingerprints()
+    counts = {s: _write(shards, s, images, data.num_workers, known) for s in SPLITS if (images := sets[s]) is not None}
     _write_json(folder / DESCRIPTION, Shards(folder, data.task, counts).description())
     say(f"written to {folder}; train on them: fit --data.path {shlex.quote(str(folder))}")
 
@@ -63,20 +64,7 @@ def _check_output(folder: Path) -> None:
     check_writable(folder / DESCRIPTION)
 
 
-def import_litdata() -> Any:
-    """Imports LitData, which takes seconds, and silences torch's warning of its read-only memory.
-
-    Raises:
-        InputError: If it is not installed, or of an unsupported version.
-    """
-    check_extra("litdata", "the use of shards")
-    import litdata
-
-    warnings.filterwarnings("ignore", "The given buffer is not writable", module=r"litdata\.")  # the images are copied
-    return litdata
-
-
-def _write(shards: Shards, split: str, images: LabelledDataset, num_workers: int) -> Counts:
+def _write(shards: Shards, split: str, images: LabelledDataset, num_workers: int, fingerprints: Fingerprints) -> Counts:
     """Writes the images of a split, and returns what it holds."""
     folder = shards.folder / split
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +72,7 @@ def _write(shards: Shards, split: str, images: LabelledDataset, num_workers: int
     numbers = order.tolist()
     marks, digests = _write_chunks(folder, _batches(images, numbers, num_workers, split), image_size(shards.task))
     files = [str(images.paths[i]) for i in numbers] if images.paths is not None else None
-    hashes = Fingerprints()(files) if files is not None else torch.tensor(digests)
+    hashes = fingerprints(files) if files is not None else torch.tensor(digests)
     with atomic_path(folder / HASHES) as path, path.open("wb") as file:
         np.save(file, torch.stack([hashes, tag_fingerprints(shards.task.labels, marks)]).numpy())
     if split in NAMED and files is not None:

@@ -11,6 +11,7 @@ test/names.json        the files that the images were made from
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from multilabel_pl.data.shard_layout import (
     description_form,
     splits_form,
 )
-from multilabel_pl.errors import InputError
+from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.schema.forms import check_form
 from multilabel_pl.task import Task
 
@@ -163,6 +164,19 @@ class Shards:
             raise InputError(f"{path} has {found:,} bytes, but {count:,} images take {size:,}; {REMEDY}")
         if start != head or end == ARROW:
             raise InputError(f"{path} can't be used: it is damaged; {REMEDY}")
+
+
+def import_litdata() -> Any:
+    """Imports LitData, which takes seconds, and silences torch's warning of its read-only memory.
+
+    Raises:
+        InputError: If it is not installed, or of an unsupported version.
+    """
+    check_extra("litdata", "the use of shards")
+    import litdata
+
+    warnings.filterwarnings("ignore", "The given buffer is not writable", module=r"litdata\.")  # the images are copied
+    return litdata
 
 
 def _read_json(path: Path) -> Any:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from multilabel_pl.data.datasets import Batch, LabelledDataset
 from multilabel_pl.data.own_images import OwnImagesDataModule
-from multilabel_pl.data.shard_writer import import_litdata
-from multilabel_pl.data.shards import REMEDY, Shards
+from multilabel_pl.data.shards import REMEDY, Shards, import_litdata
 from multilabel_pl.data.summary import summary_of_counts
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError, check_at_least
@@ -96,9 +95,13 @@ class StreamingDataModule(OwnImagesDataModule):
             raise InputError(f"{self.folder} has no test image: write it again, with --data.test_size above 0")
         self.test_set = StreamedImages(self.shards, "test")
 
-    def known_by(self, split: str) -> tuple[Tensor, Tensor]:
-        """Returns what the images of a split and their tags are known by."""
-        return self.shards.hashes(split)
+    def image_fingerprints(self, split: str) -> Tensor:
+        """Returns what the images of a split are known by."""
+        return self.shards.hashes(split)[0]
+
+    def tag_fingerprints(self, split: str) -> Tensor:
+        """Returns what their tags are known by."""
+        return self.shards.hashes(split)[1]
 
 
 class StreamedImages(LabelledDataset):

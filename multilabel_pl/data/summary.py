@@ -21,10 +21,9 @@ def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
     names = [one_line(label) for label in labels]
     everything = torch.cat(list(targets.values()))
     unknown, everything = everything.isnan(), everything.nan_to_num_(0)
-    parts = ", ".join(f"{len(part):,} {name}" for name, part in targets.items() if len(part) > 0)
     tags = everything.sum(dim=1)
     lines = [
-        f"images: {len(everything):,} ({parts})",
+        _images({name: len(part) for name, part in targets.items()}),
         f"tags an image: {tags.mean():.2f} ({tags.min():.0f} to {tags.max():.0f})",
         f"labels: {len(labels)}: {_most(everything.sum(dim=0), names)}",
     ]
@@ -35,10 +34,7 @@ def summary(labels: Sequence[str], targets: Mapping[str, Tensor]) -> str:
     if counted:
         named = (f"{names[first]} and {names[second]} {count:,.0f}" for (first, second), count in counted)
         lines.append(f"most frequent pairs: {', '.join(named)}")
-    if unknown.any():
-        known = unknown.numel() - unknown.sum()
-        lines.append(f"known: {known:,} of {unknown.numel():,} decisions; unknown: {_most(unknown.sum(dim=0), names)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_known(len(everything), unknown.sum(dim=0), names)])
 
 
 def summary_of_counts(
@@ -53,12 +49,21 @@ def summary_of_counts(
         known: For each label, of how many images that is known.
     """
     names, total = [one_line(label) for label in labels], sum(images.values())
-    parts = ", ".join(f"{count:,} {name}" for name, count in images.items() if count > 0)
-    lines = [f"images: {total:,} ({parts})", f"labels: {len(labels)}: {_most(torch.tensor(positive), names)}"]
-    if (unknown := total - torch.tensor(known)).any():
-        decisions = total * len(labels)
-        lines.append(f"known: {sum(known):,} of {decisions:,} decisions; unknown: {_most(unknown, names)}")
-    return "\n".join(lines)
+    lines = [_images(images), f"labels: {len(labels)}: {_most(torch.tensor(positive), names)}"]
+    return "\n".join([*lines, *_known(total, total - torch.tensor(known), names)])
+
+
+def _images(counts: Mapping[str, int]) -> str:
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count > 0)
+    return f"images: {sum(counts.values()):,} ({parts})"
+
+
+def _known(images: int, unknown: Tensor, names: Sequence[str]) -> list[str]:
+    """Says how many decisions are known, if not all, and on how many images each label, (L,), is not."""
+    if not unknown.any():
+        return []
+    decisions = images * len(names)
+    return [f"known: {decisions - unknown.sum():,} of {decisions:,} decisions; unknown: {_most(unknown, names)}"]
 
 
 def _most(counts: Tensor, names: Sequence[str]) -> str:

@@ -215,10 +215,13 @@ class TableDataModule(OwnImagesDataModule):
             )
         self.test_set = self._open(["test"])["test"].images
 
-    def known_by(self, split: str) -> tuple[Tensor, Tensor]:
-        """Returns what the images of a split are known by, their names and contents, and their tags."""
-        part = self.splits[split]
-        return self.fingerprints(part.files), tag_fingerprints(part.labels, part.marks)
+    def image_fingerprints(self, split: str) -> Tensor:
+        """Returns what the images of a split are known by, their names and contents."""
+        return self.fingerprints(self.splits[split].files)
+
+    def tag_fingerprints(self, split: str) -> Tensor:
+        """Returns what their tags are known by."""
+        return tag_fingerprints(self.splits[split].labels, self.splits[split].marks)
 
     def _open(self, splits: Sequence[str], unused: Sequence[str] = ()) -> dict[str, Opened]:
         """Opens the images of some splits, and keeps them in memory if those of the whole table fit there.

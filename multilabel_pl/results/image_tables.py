@@ -1,7 +1,7 @@
 """Tables with rows on images, as CSV in UTF-8; other bytes in the names of files are escaped."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from multilabel_pl.atomic import atomic_path
@@ -9,6 +9,13 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.results.text import paths_from_here
 
 Row = tuple[int, Sequence[object]]  # the index of an image, and what is said of it
+
+
+def image_names(images: LabelledDataset | None) -> tuple[str, Callable[[int], str]]:
+    """Returns what images are called by: the name of a column, and for each index the path, or itself without one."""
+    if images is None or not images.paths:
+        return "index", str
+    return "path", paths_from_here(images.paths).__getitem__
 
 
 def write_image_table(images: LabelledDataset | None, header: Sequence[str], rows: Iterable[Row], path: Path) -> None:
@@ -20,12 +27,12 @@ def write_image_table(images: LabelledDataset | None, header: Sequence[str], row
         rows: The rows.
         path: Where to.
     """
-    paths = paths_from_here(images.paths) if images is not None and images.paths else None
+    column, name = image_names(images)
     with (
         atomic_path(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path" if paths else "index", *header])
+        writer.writerow([column, *header])
         for index, cells in rows:
-            writer.writerow([paths[index] if paths else index, *cells])
+            writer.writerow([name(index), *cells])

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.results.image_tables import write_image_table
-from multilabel_pl.results.text import paths_from_here, table, utf_8
+from multilabel_pl.results.image_tables import image_names, write_image_table
+from multilabel_pl.results.text import table, utf_8
 
 FILE = "label_errors.csv"
 FEW = 5  # images with or without a label, below which nothing is estimated of it
@@ -77,8 +77,7 @@ def write_label_errors(evaluation: Evaluation, images: LabelledDataset | None, p
     decisions = f"{len(rows):,} of {int(evaluation.known.sum()):,} known decisions of the data"
     if not rows:
         return f"{decisions} are likely wrong."
-    paths = images.paths if images is not None else None
-    names = paths_from_here([paths[index] for index, _ in rows[:SHOWN]]) if paths else [str(i) for i, _ in rows[:SHOWN]]
-    shown = [[utf_8(str(cell)) for cell in (name, *cells)] for name, (_, cells) in zip(names, rows, strict=False)]
+    column, name = image_names(images)
+    shown = [[utf_8(str(cell)) for cell in (name(index), *cells)] for index, cells in rows[:SHOWN]]
     text = f"{decisions} are likely wrong, all in {FILE}; most likely these:"
-    return f"{text}\n\n{table(['path' if paths else 'index', *HEADER], shown)}"
+    return f"{text}\n\n{table([column, *HEADER], shown)}"

@@ -97,6 +97,9 @@ def exactly(expected: Any) -> Form:
     return Form(shown(expected), lambda value: type(value) is type(expected) and value == expected)
 
 
+NONE = exactly(None)
+
+
 def either(*forms: Form) -> Form:
     """Returns the form of values that are of one of several forms."""
     text = " or ".join(dict.fromkeys(form.text for form in forms))

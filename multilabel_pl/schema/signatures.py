@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from multilabel_pl.schema.forms import (
     ANYTHING,
     BOOL,
+    NONE,
     NUMBER,
     TEXT,
     Form,
@@ -19,7 +20,6 @@ from multilabel_pl.schema.forms import (
     whole_number,
 )
 
-NONE = exactly(None)
 SIMPLE = {bool: BOOL, int: whole_number(), float: NUMBER, str: TEXT, types.NoneType: NONE}
 
 

@@ -15,6 +15,7 @@ from multilabel_pl.messages import note
 
 Class: TypeAlias = tuple[str | None, str]  # the split, None if the folders don't name it, and the label
 
+OWN, ALL = "*", "**/*"  # patterns of the images of a folder itself, and of its folders as well
 RUNS = "runs"  # our own, which lie there if one trains in the folder of the images
 
 
@@ -28,7 +29,7 @@ def find_classes(root: Path) -> dict[Class, list[Path]]:
     parts = [folder for folder in top if folder.name.lower() in SPLIT_NAMES and _holds_folders(folder)]
     folders: dict[Class, Path]
     if parts:
-        if others := [folder.name for folder in top if folder not in parts and _images(folder)]:
+        if others := [folder.name for folder in top if folder not in parts and _has_images(folder, ALL)]:
             splits = f"folders of splits, such as {parts[0].name}, and beside them {others[0]} with images"
             raise InputError(f"{root} has {splits}: name it {', '.join(SPLITS)}, or move it away")
         folders = {(SPLIT_NAMES[part.name.lower()], folder.name): folder for part in parts for folder in _folders(part)}
@@ -36,7 +37,7 @@ def find_classes(root: Path) -> dict[Class, list[Path]]:
         _check_nested([folder for folder in top if _holds_folders(folder)])
         folders = {(None, folder.name): folder for folder in top}
     found = {key: files for key, folder in folders.items() if (files := _images(folder))}
-    if found and (count := sum(len(_own_images(folder)) for folder in (root, *parts))):
+    if found and (count := sum(1 for folder in (root, *parts) for _ in _find(folder, OWN))):
         note(f"{root}: images outside of the folders of classes have no label, and are left out: {count}")
     return found
 
@@ -63,17 +64,21 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in folders if not path.name.startswith(left_out))
 
 
+def _find(folder: Path, pattern: str) -> Iterator[Path]:
+    return (path for path in folder.glob(pattern) if is_image_name(path) and path.is_file())
+
+
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
+    return sorted(_find(folder, ALL))
 
 
-def _own_images(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if is_image_name(path) and path.is_file()]
+def _has_images(folder: Path, pattern: str) -> bool:
+    return next(_find(folder, pattern), None) is not None  # the first one is enough
 
 
 def _holds_folders(folder: Path) -> bool:
     """Whether a folder holds folders of images, and no image itself."""
-    return not _own_images(folder) and any(map(_images, _folders(folder)))
+    return not _has_images(folder, OWN) and any(_has_images(inner, ALL) for inner in _folders(folder))
 
 
 def _check_nested(folders: Sequence[Path]) -> None:

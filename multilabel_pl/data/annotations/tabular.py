@@ -57,8 +57,8 @@ class TableFormat:
             split_column=_usual_name(self.split_column, TableFormat.split_column, (), header),
         )
 
-    def unused(self, header: Sequence[str]) -> list[str]:
-        """Returns the columns that mean nothing beside one of tags."""
+    def others(self, header: Sequence[str]) -> list[str]:
+        """Returns the columns of none of these meanings: of 0 and 1, where there is none of tags."""
         used = (self.path_column, self.tags_column, self.split_column, self.group_column, VALIDATION_COLUMN)
         return [name for name in header if name not in used]
 
@@ -96,9 +96,10 @@ def read_table(
         raise InputError(f"{table} is empty: it must have a header, and a line for each image")
     columns = columns.resolve(header)
     ignored = _check_header(table, header, columns)
-    label_columns = _label_columns(table, header, columns, labels, ignored)
-    if not label_columns and (unused := [name for name in columns.unused(header) if name not in ignored]):
-        note(f"{table}: of its columns, these mean nothing: {abridged(unused)}")
+    others = [name for name in columns.others(header) if name not in ignored]
+    label_columns = _label_columns(table, header, columns, labels, others)
+    if not label_columns and others:
+        note(f"{table}: of its columns, these mean nothing: {abridged(others)}")
     reader = _RowReader(table, unit, header, columns, label_columns)
     found = collect(table, reader.entries(rows), folder, label_columns or labels, columns.allow_outside)
     if labels is None and not label_columns:
@@ -126,7 +127,7 @@ def _check_header(table: Path, header: Sequence[str], columns: TableFormat) -> t
 
 
 def _label_columns(
-    table: Path, header: Sequence[str], columns: TableFormat, labels: Sequence[str] | None, ignored: Sequence[str]
+    table: Path, header: Sequence[str], columns: TableFormat, labels: Sequence[str] | None, others: list[str]
 ) -> list[str]:
     """Returns the columns of 0 and 1, none if there is a column of tags."""
     if columns.tags_column in header:
@@ -134,8 +135,6 @@ def _label_columns(
     if columns.tags_column != TableFormat.tags_column:
         remedy = "name that of the tags with --data.tags_column"
         raise InputError(f"{table} has no column {columns.tags_column}, but {abridged(header)}: {remedy}")
-    no_labels = (columns.path_column, columns.split_column, columns.group_column, VALIDATION_COLUMN, *ignored)
-    others = [name for name in header if name not in no_labels]
     if not others:
         raise InputError(f"{table} has neither a column {columns.tags_column} nor columns of 0 and 1")
     if labels is None:
