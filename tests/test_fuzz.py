@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import EarlyStopping
 
-from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer
+from multilabel_pl import MNISTDataModule, MultiLabelClassifier, StreamingDataModule, TableDataModule, Task, Trainer
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.annotations.collecting import collect
 from multilabel_pl.data.annotations.formats import read_annotations
@@ -32,6 +33,7 @@ from multilabel_pl.model.rules import Rule, fixed_thresholds
 from multilabel_pl.results import export
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from tests.conftest import BRIEF, QUIET, STACK
+from tests.data.tagged_images import write_tagged
 from tests.data.test_mnist import idx
 from tests.mutations import changes, mutate, repacked
 
@@ -500,3 +502,64 @@ def test_a_checkpoint_of_any_bytes_is_read_or_refused(
     path = folder / "bytes.ckpt"
     path.write_bytes(repacked(file, edit) if repairs else edit(file))
     read_or_refused(lambda: MultiLabelClassifier.load_from_checkpoint(path), path)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of a few images."""
+    pytest.importorskip("litdata")
+    place = tmp_path_factory.mktemp("shards")
+    data = TableDataModule(table=write_tagged(place, 12), image_size=8, val_size=3, test_size=3)
+    Trainer(logger=False, enable_checkpointing=False).optimize(datamodule=data, output=str(place / "whole"))
+    return place / "whole"
+
+
+def read_shards(folder: Path) -> int:
+    """Reads all there is in a folder, and returns the number of images."""
+    data = StreamingDataModule(str(folder))
+    for stage in ("fit", "test"):
+        data.setup(stage)
+    data.state_dict()
+    sets = [images for images in (data.train_set, data.val_set, data.test_set) if images is not None]
+    for images in sets:
+        images.__getitems__(list(range(len(images))))
+    return sum(len(images.targets) for images in sets)
+
+
+def changed_shards(shards: Path, name: str, content: bytes) -> Path:
+    """Returns a copy of shards in which one file has another content."""
+    folder = shards.with_name("copy")
+    shutil.copytree(shards, folder, dirs_exist_ok=True)
+    (folder / name).write_bytes(content)
+    return folder
+
+
+SHARD_FILES = st.sampled_from(
+    ["task.json", "train/index.json", "train/hashes.npy", "train/chunk-0-0.bin", "test/names.json"]
+)
+
+
+def test_shards_that_are_left_alone_are_read(shards: Path) -> None:
+    assert read_shards(shards) == 12
+
+
+@patient
+@given(name=SHARD_FILES, several=st.lists(edits(), min_size=1, max_size=2))
+def test_shards_of_any_bytes_are_read_or_refused(name: str, several: list[Edit], shards: Path) -> None:
+    content = (shards / name).read_bytes()
+    for edit in several:
+        content = edit(content)
+    folder = changed_shards(shards, name, content)
+    read_or_refused(lambda: read_shards(folder), folder)
+
+
+@patient
+@given(name=st.sampled_from(["task.json", "train/index.json", "test/names.json"]), mutations=MUTATIONS)
+def test_shards_of_any_content_are_read_or_refused(name: str, mutations: list[Any], shards: Path) -> None:
+    whole = {"content": json.loads((shards / name).read_bytes())}
+    for mutation in mutations:
+        if whole:
+            mutate(whole, *mutation)
+    text = json.dumps(whole.get("content"), default=str, skipkeys=True)
+    folder = changed_shards(shards, name, text.encode(errors="surrogatepass"))
+    read_or_refused(lambda: read_shards(folder), folder)

@@ -10,8 +10,8 @@ from lightning.pytorch import Callback
 
 from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.data.datamodule import LabelledDataModule
+from multilabel_pl.data.own_images import OwnImagesDataModule
 from multilabel_pl.data.shard_writer import write_shards
-from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.images.pixels import MAX_PIXEL
 from multilabel_pl.messages import note, say, warn
@@ -265,7 +265,7 @@ class Trainer(pl.Trainer):
         models = {str(ckpt_path or "model"): model}
         if beside is not None:
             models[beside] = MultiLabelClassifier.load_from_checkpoint(beside)
-        own_images = isinstance(datamodule, TableDataModule)
+        own_images = isinstance(datamodule, OwnImagesDataModule)
         page = build_page(models, first_test_images(datamodule, model, EXAMPLES), own_images)
         say(f"draw at {serve(page, server_name, server_port)} (Ctrl-C ends it)")
         page.block_thread()
