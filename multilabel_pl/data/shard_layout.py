@@ -14,8 +14,8 @@ import numpy as np
 
 from multilabel_pl.data.annotations.records import SPLITS
 from multilabel_pl.schema.forms import (
-    ANYTHING,
     COUNT,
+    DICT,
     MAX_COUNT,
     NONE,
     TEXT,
@@ -98,7 +98,7 @@ def description_form() -> Form:
         "preprocessing": TEXT,
         "background": TEXT,
     }
-    return record({"version": exactly(VERSION), "task": record(task, closed=True), "splits": ANYTHING}, closed=True)
+    return record({"version": exactly(VERSION), "task": record(task, closed=True), "splits": DICT}, closed=True)
 
 
 def splits_form(labels: int) -> Form:
