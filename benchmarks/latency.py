@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier
-from multilabel_pl.results.export import export
+from multilabel_pl.export.exporting import export
+from multilabel_pl.export.metadata import describe
+from multilabel_pl.export.program import as_input
 from multilabel_pl.results.text import table
 
 TURN = 50  # images; onnxruntime's threads wait for a while after each, and would stand in the way of PyTorch's
@@ -25,13 +27,15 @@ NETWORKS = ("conv_pool_dense", "conv_stack")
 
 def contenders(model: MultiLabelClassifier, images: Tensor) -> dict[str, Callable[[Tensor], object]]:
     """Returns ways to tag an image, uint8 (1, C, H, W), by name."""
+    task = model.task
+    assert task is not None
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
-        export(model, images[:CHECKED], path)
+        export(model, images[:CHECKED], path, describe(model))
         session = onnxruntime.InferenceSession(path)
     return {
         "`predict_images`": model.predict_images,
-        "ONNX Runtime": lambda image: session.run(None, {"images": image.numpy()}),
+        "ONNX Runtime": lambda image: session.run(None, {"images": as_input(image, task).numpy()}),
     }
 
 

@@ -74,7 +74,8 @@ def cached_photos_on_disk(gate: Gate) -> None:
     """The same from a cache of which the system holds nothing in memory."""
     write_table()
     loader = open_table(cache=True)
-    assert isinstance(loader.dataset, LabelledFiles) and loader.dataset.files.stored is not None
+    assert isinstance(loader.dataset, LabelledFiles)
+    assert loader.dataset.files.stored is not None
     stored = loader.dataset.files.stored
     [path] = Path("photos.csv.cache").glob("*/pixels.bin")
     while True:

@@ -14,6 +14,7 @@ LAYERS = [
     ["ground"],
     ["data", "model"],
     ["results"],
+    ["export"],
     ["serving"],
     ["training"],
     ["cli"],

@@ -30,7 +30,7 @@ from multilabel_pl.data.mnist import FILES, LABELS, LARGE_DIGIT, digit_targets, 
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.model.rules import Rule, fixed_thresholds
-from multilabel_pl.results import export
+from multilabel_pl.training import programs
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from tests.conftest import BRIEF, QUIET, STACK
 from tests.data.tagged_images import write_tagged
@@ -437,7 +437,7 @@ def checkpoints(stack_run: Path) -> dict[str, Path]:
 @pytest.fixture
 def _no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out what makes a program of a model, which takes seconds and sees nothing of the file."""
-    monkeypatch.setattr(export, "export", lambda model, images, output: float(model.tag(images)[0].detach().sum()))
+    monkeypatch.setattr(programs, "export", lambda model, images, *_: float(model.tag(images)[0].detach().sum()))
 
 
 ONE_FIXTURE = settings(patient, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.images.visible_pixels import visible_pixels
 from multilabel_pl.messages import note
 from multilabel_pl.task import WHITE
 
@@ -21,7 +22,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 WILDCARDS = "*?["
 MAX_PIXELS = 100_000_000  # of an image that is decoded; Pillow refuses those of 178,956,971 and more
 POSTSCRIPT = "EPS"  # Pillow's name for a format that is a program, which it would have Ghostscript run
-GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's modes; it reads 16-bit colours as 8-bit ones
 
 
 def find_images(paths: Sequence[str | Path], keep_missing: bool = False) -> list[Path]:
@@ -97,7 +97,7 @@ def read_image(
             if sufficient_size is not None:
                 image.draft(None, (sufficient_size, sufficient_size))
             ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies even what is upright
-            return _pixels_of_upright(image, background)
+            return _channels_first(visible_pixels(image, background))
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image, or is damaged") from None
     except Image.DecompressionBombError:
@@ -116,21 +116,9 @@ def read_image(
 
 def pixels_of(image: Image.Image, background: str) -> Tensor:
     """Returns the pixels of a Pillow image as `read_image` does, uint8 (C, H, W)."""
-    return _pixels_of_upright(ImageOps.exif_transpose(image), background)
+    return _channels_first(visible_pixels(ImageOps.exif_transpose(image), background))
 
 
-def _pixels_of_upright(image: Image.Image, background: str) -> Tensor:
-    pixels = _grey_or_colour(image, background)
-    channels_last = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1))  # (H, W) or (H, W, C) -> (H, W, C)
-    return channels_last.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
-
-
-def _grey_or_colour(image: Image.Image, background: str) -> NDArray[np.uint8]:
-    """Returns pixels (H, W) of a grey image, (H, W, 3) of a coloured one."""
-    if image.mode in GREY_16_BIT:
-        return (np.array(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
-    mode = "L" if image.mode in ("1", "L") else "RGB"
-    return np.array(image if image.mode == mode else image.convert(mode))
+def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:
+    """Turns pixels (H, W) or (H, W, C) into a tensor (C, H, W)."""
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)

@@ -2,15 +2,19 @@
 
 MNIST's authors scaled each digit to fit 20 x 20 pixels, keeping its proportions, and laid its centre of mass on the
 centre of 28 x 28 (http://yann.lecun.com/exdb/mnist/); its images are light on dark.
+
+NumPy and Pillow are all that this file needs, as `export` writes it beside a program that needs no more.
 """
 
 import math
+from typing import TypeAlias
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from multilabel_pl.errors import InputError
+Grey: TypeAlias = NDArray[np.float32]  # an image (H, W) in 0..1
+Marks: TypeAlias = NDArray[np.bool_]  # pixels of an image, (H, W)
 
 BOX = 20 / 28  # the digit's longer side, as a share of the image's shorter one
 OVERVIEW, DETAIL = 128, 512  # pixels of the longer side, to find the digit and to crop it
@@ -25,77 +29,74 @@ FULL_INK = 0.98  # quantile of a digit's pixels that becomes white
 LEFT_OUT = 0.1  # share of full ink that becomes black
 
 
-def mnist_style(image: Tensor, height: int = 28, width: int = 28) -> Tensor:
+def mnist_style(image: NDArray[np.uint8], height: int = 28, width: int = 28) -> NDArray[np.uint8]:
     """Finds the digit on a page and turns it into an image like MNIST's.
 
     The ink may be darker or lighter than the page, anywhere on it and of any size and colour; the page may be noisy,
     and its light may vary smoothly (a shadow with a sharp edge is taken for ink).
 
     Args:
-        image: Grey, uint8 (1, H, W).
+        image: Grey, uint8 (H, W).
         height: Of the result, in pixels.
         width: Of the result, in pixels.
 
     Returns:
-        uint8 (1, height, width), light on black.
+        uint8 (height, width), light on black.
 
     Raises:
-        InputError: If the page is blank.
+        ValueError: If the page is blank.
     """
-    detail = _shrink(image.float() / 255, DETAIL)  # (1, H, W)
-    overview = _shrink(detail, OVERVIEW)[0]  # (h, w)
+    detail = _shrink(image.astype(np.float32) / np.float32(255), DETAIL)
+    overview = _shrink(detail, OVERVIEW)
     page, sign = _page_and_sign(overview)
     ink = (overview - page) * sign
-    strokes = _strokes(ink, noise=_noise(overview))
+    strokes = _strokes(ink, _noise(overview))
     if not strokes.any():
-        raise InputError("no digit found: the page looks blank")
-    detailed_page = F.interpolate(page[None, None], size=detail.shape[1:], mode="bilinear")[0]
+        raise ValueError("no digit found: the page looks blank")
+    detailed_page = _resize(page, *detail.shape)
     digit = _crop((detail - detailed_page) * sign, strokes)
     return _centre(_contrast(_scale(digit, BOX * min(height, width))), height, width)
 
 
-def _shrink(image: Tensor, longest: int) -> Tensor:
-    """Shrinks (C, H, W) to a longer side of at most so many pixels."""
-    factor = longest / max(image.shape[1:])
-    return _resize(image, factor) if factor < 1 else image
+def _shrink(image: Grey, longest: int) -> Grey:
+    """Shrinks an image to a longer side of at most so many pixels."""
+    return _scale(image, longest) if max(image.shape) > longest else image
 
 
-def _scale(image: Tensor, longest: float) -> Tensor:
-    return _resize(image, longest / max(image.shape[1:]))
+def _scale(image: Grey, longest: float) -> Grey:
+    factor = longest / max(image.shape)
+    height, width = (max(1, round(side * factor)) for side in image.shape)
+    return _resize(image, height, width)
 
 
-def _resize(image: Tensor, factor: float) -> Tensor:
-    size = [max(1, round(side * factor)) for side in image.shape[1:]]
-    resized: Tensor = F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
-    return resized
+def _resize(image: Grey, height: int, width: int) -> Grey:
+    """Resizes an image, with antialiasing."""
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _page_and_sign(grey: Tensor) -> tuple[Tensor, int]:
+def _page_and_sign(grey: Grey) -> tuple[Grey, int]:
     """Fits the light on the page, and finds whether ink is darker or lighter.
 
     The page is a quadratic surface through the border first, which tells ink by its sign; then through all pixels.
-
-    Args:
-        grey: (H, W) in 0..1.
 
     Returns:
         The page (H, W), and -1 where ink is darker than it, else 1.
     """
     height, width = grey.shape
-    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    terms = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)  # (H, W, 6)
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)  # (H, W, 6)
     edge = max(1, round(BORDER * min(height, width)))
-    border = torch.ones(height, width, dtype=torch.bool)
+    border = np.ones(grey.shape, dtype=bool)
     border[edge:-edge, edge:-edge] = False
     residuals = grey - terms @ _fit_quantile(terms[border], grey[border], 0.5)
     sign = -1 if (residuals**3).sum() < 0 else 1  # cubed, so that ink outweighs the many small ones of the page
     quantile = PAGE_QUANTILE if sign < 0 else 1 - PAGE_QUANTILE
-    some = slice(None, None, FIT_STRIDE)
-    page = terms @ _fit_quantile(terms[some, some].flatten(0, 1), grey[some, some].flatten(), quantile)
-    return page, sign
+    some = np.s_[::FIT_STRIDE, ::FIT_STRIDE]
+    page = terms @ _fit_quantile(terms[some].reshape(-1, 6), grey[some].ravel(), quantile)
+    return page.astype(np.float32), sign
 
 
-def _fit_quantile(terms: Tensor, values: Tensor, quantile: float) -> Tensor:
+def _fit_quantile(terms: NDArray[np.float64], values: Grey, quantile: float) -> NDArray[np.floating]:
     """Returns the coefficients of a quantile regression, by iteratively reweighted least squares.
 
     Args:
@@ -103,68 +104,68 @@ def _fit_quantile(terms: Tensor, values: Tensor, quantile: float) -> Tensor:
         values: (N,).
         quantile: The share of values that is to lie below the fit.
     """
-    terms, values = terms.double(), values.double()
-    ridge = 1e-6 * torch.eye(terms.shape[1])  # a level page, where there are too few pixels to fit all terms
+    ridge = 1e-6 * np.eye(terms.shape[1])  # a level page, where there are too few pixels to fit all terms
     ridge[0, 0] = 0
-    weights = torch.ones_like(values)
-    coefficients = torch.zeros_like(terms[0])
+    weights = np.ones(len(values))
+    coefficients: NDArray[np.floating] = np.zeros(terms.shape[1])
     for _ in range(FIT_STEPS):
         weighted = (terms * weights[:, None]).T  # (T, N)
-        coefficients = torch.linalg.solve(weighted @ terms + ridge, weighted @ values)
+        coefficients = np.linalg.solve(weighted @ terms + ridge, weighted @ values)
         residuals = values - terms @ coefficients
-        weights = torch.where(residuals < 0, 1 - quantile, quantile) / residuals.abs().clamp(min=1 / 255)
-    return coefficients.float()
+        weights = np.where(residuals < 0, 1 - quantile, quantile) / np.abs(residuals).clip(min=1 / 255)
+    return coefficients
 
 
-def _noise(grey: Tensor) -> Tensor:
+def _noise(grey: Grey) -> float:
     """Estimates the standard deviation of white noise from the differences of neighbours, most of which are page."""
-    differences = grey.diff(dim=1).abs()
-    return differences.median() * 1.4826 / math.sqrt(2) if differences.numel() else torch.tensor(0.0)
+    differences = np.abs(np.diff(grey, axis=1))
+    return float(np.median(differences)) * 1.4826 / math.sqrt(2) if differences.size else 0.0
 
 
-def _strokes(ink: Tensor, noise: Tensor) -> Tensor:
-    """Marks the strokes of ink (H, W): all sure ink, and faint ink connected to it (hysteresis).
-
-    Returns:
-        bool (H, W); none of a blank page.
-    """
+def _strokes(ink: Grey, noise: float) -> Marks:
+    """Marks the strokes of ink: all sure ink, and faint ink connected to it (hysteresis); none of a blank page."""
     most = ink.max()
     if most < LEAST_CONTRAST:
-        return torch.zeros_like(ink, dtype=torch.bool)
-    allowed = (ink > (FAINT * most).maximum(NOISE_SIGMAS * noise)).float()[None]
-    strokes = (ink > SURE * most).float()[None] * allowed
-    while True:
-        grown = F.max_pool2d(strokes, kernel_size=3, stride=1, padding=1) * allowed
-        if torch.equal(grown, strokes):
-            return strokes[0].bool()
+        return np.zeros(ink.shape, dtype=bool)
+    allowed = ink > max(FAINT * most, NOISE_SIGMAS * noise)
+    strokes: Marks = (ink > SURE * most) & allowed
+    while (grown := _with_neighbours(strokes) & allowed).sum() > strokes.sum():
         strokes = grown
+    return strokes
 
 
-def _crop(image: Tensor, where: Tensor) -> Tensor:
-    """Crops (1, H, W) to the smallest box around what is marked in a smaller copy (h, w)."""
+def _with_neighbours(marks: Marks) -> Marks:
+    padded = np.pad(marks, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    grown: Marks = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    return grown
+
+
+def _crop(image: Grey, where: Marks) -> Grey:
+    """Crops an image to the smallest box around what is marked in a smaller copy of it."""
     box = []
-    for dim, size in ((1, image.shape[1]), (0, image.shape[2])):
-        marked = where.any(dim).nonzero().flatten()
-        pixel = size / where.shape[1 - dim]  # of the smaller copy, in pixels of the image
-        box.append(slice(math.floor(marked[0].item() * pixel), math.ceil((marked[-1].item() + 1) * pixel)))
-    return image[:, box[0], box[1]]
+    for axis in (0, 1):
+        marked = np.flatnonzero(where.any(axis=1 - axis))
+        pixel = image.shape[axis] / where.shape[axis]  # of the smaller copy, in pixels of the image
+        box.append(slice(math.floor(marked[0] * pixel), math.ceil((marked[-1] + 1) * pixel)))
+    return image[box[0], box[1]]
 
 
-def _contrast(ink: Tensor) -> Tensor:
+def _contrast(ink: Grey) -> Grey:
     """Spreads ink to 0..1, without what is left of the page."""
-    full = ink.quantile(FULL_INK).clamp(min=1e-3)
-    return ((ink / full - LEFT_OUT) / (1 - LEFT_OUT)).clamp(0, 1)
+    full = max(float(np.quantile(ink, FULL_INK)), 1e-3)
+    return ((ink / full - LEFT_OUT) / (1 - LEFT_OUT)).clip(0, 1)
 
 
-def _centre(digit: Tensor, height: int, width: int) -> Tensor:
-    """Places a digit (1, h, w) in 0..1 on black, its centre of mass on pixel (14, 14) of 28 x 28, as far as it fits."""
-    mass = digit[0] / digit.sum().clamp(min=1e-6)
+def _centre(digit: Grey, height: int, width: int) -> NDArray[np.uint8]:
+    """Places a digit on black, its centre of mass on pixel (14, 14) of 28 x 28, as far as it fits."""
+    mass = digit / max(digit.sum(), 1e-6)
     corner = []
-    for dim, size in ((1, height), (0, width)):
-        side = mass.shape[1 - dim]
-        centre = float(mass.sum(dim) @ torch.arange(side).float())
+    for axis, size in enumerate((height, width)):
+        side = digit.shape[axis]
+        centre = mass.sum(axis=1 - axis) @ np.arange(side)
         corner.append(min(max(round(size // 2 - centre), 0), size - side))
     top, left = corner
-    canvas = torch.zeros(1, height, width)
-    canvas[:, top : top + digit.shape[1], left : left + digit.shape[2]] = digit
-    return (canvas * 255).round().to(torch.uint8)
+    canvas = np.zeros((height, width), dtype=np.float32)
+    canvas[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    return (canvas * 255).round().astype(np.uint8)

@@ -41,7 +41,14 @@ def _resize(image: Tensor, height: int, width: int) -> Tensor:
     return resized
 
 
-PREPROCESSINGS: dict[Preprocessing, Callable[[Tensor, int, int], Tensor]] = {"resize": _resize, "mnist": mnist_style}
+def _find_digit(image: Tensor, height: int, width: int) -> Tensor:
+    try:
+        return torch.from_numpy(mnist_style(image[0].numpy(), height, width)).unsqueeze(0)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+PREPROCESSINGS: dict[Preprocessing, Callable[[Tensor, int, int], Tensor]] = {"resize": _resize, "mnist": _find_digit}
 
 
 def height_and_width(image_size: int | list[int]) -> tuple[int, int]:

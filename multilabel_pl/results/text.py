@@ -43,6 +43,11 @@ def display_width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.category(character) in COMBINING for character in text)
 
 
+def as_markdown(text: str) -> str:
+    """Writes a text in one line of Markdown."""
+    return MARKUP.sub(r"\\\g<0>", one_line(text))
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Formats a Markdown table whose columns are aligned as text, too: the first to the left, the others right.
 
@@ -52,7 +57,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
         width: Columns of the screen: the rightmost columns that don't fit are left out, and names are cut to a third of
             it. All is shown if not given.
     """
-    cells = [[MARKUP.sub(r"\\\g<0>", one_line(cell)) for cell in row] for row in (header, *rows)]
+    cells = [[as_markdown(cell) for cell in row] for row in (header, *rows)]
     if width is not None:
         cells = [[shortened(row[0], max(width // 3, 8)), *row[1:]] for row in cells]
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]

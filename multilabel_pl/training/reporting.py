@@ -11,6 +11,7 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.messages import one_line, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.results.evaluation_writer import write_evaluation
+from multilabel_pl.results.model_card import CARD, Origin, write_model_card
 from multilabel_pl.results.report import report
 from multilabel_pl.results.text import screen_width
 
@@ -50,10 +51,14 @@ def report_evaluation(
     if beside is None:
         return
     images = _evaluated(trainer, stage)
-    title = one_line(f"{command} of {beside}{_source(trainer, images)}")
+    source = _source(trainer, images)
+    title = one_line(f"{command} of {beside}{f' on {source}' if source else ''}")
     folder = Path(beside).parent / command
     epoch = model.saved_epoch
     write_evaluation(evaluation, images, folder, title, stage, learned_here, figures, epoch, label_errors)
+    if command == "test" and model.task is not None:
+        origin = Origin(model.task, dict(model.hparams), Path(beside), source or "images of your own")
+        write_model_card(evaluation, origin, folder / CARD)
     say(f"written to {folder}")
 
 
@@ -64,9 +69,9 @@ def _evaluated(trainer: pl.Trainer, stage: str) -> LabelledDataset | None:
     return dataset if isinstance(dataset, LabelledDataset) else None
 
 
-def _source(trainer: pl.Trainer, images: LabelledDataset | None) -> str:
-    """Names the data that the images are from, if they are not of a loader of the user's."""
+def _source(trainer: pl.Trainer, images: LabelledDataset | None) -> str | None:
+    """Names the data that the images are from; None if they are of a loader of the user's."""
     data = getattr(trainer, "datamodule", None)  # which Lightning sets, if ever one was given
     if images is None or not isinstance(data, LabelledDataModule) or images not in (data.val_set, data.test_set):
-        return ""
-    return f" on {data.source}"
+        return None
+    return data.source

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
 
@@ -13,7 +12,6 @@ from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.own_images import OwnImagesDataModule
 from multilabel_pl.data.shard_writer import write_shards
 from multilabel_pl.errors import InputError, check_extra
-from multilabel_pl.images.pixels import MAX_PIXEL
 from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.loading import load_weights
@@ -29,7 +27,6 @@ from multilabel_pl.training.reporting import report_evaluation
 from multilabel_pl.training.restoring import ResumeGuard, TrainerCheckpointIO
 from multilabel_pl.training.tuning import path_to_write, write_tuned
 
-CHECKED = 100  # images that an exported model is checked with
 EXAMPLES = 12  # images to choose from on the page
 
 
@@ -198,29 +195,33 @@ class Trainer(pl.Trainer):
         datamodule: LabelledDataModule,
         ckpt_path: str | Path | None = None,
         output: str | None = None,
+        half: bool = False,
+        int8: bool = False,
+        max_loss: float = 0.5,
     ) -> None:
         """Write a checkpoint as a program of its own, in ONNX or in torch.export's format.
 
         Args:
             model: The model; the checkpoint's weights are loaded into it if one is given.
-            datamodule: Test images, to check the result with.
+            datamodule: Test images, to check the result with; validation images for lighter weights.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
             output: The file to write, ending in .onnx or .pt2; beside the checkpoint, with its name and .onnx, if not
                 given.
+            half: Whether weights are of half precision: the file is half as large.
+            int8: Whether weights and activations are integers of 8 bits, in ONNX: a quarter, and faster on some CPUs.
+            max_loss: Points of exact match on validation images that half or int8 may cost; with more, no file is
+                written.
         """
-        from multilabel_pl.results.export import check_exportable, export  # torch.export takes a while to import
+        from multilabel_pl.export.exporting import check_exportable  # torch.export takes a while to import
+        from multilabel_pl.training.programs import write_program
 
         if output is None and ckpt_path is None:
             raise InputError("export needs an output, or a checkpoint to write it beside")
         path = Path(output) if output is not None else Path(str(ckpt_path)).with_suffix(".onnx")
         check_exportable(path)
-        self._restore(model, ckpt_path)
-        images = first_test_images(datamodule, model, CHECKED)
-        if images is None:
-            assert model.task is not None  # as there are no images, it is a checkpoint's
-            images = torch.randint(MAX_PIXEL + 1, (CHECKED, *model.task.image_shape), dtype=torch.uint8)
-        difference = export(model, images, path)
-        say(f"written to {path}, checked with {len(images)} images: probabilities differ by {difference:.1e} at most")
+        content = self._restore(model, ckpt_path)
+        checkpoint = Path(ckpt_path) if ckpt_path is not None else None
+        write_program(model, datamodule, content, checkpoint, path, half, int8, max_loss)
 
     def optimize(
         self, model: Any = None, datamodule: LabelledDataModule | None = None, output: str | None = None
@@ -277,7 +278,11 @@ class Trainer(pl.Trainer):
             self.strategy.checkpoint_io.opened[str(path)] = content
         return content
 
-    def _restore(self, model: MultiLabelClassifier, path: str | Path | None) -> None:
-        if path is not None:
-            load_weights(self.strategy.load_checkpoint(path), model, path)
+    def _restore(self, model: MultiLabelClassifier, path: str | Path | None) -> dict[str, Any] | None:
+        """Loads a checkpoint's weights, if one is given, and returns its content."""
         model.eval()
+        if path is None:
+            return None
+        content: dict[str, Any] = self.strategy.load_checkpoint(path)
+        load_weights(content, model, path)
+        return content

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.mnist_style import mnist_style
 from multilabel_pl.images.preprocessing import prepare
 from multilabel_pl.task import Task
 from tests.images.photograph import photograph
 
 DIGITS = read_digits(ARCHIVES, "train").images[:200]
+
+
+def mnist_style(image: Tensor, height: int = 28, width: int = 28) -> Tensor:
+    """Brings a grey image (1, H, W) to the shape of MNIST's."""
+    return prepare(image, Task((), (1, height, width), "mnist"))
 
 
 def difference(image: Tensor, digit: Tensor) -> float:
@@ -36,7 +40,7 @@ def test_photographs_come_near_what_was_photographed(light_on_dark: bool) -> Non
     for digit in DIGITS[:60]:
         file = io.BytesIO(photograph(digit, rng, light_on_dark))
         image = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
-        differences.append(difference(prepare(image, Task((), (1, 28, 28), "mnist")), digit))
+        differences.append(difference(mnist_style(image), digit))
     assert np.median(differences) < 0.35
     untouched = difference(F.interpolate(image[None].float(), size=(28, 28))[0].mean(0, keepdim=True), digit)
     assert untouched > 1  # what a mere resizing would be

@@ -17,8 +17,10 @@ from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer, 
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.errors import InputError
+from multilabel_pl.export.exporting import check_equal, check_exportable, export
+from multilabel_pl.export.metadata import describe
+from multilabel_pl.export.program import Program, as_input
 from multilabel_pl.model.head import HeadName
-from multilabel_pl.results.export import check_equal, check_exportable, export
 from tests.conftest import BRIEF, QUIET, copied_run
 from tests.data.tagged_images import write_tagged
 
@@ -26,6 +28,11 @@ from tests.data.tagged_images import write_tagged
 @pytest.fixture(scope="module")
 def images() -> Tensor:
     return read_digits(ARCHIVES, "test").images[:300]
+
+
+def colours(images: Tensor) -> Tensor:
+    """Turns grey images (B, 1, H, W) into what a program takes."""
+    return as_input(images, Task((), (1, 28, 28)))
 
 
 def check_metadata(metadata: dict[str, Any], model: MultiLabelClassifier) -> None:
@@ -48,14 +55,14 @@ def test_onnxruntime_predicts_what_the_checkpoint_does(
     for batch in (images[:1], images[:2], images):
         with torch.inference_mode():
             expected, expected_tags = model.tag(batch)
-        probabilities, tags = session.run(["probabilities", "tags"], {"images": batch.numpy()})
+        probabilities, tags = session.run(["probabilities", "tags"], {"images": colours(batch).numpy()})
         np.testing.assert_allclose(probabilities, expected, atol=1e-5, rtol=0)
         clear = (expected - model.decision.thresholds).abs() > 1e-5
         np.testing.assert_array_equal(tags[clear], expected_tags[clear])
-    assert session.get_inputs()[0].shape == ["batch", 1, 28, 28]
+    assert session.get_inputs()[0].shape == ["batch", "height", "width", 3]
     texts = session.get_modelmeta().custom_metadata_map
-    plain = ("preprocessing", "background", "multilabel_pl_version")
-    check_metadata({name: value if name in plain else json.loads(value) for name, value in texts.items()}, model)
+    structured = ("labels", "image_shape", "thresholds")
+    check_metadata({name: json.loads(value) if name in structured else value for name, value in texts.items()}, model)
 
 
 def test_torch_predicts_what_the_checkpoint_does(small_run: Path, images: Tensor, workplace: Path) -> None:
@@ -65,7 +72,7 @@ def test_torch_predicts_what_the_checkpoint_does(small_run: Path, images: Tensor
     program = torch.export.load("model.pt2", extra_files=extra).module()
     model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
     assert check_equal(model, program, images) < 1e-5
-    assert not program(images[:2])[0].requires_grad
+    assert not program(colours(images[:2]))[0].requires_grad
     check_metadata(json.loads(extra["metadata.json"]), model)
 
 
@@ -90,11 +97,12 @@ def test_every_network_is_exported(
     model.decision.slopes.uniform_(0.5, 2)  # as if calibrated
     model.decision.offsets.uniform_(-1, 1)
     model.decision.thresholds.uniform_(0, 0.9)
-    assert export(model, images, Path(f"model{suffix}")) < 1e-5
-    [path] = workplace.iterdir()  # in one file
+    assert export(model, images, Path(f"model{suffix}"), describe(model)) < 1e-3
+    assert {path.name for path in workplace.iterdir()} == {f"model{suffix}", "read_for_model.py"}
+    path = Path(f"model{suffix}")
     content = path.read_bytes()
     assert str(Path(multilabel_pl.__file__).parent).encode() not in content  # nothing about the machine
-    assert b"export.py" not in content
+    assert b"program.py" not in content
 
 
 class Noise(torch.nn.Module):
@@ -112,7 +120,7 @@ def test_a_program_that_predicts_otherwise_is_not_written(suffix: str, images: T
     with pytest.raises(
         InputError, match=rf"^model\{suffix} is not written, as its predictions differ from the model's: "
     ):
-        export(model, images[:32], output)
+        export(model, images[:32], output, {})
     assert output.read_text() == "an earlier one"
     assert [path.name for path in workplace.iterdir()] == [output.name]
 
@@ -120,15 +128,17 @@ def test_a_program_that_predicts_otherwise_is_not_written(suffix: str, images: T
 def test_predictions_may_differ_by_rounding_alone(small_run: Path, images: Tensor) -> None:
     model = MultiLabelClassifier.load_from_checkpoint(small_run / "best.ckpt")
 
+    program = Program(model)
+
     def off_by(amount: float, batch: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities, tags = model.tag(batch)
+        probabilities, tags = program(batch)
         return probabilities + amount, tags
 
     def negated(batch: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities, tags = model.tag(batch)
+        probabilities, tags = program(batch)
         return probabilities, ~tags
 
-    assert check_equal(model, model.tag, images[:9]) == 0
+    assert check_equal(model, program, images[:9]) == 0
     assert check_equal(model, lambda batch: off_by(5e-6, batch), images[:9]) == pytest.approx(5e-6, rel=0.1)
     with pytest.raises(AssertionError, match="not close"):
         check_equal(model, lambda batch: off_by(3e-5, batch), images[:9])
@@ -145,7 +155,7 @@ def test_a_model_too_large_for_onnx_is_refused(workplace: Path) -> None:
     model.to_empty(device="cpu")
     message = r"^the model is too large for an ONNX file: choose an output that ends in \.pt2$"
     with pytest.raises(InputError, match=message):
-        export(model, torch.zeros(1, 1, 640, 640, dtype=torch.uint8), Path("model.onnx"))
+        export(model, torch.zeros(1, 1, 640, 640, dtype=torch.uint8), Path("model.onnx"), {})
     assert list(workplace.iterdir()) == []
 
 
