@@ -43,7 +43,10 @@ def readers_folder(workplace: Path, run_folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_the_python_runs_and_names_tags(page: str, readers_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_runs_and_names_tags(
+    page: str, readers_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(readers_folder)  # as for a file that is run there
     source = "\n".join(blocks(page, "python"))
     for name in EXPORTED:
         if name in source:

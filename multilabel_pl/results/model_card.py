@@ -57,9 +57,9 @@ def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None
         f"# {as_markdown(_name(origin))}",
         _description(origin),
         "## Intended use",
-        _use(origin.task),
+        _use(origin),
         "## Evaluation",
-        f"On {as_markdown(utf_8(origin.data))}, which took no part in training: {report(evaluation)}",
+        f"On {as_markdown(utf_8(origin.data))}: {report(evaluation)}",
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(evaluation, origin)),
     ]
@@ -109,21 +109,21 @@ def _description(origin: Origin) -> str:
         "loss": options["loss"],
         "thresholds": options["threshold"] if isinstance(options["threshold"], str) else "as given",
         "calibrated": "yes" if options["calibrate"] else "no",
-        "labels": f"{len(task.labels)}: {abridged(task.labels)}",
+        "labels": f"{len(task.labels)}, listed below",
         "images": f"{task.shape_text} (channels, height, width), brought to it by `{task.preprocessing}`",
         "measured on": f"{datetime.now(UTC):%Y-%m-%d}, with multilabel_pl {__version__} and torch {torch.__version__}",
     }
     return "\n".join(f"- {name}: {as_markdown(str(fact))}" for name, fact in facts.items())
 
 
-def _use(task: Task) -> str:
+def _use(origin: Origin) -> str:
     """Says what the model is for, and how it is used."""
     return (
         "The model gives an image every label whose probability reaches the label's threshold: any number of the "
-        f"{len(task.labels)} labels, or none. It is for images like those that it was trained on. The thresholds are "
+        f"{len(origin.task.labels)} labels, or none. It is for images like those that it was trained on. The thresholds are "
         "in the checkpoint, learned on validation images.\n\n"
         "```python\nfrom multilabel_pl import MultiLabelClassifier\n\n"
-        'model = MultiLabelClassifier.load_from_checkpoint("best.ckpt")\n'
+        f'model = MultiLabelClassifier.load_from_checkpoint("{utf_8(origin.checkpoint.name)}")\n'
         'print(model.predict_images("photo.jpg"))\n```'
     )
 

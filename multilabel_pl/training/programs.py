@@ -7,7 +7,8 @@ import torch
 
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.errors import InputError
-from multilabel_pl.export.exporting import export
+from multilabel_pl.export.exporting import check_exportable, export
+from multilabel_pl.export.formats import ONNX
 from multilabel_pl.export.lighter import export_lighter
 from multilabel_pl.export.metadata import describe
 from multilabel_pl.images.pixels import MAX_PIXEL
@@ -16,6 +17,19 @@ from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.training.example_images import first_test_images
 
 CHECKED = 100  # images that a program is checked with
+
+
+def path_of_program(output: str | None, checkpoint: str | Path | None) -> Path:
+    """Returns the path of the file to write.
+
+    Raises:
+        InputError: If it is unknown, or can't be written.
+    """
+    if output is None and checkpoint is None:
+        raise InputError("export needs an output, or a checkpoint to write it beside")
+    path = Path(output) if output is not None else Path(str(checkpoint)).with_suffix(ONNX)
+    check_exportable(path)
+    return path
 
 
 def write_program(

@@ -25,7 +25,7 @@ from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.quiet import filter_messages
 from multilabel_pl.training.reporting import report_evaluation
 from multilabel_pl.training.restoring import ResumeGuard, TrainerCheckpointIO
-from multilabel_pl.training.tuning import path_to_write, write_tuned
+from multilabel_pl.training.tuning import path_of_tuned, write_tuned
 
 EXAMPLES = 12  # images to choose from on the page
 
@@ -129,7 +129,7 @@ class Trainer(pl.Trainer):
         """
         if ckpt_path is None:
             raise InputError("tune needs a checkpoint to start from: give ckpt_path")
-        path = path_to_write(output)
+        path = path_of_tuned(output)
         if threshold is not None:
             check_threshold(threshold, len(model.task.labels) if model.task is not None else None)
         content = self._read(ckpt_path)
@@ -212,13 +212,12 @@ class Trainer(pl.Trainer):
             max_loss: Points of exact match on validation images that half or int8 may cost; with more, no file is
                 written.
         """
-        from multilabel_pl.export.exporting import check_exportable  # torch.export takes a while to import
-        from multilabel_pl.training.programs import write_program
+        from multilabel_pl.training.programs import (
+            path_of_program,
+            write_program,
+        )  # torch.export takes a while to import
 
-        if output is None and ckpt_path is None:
-            raise InputError("export needs an output, or a checkpoint to write it beside")
-        path = Path(output) if output is not None else Path(str(ckpt_path)).with_suffix(".onnx")
-        check_exportable(path)
+        path = path_of_program(output, ckpt_path)
         content = self._restore(model, ckpt_path)
         checkpoint = Path(ckpt_path) if ckpt_path is not None else None
         write_program(model, datamodule, content, checkpoint, path, half, int8, max_loss)

@@ -11,7 +11,7 @@ from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 
 
-def path_to_write(output: str | None) -> Path:
+def path_of_tuned(output: str | None) -> Path:
     """Returns the path of the checkpoint to write.
 
     Raises:
