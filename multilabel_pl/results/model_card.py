@@ -120,8 +120,8 @@ def _use(origin: Origin) -> str:
     """Says what the model is for, and how it is used."""
     return (
         "The model gives an image every label whose probability reaches the label's threshold: any number of the "
-        f"{len(origin.task.labels)} labels, or none. It is for images like those that it was trained on. The thresholds are "
-        "in the checkpoint, learned on validation images.\n\n"
+        f"{len(origin.task.labels)} labels, or none. The thresholds are in the checkpoint, learned on validation "
+        "images. It is for images like those that it was trained on.\n\n"
         "```python\nfrom multilabel_pl import MultiLabelClassifier\n\n"
         f'model = MultiLabelClassifier.load_from_checkpoint("{utf_8(origin.checkpoint.name)}")\n'
         'print(model.predict_images("photo.jpg"))\n```'

@@ -212,10 +212,8 @@ class Trainer(pl.Trainer):
             max_loss: Points of exact match on validation images that half or int8 may cost; with more, no file is
                 written.
         """
-        from multilabel_pl.training.programs import (
-            path_of_program,
-            write_program,
-        )  # torch.export takes a while to import
+        # torch.export takes a while to import.
+        from multilabel_pl.training.programs import path_of_program, write_program
 
         path = path_of_program(output, ckpt_path)
         content = self._restore(model, ckpt_path)

@@ -41,7 +41,9 @@ def test_weights_that_cost_too_much_are_not_written(small_run: Path, small_set: 
     assert data.val_set is not None
     images, _ = data.val_set.__getitems__(list(range(200)))
     with torch.inference_mode():
-        model.network.scores.weight.mul_(1e-3)  # so that all probabilities are close to their thresholds
+        dict(model.network.named_parameters())["scores.weight"].mul_(
+            1e-3
+        )  # so that all probabilities are close to their thresholds
         model.decision.thresholds.copy_(model.tag(images)[0].median(dim=0).values)
         data.val_set.targets = model.tag(images)[1].float()
     output = Path("int8.onnx")
