@@ -85,7 +85,7 @@ COMMANDS = {
         "Write the images of a table into shards, a few large files, for sets that outgrow one disk.",
         "[TABLE]",
         {
-            "optimize images.csv --output shards": "then train on them: fit --data.path shards",
+            "optimize images.csv --output shards": "then train on them: fit shards",
             "optimize images.csv --output s --data.image_size 224": "images are resized as for fit",
         },
         ("model", "datamodule"),

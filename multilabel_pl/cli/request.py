@@ -14,6 +14,7 @@ from multilabel_pl.cli.commands import COMMANDS, PROGRAM_OPTIONS
 from multilabel_pl.cli.recipes import find_config
 from multilabel_pl.cli.suggestions import suggest_command
 from multilabel_pl.data.image_files import ImageFilesDataModule
+from multilabel_pl.data.shards import DESCRIPTION
 from multilabel_pl.data.streaming import StreamingDataModule
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError
@@ -137,7 +138,7 @@ def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
         values = [*operands[kind], *(str(word.value) for word in words if word.name == name and operands[kind])]
         if len(values) > 1:
             raise InputError(f"{command} takes one {kind.lower()}, got {' and '.join(values)}")
-        options += [Word(name, value) for value in values]
+        options += [Word("--data.path" if _are_shards(kind, value) else name, value) for value in values]
     tables, images = operands["TABLE"], operands["IMAGE"]
     if tables and images:
         raise InputError(f"{command} takes a table or images, got both: {tables[0]} and {images[0]}")
@@ -150,6 +151,10 @@ def _kind(operand: str, takes: str) -> str | None:
     if "IMAGE" in takes:
         return "TABLE" if operand.endswith(TABLES) else "IMAGE"
     return "TABLE" if "TABLE" in takes else None
+
+
+def _are_shards(kind: str, operand: str) -> bool:
+    return kind == "TABLE" and Path(operand, DESCRIPTION).is_file()
 
 
 def _implied(command: str, options: Mapping[str, Any], images: Sequence[str]) -> tuple[list[Word], str | None]:

@@ -51,7 +51,7 @@ def write_shards(data: LabelledDataModule, folder: Path) -> None:
     known = data.fingerprints if isinstance(data, TableDataModule) else Fingerprints()
     counts = {s: _write(shards, s, images, data.num_workers, known) for s in SPLITS if (images := sets[s]) is not None}
     _write_json(folder / DESCRIPTION, Shards(folder, data.task, counts).description())
-    say(f"written to {folder}; train on them: fit --data.path {shlex.quote(str(folder))}")
+    say(f"written to {folder}; train on them: fit {shlex.quote(str(folder))}")
 
 
 def _check_output(folder: Path) -> None:

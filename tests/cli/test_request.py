@@ -119,6 +119,8 @@ TABLE_RECIPE = f"--config={recipes()['table']}"
         ("tune --data.table a.csv", ["--data=TableDataModule", "--data.table=a.csv"]),
         ("predict --data.path a.png", ["--data=ImageFilesDataModule", "--data.path=a.png"]),
         ("fit --data.path shards", ["--data=StreamingDataModule", "--data.path=shards"]),
+        ("fit shards", ["--data=StreamingDataModule", "--data.path=shards"]),
+        ("test best shards", ["--data=StreamingDataModule", "--ckpt_path=best", "--data.path=shards"]),
         ("optimize a.csv --output shards", ["--data=TableDataModule", "--output=shards", "--data.table=a.csv"]),
         ("predict --list a.txt", ["--data=ImageFilesDataModule", "--data.list_file=a.txt"]),
         ("predict m.ckpt a.png scans", ["--data=ImageFilesDataModule", "--ckpt_path=m.ckpt"]),
@@ -130,6 +132,8 @@ TABLE_RECIPE = f"--config={recipes()['table']}"
     ],
 )
 def test_short_forms_are_written_out(words: str, args: list[str], workplace: Path) -> None:
+    Path("shards").mkdir()
+    Path("shards", "task.json").touch()  # optimize writes it last
     request = Request.read(words.split())
     assert request.args == [words.split()[0], *args]
     assert request.images == (["a.png", "scans"] if "m.ckpt" in words else [])
