@@ -129,7 +129,12 @@ def test_a_softmax_model_is_tested(
     folder = copied_run(runs["softmax"], workplace)
     main(["test", *QUIET, "--figures", "false", "--data.data_dir", small_set])
     metrics = evaluated("test", "test", folder, capsys.readouterr().out)
-    assert {path.name for path in (folder / "test").iterdir()} == {"metrics.json", "mistakes.csv", "report.md"}
+    assert {path.name for path in (folder / "test").iterdir()} == {
+        "MODEL_CARD.md",
+        "metrics.json",
+        "mistakes.csv",
+        "report.md",
+    }
     assert metrics["test_map"] > 0.8
 
 
