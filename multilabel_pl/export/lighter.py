@@ -60,6 +60,8 @@ def export_lighter(
     data.setup("validate")
     model.bind(data.task)
     assert data.val_set is not None
+    if len(data.val_set) < 2:
+        raise InputError("lighter weights are measured on validation images, of which there is one: raise val_size")
     with _in_half_precision(model) if weights == "float16" else nullcontext():
         program = trace(model)
     chosen = list(range(0, len(data.val_set), max(2, len(data.val_set) // CALIBRATION)))[:CALIBRATION]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from multilabel_pl import __version__
 from multilabel_pl.export.formats import Metadata
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.results.model_card import CARD, file_digest
+from multilabel_pl.schema.tensors import is_dense
 
 TEST, METRICS = "test", "metrics.json"  # the folder that `test` writes beside a checkpoint, and a file in it
 
@@ -47,15 +47,15 @@ def data_digest(content: dict[str, Any]) -> str:
     Args:
         content: The checkpoint's.
     """
-    name = str(content.get("datamodule_hyper_parameters", {}).get("class_path", "")).rpartition(".")[2]
-    state = content.get(name, {})
-    digest = hashlib.sha256(name.encode())
-    for key in sorted(state):
-        value = state[key]
-        if isinstance(value, Tensor):
-            digest.update(key.encode() + value.numpy().tobytes())
+    options = content.get("datamodule_hyper_parameters") or {}
+    name = str(options.get("class_path")).rpartition(".")[2]
+    state = content.get(name)
+    digest = hashlib.sha256(name.encode(errors="backslashreplace"))
+    for key, value in state.items() if isinstance(state, dict) else ():
+        if is_dense(value) and value.dtype == torch.int64:  # fingerprints
+            digest.update(f"{key}".encode(errors="backslashreplace") + value.numpy().tobytes())
         elif isinstance(value, int | float):  # a text may be a path
-            digest.update(f"{key}={value}".encode())
+            digest.update(f"{key}={value}".encode(errors="backslashreplace"))
     return digest.hexdigest()
 
 

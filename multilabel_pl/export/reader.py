@@ -49,7 +49,7 @@ IMPORTS = "import os\nfrom typing import BinaryIO\nfrom PIL import ImageOps\n"  
 
 def reader_path(program: Path) -> Path:
     """Returns the path of the file that reads images for a program, whose name can be imported."""
-    name = "".join(sign if sign.isidentifier() or sign.isdigit() else "_" for sign in program.stem)
+    name = "".join(sign if f"_{sign}".isidentifier() else "_" for sign in program.stem)
     return program.with_name(f"read_for_{name}.py")
 
 

@@ -63,6 +63,7 @@ def test_weights_that_cost_too_much_are_not_written(small_run: Path, small_set: 
         (["--int8", "true", "--output", "a.pt2"], "8-bit weights are for outputs that end in .onnx, got a.pt2"),
         (["--half", "true", "--max_loss", "-1"], "max_loss must be at least 0, got -1.0"),
         (["--half", "true", "--data.val_size", "0"], "there are no images to validate on: val_size is 0; "),
+        (["--int8", "true", "--data.val_size", "1"], "lighter weights are measured on validation images, of which "),
     ],
 )
 def test_what_makes_no_sense_is_refused(

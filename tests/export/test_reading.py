@@ -19,6 +19,7 @@ from multilabel_pl import MultiLabelClassifier, Task
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.export.exporting import export
 from multilabel_pl.export.metadata import describe
+from multilabel_pl.export.reader import reader_path
 from tests.images.photograph import photograph
 
 PORTRAIT = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
@@ -129,3 +130,7 @@ def test_a_reader_runs_no_program(workplace: Path) -> None:
     export(model, torch.zeros(1, 3, 16, 16, dtype=torch.uint8), Path("model.onnx"), describe(model))
     Image.new("RGB", (9, 9)).save("page.eps")
     assert run_without_the_package([Path("page.eps")]) == ["this format is a program, which is not run"]
+
+
+def test_the_name_of_a_reader_can_be_imported() -> None:
+    assert reader_path(Path("runs", "épi-2 1².onnx")) == Path("runs", "read_for_épi_2_1_.py")
