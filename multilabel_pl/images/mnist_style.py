@@ -84,34 +84,39 @@ def _page_and_sign(grey: Grey) -> tuple[Grey, int]:
     """
     height, width = grey.shape
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)  # (H, W, 6)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])  # (6, H, W)
     edge = max(1, round(BORDER * min(height, width)))
     border = np.ones(grey.shape, dtype=bool)
     border[edge:-edge, edge:-edge] = False
-    residuals = grey - terms @ _fit_quantile(terms[border], grey[border], 0.5)
-    sign = -1 if (residuals**3).sum() < 0 else 1  # cubed, so that ink outweighs the many small ones of the page
+    residuals = (grey - _surface(terms, _fit_quantile(terms[:, border], grey[border], 0.5))).ravel()
+    # Cubed, so that ink outweighs the many small residuals of the page.
+    sign = -1 if residuals @ residuals**2 < 0 else 1
     quantile = PAGE_QUANTILE if sign < 0 else 1 - PAGE_QUANTILE
-    some = np.s_[::FIT_STRIDE, ::FIT_STRIDE]
-    page = terms @ _fit_quantile(terms[some].reshape(-1, 6), grey[some].ravel(), quantile)
-    return page.astype(np.float32), sign
+    some = grey[::FIT_STRIDE, ::FIT_STRIDE].ravel()
+    coefficients = _fit_quantile(terms[:, ::FIT_STRIDE, ::FIT_STRIDE].reshape(len(terms), -1), some, quantile)
+    return _surface(terms, coefficients).astype(np.float32), sign
+
+
+def _surface(terms: NDArray[np.float64], coefficients: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.tensordot(coefficients, terms, axes=1)
 
 
 def _fit_quantile(terms: NDArray[np.float64], values: Grey, quantile: float) -> NDArray[np.floating]:
     """Returns the coefficients of a quantile regression, by iteratively reweighted least squares.
 
     Args:
-        terms: (N, T).
+        terms: (T, N).
         values: (N,).
         quantile: The share of values that is to lie below the fit.
     """
-    ridge = 1e-6 * np.eye(terms.shape[1])  # a level page, where there are too few pixels to fit all terms
+    ridge = 1e-6 * np.eye(len(terms))  # a level page, where there are too few pixels to fit all terms
     ridge[0, 0] = 0
     weights = np.ones(len(values))
-    coefficients: NDArray[np.floating] = np.zeros(terms.shape[1])
+    coefficients: NDArray[np.floating] = np.zeros(len(terms))
     for _ in range(FIT_STEPS):
-        weighted = (terms * weights[:, None]).T  # (T, N)
-        coefficients = np.linalg.solve(weighted @ terms + ridge, weighted @ values)
-        residuals = values - terms @ coefficients
+        weighted = terms * weights
+        coefficients = np.linalg.solve(weighted @ terms.T + ridge, weighted @ values)
+        residuals = values - coefficients @ terms
         weights = np.where(residuals < 0, 1 - quantile, quantile) / np.abs(residuals).clip(min=1 / 255)
     return coefficients
 
