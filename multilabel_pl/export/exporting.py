@@ -58,6 +58,7 @@ def export(model: MultiLabelClassifier, images: Tensor, output: Path, metadata: 
         InputError: If the file can't be written, the model is too large for its format, or the result differs from the
             model by more than rounding.
     """
+    check_exportable(output)
     assert model.task is not None
     with written(trace(model), model.task, output, metadata) as program:
         try:
@@ -75,25 +76,25 @@ def written(
     task: Task,
     output: Path,
     metadata: Metadata,
-    change: Callable[[Path], None] = lambda path: None,
+    change: Callable[[Path], None] | None = None,
 ) -> Iterator[Runner]:
     """Writes a program, and a Python file that reads images for it, unless an error is raised within the block.
 
     Args:
         program: A model's.
         task: That model's.
-        output: The file to write.
+        output: The file to write, which `check_exportable` has found to be possible.
         metadata: What the file says of itself.
-        change: What is done to the file once it is written.
+        change: What is done to the file once it is written, if anything.
 
     Yields:
         The program as loaded from the file, to be checked.
     """
-    check_exportable(output)
     write, load = FORMATS[output.suffix]
     with atomic_path(output) as partial:
         write(program, task, metadata, partial)
-        change(partial)
+        if change is not None:
+            change(partial)
         yield load(partial)
     if channels_of(task) == RGB:
         write_reader(task, output)

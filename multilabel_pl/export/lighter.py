@@ -16,7 +16,7 @@ from torch import Tensor
 from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.errors import InputError, check_at_least
-from multilabel_pl.export.exporting import written
+from multilabel_pl.export.exporting import check_exportable, written
 from multilabel_pl.export.formats import INPUT, ONNX, Metadata, Runner
 from multilabel_pl.export.program import as_input, trace
 from multilabel_pl.model.classifier import MultiLabelClassifier
@@ -55,6 +55,7 @@ def export_lighter(
         InputError: As `export` does; or if there are no validation images, or lighter weights cost more.
     """
     check_at_least(0, max_loss=max_loss)
+    check_exportable(output)
     if weights == "int8" and output.suffix != ONNX:
         raise InputError(f"8-bit weights are for outputs that end in {ONNX}, got {output}")
     data.setup("validate")
@@ -64,11 +65,14 @@ def export_lighter(
         raise InputError("lighter weights are measured on validation images, of which there is one: raise val_size")
     with _in_half_precision(model) if weights == "float16" else nullcontext():
         program = trace(model)
-    chosen = list(range(0, len(data.val_set), max(2, len(data.val_set) // CALIBRATION)))[:CALIBRATION]
-    images = as_input(data.val_set.__getitems__(chosen)[0], data.task)
-    change = partial(_quantise, images=images) if weights == "int8" else lambda path: None
+    calibration: list[int] = []  # numbers of images
+    change = None
+    if weights == "int8":
+        calibration = list(range(0, len(data.val_set), max(2, len(data.val_set) // CALIBRATION)))[:CALIBRATION]
+        images, _ = data.val_set.__getitems__(calibration)
+        change = partial(_quantise, images=as_input(images, data.task))
     with written(program, data.task, output, metadata, change) as run:
-        lighter, own = _exact_matches(model, run, data, chosen if weights == "int8" else [])
+        lighter, own = _exact_matches(model, run, data, calibration)
         found = (
             f"exact match on {len(data.val_set):,} validation images {lighter:.2%}, with the model's weights {own:.2%}"
         )
