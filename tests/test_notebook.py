@@ -13,6 +13,7 @@ NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
 FULL, BRIEF = '"max_epochs": 2', '"max_epochs": 2, "limit_train_batches": 60'
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On fewer batches; what a notebook would show of a cell's last line can be shown."""
     shown = []

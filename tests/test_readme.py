@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ TABLES = ("scenes.csv", "images.csv")
 EXPORTED = ("model.onnx", "model.pt2")
 
 
-def commands() -> list[str]:
-    """Returns the commands of all pages, each once."""
-    lines = "".join(block for page in PAGES for block in blocks(page, "sh")).splitlines()
+def commands(pages: Iterable[str] = PAGES) -> list[str]:
+    """Returns the commands of pages, each once."""
+    lines = "".join(block for page in pages for block in blocks(page, "sh")).splitlines()
     found = (line.partition("#")[0].strip() for line in lines if line.startswith("python -m multilabel_pl"))
     return list(dict.fromkeys(found))
 
@@ -67,7 +68,13 @@ def test_there_is_python_and_commands() -> None:
     assert {command.split()[3] for command in commands()} == {"fit", "test", "predict", "tune", "export"}
 
 
-@pytest.mark.parametrize("command", commands())
+OF_README = commands(["README.md"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(command, marks=() if command in OF_README else pytest.mark.slow) for command in commands()],
+)
 def test_the_commands_run(command: str, readers_folder: Path) -> None:
     words = shlex.split(command)[3:]
     for name in TABLES:

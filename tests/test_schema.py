@@ -387,6 +387,7 @@ def in_python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
+@pytest.mark.slow
 def test_pretrained_weights_in_a_file_are_not_looked_for(workplace: Path, small_set: str) -> None:
     main(["fit", *QUIET, *BRIEF, *small(small_set), "--model.network", "test_resnet"])
     changed(Path("runs/version_0"), (*HYPER, "pretrained"), True)
@@ -395,6 +396,7 @@ def test_pretrained_weights_in_a_file_are_not_looked_for(workplace: Path, small_
     assert ended.stderr == ""
 
 
+@pytest.mark.slow
 def test_without_a_network_pretrained_weights_are_said_to_be_missing(workplace: Path, small_set: str) -> None:
     words = [*QUIET, *small(small_set), "--model.network", "resnet18", "--model.pretrained", "true"]
     ended = in_python(OFFLINE, "fit", *words)

@@ -162,6 +162,7 @@ def photos(tmp_path: Path) -> Path:
     return Path(table).parent
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_and_two_do_not_disturb_each_other(photos: Path) -> None:
     killed = filling(photos)
     while not list(photos.glob("images.csv.cache/*/index.jsonl")):

@@ -34,6 +34,7 @@ def test_lighter_weights_take_less_space_and_cost_little(
     assert not list(run.glob(".partial*"))
 
 
+@pytest.mark.slow
 def test_weights_that_cost_too_much_are_not_written(small_run: Path, small_set: str, workplace: Path) -> None:
     model = MultiLabelClassifier.load_from_checkpoint(small_run / "best.ckpt")
     data = MNISTDataModule(data_dir=small_set, val_size=200)

@@ -45,7 +45,7 @@ def test_lists_are_cut_to_their_place() -> None:
     assert listed(["a name that is long", "another"], 8, 1) == "2 tags"
 
 
-@pytest.mark.parametrize("count", [2, 40, 223])
+@pytest.mark.parametrize("count", [2, 40, pytest.param(223, marks=pytest.mark.slow)])
 def test_labels_of_any_kind_and_number_are_drawn(count: int, tmp_path: Path) -> None:
     labels = [*NAMES, *(f"label number {i}" for i in range(count))][:count]
     generator = torch.Generator().manual_seed(0)

@@ -32,6 +32,7 @@ def test_hugging_face_reads_the_card_of_a_test(small_run: Path, workplace: Path)
     assert "\n## Limits\n" in card.text
 
 
+@pytest.mark.slow
 def test_a_program_carries_the_card_of_its_own_checkpoint_alone(small_run: Path, workplace: Path) -> None:
     run = copied_run(small_run, workplace)
 

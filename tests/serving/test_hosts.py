@@ -57,10 +57,10 @@ def test_other_hosts_and_origins_are_refused(address: str) -> None:
     for method, path in REQUESTS:
         status, text = answer_to(address, method, path, Host=EVIL)
         assert (status, text) == (403, text), (method, path)
-        assert text.startswith(f"the page is not served under {EVIL!r}: open it at ")
+        assert text.startswith(f"the server is not known as {EVIL!r}: use ")
         status, text = answer_to(address, method, path, Origin=f"http://{EVIL}")
         assert (status, text) == (403, text), (method, path)
-        assert text.startswith(f"the page takes no requests from 'http://{EVIL}': open it at ")
+        assert text.startswith(f"the server takes no requests from 'http://{EVIL}': use ")
 
 
 def test_names_that_only_look_like_the_pages_are_refused(address: str) -> None:

@@ -157,6 +157,7 @@ def test_a_bad_upload_gets_a_message_and_the_server_lives_on(page: Page, tmp_pat
     expect(page.locator(".tags").first).to_have_text("1", timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_quietly(checkpoint: str) -> None:
     with served("--ckpt_path", checkpoint) as (process, address):
         with urlopen(address) as page:

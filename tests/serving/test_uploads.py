@@ -78,6 +78,7 @@ def test_the_queue_cannot_be_left_out(client: Client) -> None:
     assert httpx.post(f"{client.src}gradio_api/run/predict", json=body).status_code == 404
 
 
+@pytest.mark.slow
 def test_a_drawing_is_no_larger_than_a_canvas(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
     Image.new("L", (3000, 3000)).save("large.png")
     Image.new("L", (300, 300)).save("small.png")

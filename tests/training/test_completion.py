@@ -103,6 +103,7 @@ def test_a_run_that_has_diverged_stays_before_it(
         assert step() == STEPS
 
 
+@pytest.mark.slow
 def test_a_scheduler_may_repeat_a_command_until_it_is_done(small_set: str, workplace: Path) -> None:
     main(training(small_set, *EARLY))
     whole = torch.load("runs/version_0/last.ckpt", weights_only=True)

@@ -29,6 +29,7 @@ def losses(run: str) -> list[float]:
         return [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_batches_of_twice_the_size(small_set: str, workplace: Path) -> None:
     data = ["--data.data_dir", small_set, "--data.val_size", "101", "--trainer.limit_train_batches", "4"]
     words = ["fit", *QUIET, "--trainer.max_epochs", "2", "--model.calibrate", "true", *data, "--data.batch_size"]

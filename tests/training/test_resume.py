@@ -85,10 +85,10 @@ def test_a_killed_run_is_resumed_exactly(
     ("name", "status", "moment", "step", "stopped_at"),
     [
         ("SIGINT", 130, "on_before_optimizer_step", 1, 2),
-        ("SIGTERM", 143, "on_before_optimizer_step", 1, 2),
+        pytest.param("SIGTERM", 143, "on_before_optimizer_step", 1, 2, marks=pytest.mark.slow),
         ("SIGTERM", 143, "on_validation_batch_start", 5, 5),
-        ("SIGTERM", 143, "on_validation_batch_start", 10, 10),  # the last
-        ("SIGINT", 130, "on_train_epoch_start", 5, 6),
+        pytest.param("SIGTERM", 143, "on_validation_batch_start", 10, 10, marks=pytest.mark.slow),  # the last
+        pytest.param("SIGINT", 130, "on_train_epoch_start", 5, 6, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_stops_a_run_that_is_resumed_exactly(
@@ -219,6 +219,7 @@ def test_other_data_in_a_resumed_run_are_reported(
     assert f"note: {expected}\n" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_changed_images_and_tags_of_a_resumed_run_are_reported(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_run_is_written_to_by_one_process(
     assert list(last.parent.glob(".partial*")) == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_deleted_ends(small_set: str, workplace: Path) -> None:
     delete = '{"class_path": "tests.callbacks.Delete", "init_args": {"folder": "runs/version_0", "step": 2}}'
     done = in_a_process(["fit", *QUIET, *small(small_set), *BRIEF, "--trainer.callbacks", delete])
