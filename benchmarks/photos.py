@@ -27,7 +27,7 @@ BATCH = 32
 def take_photos(folder: Path, width: int = WIDTH, height: int = HEIGHT, count: int = PHOTOS) -> list[Path]:
     """Writes JPEG files of coloured clouds with some grain, about as large as photos of this size are."""
     rng = np.random.default_rng(0)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     paths = [folder / f"{i:04}.jpg" for i in range(count)]
     for path in paths:
         clouds = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((width, height))

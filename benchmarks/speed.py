@@ -29,6 +29,7 @@ from benchmarks.peers import (
 from benchmarks.photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
 from benchmarks.turns import Contender, Gate, take_turns
 from multilabel_pl.cli.main import CLI
+from multilabel_pl.cli.request import Request
 from multilabel_pl.data.mnist import LABELS, MNISTDataModule
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.results.text import table
@@ -57,7 +58,7 @@ def ours(gate: Gate, size: int = IMAGES, batch: int = BATCH) -> None:
     options = {"data.val_size": 0, "data.batch_size": batch, "trainer.limit_train_batches": -(-size // batch)}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     keep_freed_memory()  # as the program does
-    GatedCLI(["fit", *words, "--trainer.max_epochs", "1000"])
+    GatedCLI(Request.read(["fit", *words, "--trainer.max_epochs", "1000"]))
 
 
 def evaluation(gate: Gate, command: str) -> None:

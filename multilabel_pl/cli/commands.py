@@ -11,19 +11,19 @@ _EVALUATION = ("model", "dataloaders", "datamodule")
 
 @dataclass(frozen=True)
 class Command:
-    """A command: a method of the Trainer.
+    """A command: a method of the Trainer, or a function.
 
     Attributes:
         summary: What it does, in a line.
         operands: What may follow it without an option.
         examples: Commands, each with what it does.
-        supplied: Parameters of the method that are not options, since the program supplies them.
+        supplied: Parameters of the method that are not options, since the program supplies them; a function has none.
     """
 
     summary: str
     operands: str
     examples: dict[str, str]
-    supplied: tuple[str, ...]
+    supplied: tuple[str, ...] = ()
 
 
 COMMANDS = {
@@ -95,6 +95,15 @@ COMMANDS = {
         "[CHECKPOINT]",
         {"demo": "the newest run's best checkpoint", "demo --beside other.ckpt": "another one's predictions beside"},
         ("model", "datamodule"),
+    ),
+    "serve": Command(
+        "Serve a checkpoint, or a program in ONNX, over HTTP.",
+        "[MODEL]",
+        {
+            "serve": "the newest run's best checkpoint, on this machine alone",
+            "serve model.onnx --port 9000": "a program that export has written",
+            "serve --host 0.0.0.0 --token_file token.txt": "for other machines, which must send the token",
+        },
     ),
 }
 

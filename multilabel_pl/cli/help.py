@@ -27,6 +27,7 @@ FIRST = ("model.head", "model.network", "model.pretrained", "model.threshold", "
 OF_FIT = ("model.", "trainer.max_", "best_checkpoint.", "seed_everything")  # beginnings of names
 HIDDEN = ("help", "print_config", "weights_only")
 USUAL_DATA = {"fit": "MNISTDataModule", "predict": "ImageFilesDataModule", "optimize": "TableDataModule"}
+MORE = {"--data.help [CLASS]": "the classes of data, or the options of one", "--help-all": "all of Lightning's too"}
 MAX_WIDTH, COLUMN = 110, 32
 
 
@@ -74,8 +75,9 @@ def command_help(command: str, options: Mapping[str, Action], data: str | None) 
     for title, members in groups.items():
         if members:
             lines += ["", f"{title}:", *(line for name, action in members.items() for line in _entry(name, action))]
-    more = {"--data.help [CLASS]": "the classes of data, or the options of one", "--help-all": "all of Lightning's too"}
-    return "\n".join([*lines, "", "more:", *(f"  {name:{COLUMN - 2}}{text}" for name, text in more.items())])
+    if about.supplied:  # it is a method of Lightning's trainer
+        lines += ["", "more:", *(f"  {name:{COLUMN - 2}}{text}" for name, text in MORE.items())]
+    return "\n".join(lines)
 
 
 def data_help(name: str | None) -> str:

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import lightning.pytorch as pl
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities import rank_zero_only
-from torch import nn
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
@@ -32,7 +30,9 @@ from multilabel_pl.cli.arguments import (
 )
 from multilabel_pl.cli.commands import COMMANDS, overview, program
 from multilabel_pl.cli.console import agrees_to_train, one_line_errors
+from multilabel_pl.cli.functions import FUNCTIONS, add_functions, run_function
 from multilabel_pl.cli.help import help_for
+from multilabel_pl.cli.options import configure_parsers
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.run import RunConfig, options_of_run, report_end, write_to
 from multilabel_pl.cli.suggestions import check_monitors, check_options
@@ -63,14 +63,13 @@ SEED = 0
 TRAINER_DEFAULTS = {"default_root_dir": RUNS, "max_epochs": 10, "num_sanity_val_steps": 0}
 REPORTING = ("validate", "test")  # commands that print their reports
 GROUPS = ("trainer", "model", "best_checkpoint", "last_checkpoint")  # of options
-DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
 
 
 class CLI(LightningCLI):
     """LightningCLI for a MultiLabelClassifier on any of the package's data modules.
 
     Args:
-        args: The words of the command line; those of this process if not given.
+        request: What is asked for.
     """
 
     trainer: Trainer
@@ -84,8 +83,8 @@ class CLI(LightningCLI):
     loaded: MultiLabelClassifier | None = None  # built from that checkpoint, still without its weights
     options_parser: LightningArgumentParser
 
-    def __init__(self, args: ArgsType = None) -> None:
-        self.request = Request.read(args)
+    def __init__(self, request: Request) -> None:
+        self.request = request
         if self.request.command is None and self.request.help is not None:
             say(overview())
             sys.exit(0)
@@ -111,8 +110,14 @@ class CLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # not static: it depends on the words
         """Returns the command that was asked for, so that its parser alone is built, or all of them."""
-        names = [self.request.command] if self.request.command else COMMANDS
+        names = [self.request.command] if self.request.command else COMMANDS.keys() - FUNCTIONS.keys()
         return {name: set(COMMANDS[name].supplied) for name in names}
+
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        """Adds the commands that are functions, for completions."""
+        super().setup_parser(*args, **kwargs)
+        if self.request.command is None:
+            add_functions(self.parser)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of trainer, model and data; the model's task comes from the data or the checkpoint."""
@@ -267,9 +272,7 @@ class CLI(LightningCLI):
 
     def _take_new_images(self) -> None:
         """Evaluates on the whole of a table that the command line names, if its images are new to the checkpoint."""
-        words = (name.split(".") for name in self.request.options)
-        asked = {word[-1] for word in words if word[0] == "data"}
-        if not isinstance(self.datamodule, TableDataModule) or "table" not in asked or asked & DIVIDING:
+        if not isinstance(self.datamodule, TableDataModule) or not self.request.has_whole_table:
             return
         seen = self.content.get(TableDataModule.__qualname__, {})
         if self.subcommand in ("validate", "tune"):
@@ -326,19 +329,17 @@ def main(args: ArgsType = None) -> None:
     keep_freed_memory()
     filter_messages()
     log_to_stdout()
-    # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
-    words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
-    completes = any(word.startswith("--print_completion") for word in words)
-    set_parsing_settings(
-        add_print_completion_argument=True, subclasses_disabled=[nn.Module, *([Strategy] if completes else [])]
-    )
+    configure_parsers(sys.argv[1:] if args is None else args if isinstance(args, list) else [])
     with one_line_errors():
+        request = Request.read(args)
+        if request.command in FUNCTIONS:
+            run_function(request)
+            return
         try:
-            CLI(args)
+            CLI(request)
         except NoRunError:
-            request = Request.read(args)
             if request.command != "demo" or request.get("ckpt_path") is not None or not agrees_to_train():
                 raise
             root = request.get("trainer.default_root_dir") or RUNS
-            CLI(["fit", "--config", DEMO_RECIPE, "--trainer.default_root_dir", root])
-            CLI(args)
+            CLI(Request.read(["fit", "--config", DEMO_RECIPE, "--trainer.default_root_dir", root]))
+            CLI(request)

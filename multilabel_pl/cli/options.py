@@ -1,10 +1,14 @@
-"""The classes of data that the command line knows by name, and their options."""
+"""Options: how all parsers read them, and those of the classes of data that the command line knows by name."""
 
 from argparse import Action
+from collections.abc import Sequence
 from functools import cache
 
+from jsonargparse import set_parsing_settings
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.strategies import Strategy
+from torch import nn
 
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
@@ -17,6 +21,19 @@ DATA_CLASSES: dict[str, type[LightningDataModule]] = {
     data.__name__: data
     for data in (MNISTDataModule, TableDataModule, SceneDataModule, StreamingDataModule, ImageFilesDataModule)
 }
+
+
+def configure_parsers(words: Sequence[str]) -> None:
+    """Sets what all parsers have in common.
+
+    Args:
+        words: Those of the command line.
+    """
+    # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
+    completes = any(word.startswith("--print_completion") for word in words)
+    set_parsing_settings(
+        add_print_completion_argument=True, subclasses_disabled=[nn.Module, *([Strategy] if completes else [])]
+    )
 
 
 @cache

@@ -26,6 +26,8 @@ VALUELESS = ("-h", "--help", HELP_ALL, "--version", "--print_config")
 CONFIG = ("--config", "-c")
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # endings of files
 TABLE_RECIPE = "table"
+OPTION_OF = {"CHECKPOINT": "--ckpt_path", "TABLE": "--data.table", "MODEL": "--model"}  # that an operand stands for
+DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
 
 
 class Word(NamedTuple):
@@ -62,6 +64,13 @@ class Request:
     def help(self) -> str | None:
         """The option that asks for help, if there is one."""
         return next((n for n in self.options if n in ("h", "help", "help-all") or n.endswith(".help")), None)
+
+    @property
+    def has_whole_table(self) -> bool:
+        """Whether a table is named, and nothing that divides it."""
+        words = (name.split(".") for name in self.options)
+        asked = {word[-1] for word in words if word[0] == "data"}
+        return "table" in asked and not asked & DIVIDING
 
     def get(self, name: str) -> str | None:
         """Returns the text of an option, None if it is not given or null."""
@@ -128,13 +137,13 @@ def _written_out(word: Word) -> Word:
 def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
     """Returns the options that operands stand for, and images, which stand for none."""
     takes = COMMANDS[command].operands
-    operands: dict[str, list[str]] = {"CHECKPOINT": [], "TABLE": [], "IMAGE": []}
+    operands: dict[str, list[str]] = {kind: [] for kind in (*OPTION_OF, "IMAGE")}
     for operand in (str(word.value) for word in words if not word.name):
         if (kind := _kind(operand, takes)) is None:
             raise InputError(f"{command} takes {takes} and options, but {operand} is none of these")
         operands[kind].append(operand)
     options = []
-    for kind, name in {"CHECKPOINT": "--ckpt_path", "TABLE": "--data.table"}.items():
+    for kind, name in OPTION_OF.items():
         values = [*operands[kind], *(str(word.value) for word in words if word.name == name and operands[kind])]
         if len(values) > 1:
             raise InputError(f"{command} takes one {kind.lower()}, got {' and '.join(values)}")
@@ -146,6 +155,8 @@ def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
 
 
 def _kind(operand: str, takes: str) -> str | None:
+    if "MODEL" in takes:
+        return "MODEL"
     if operand in (BEST, LAST) or operand.endswith(".ckpt"):
         return "CHECKPOINT"
     if "IMAGE" in takes:

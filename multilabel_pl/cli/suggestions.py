@@ -22,8 +22,9 @@ OTHER_COMMANDS = {
     "tag": "predict",
     "shard": "optimize",
     "calibrate": "tune",
-    "serve": "demo",
     "app": "demo",
+    "api": "serve",
+    "server": "serve",
 }
 OTHER_OPTIONS = {
     "amp": ["trainer.precision"],

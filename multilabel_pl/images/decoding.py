@@ -5,6 +5,7 @@ import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ NAME_IMAGES = "name an image, a folder of images, or a pattern such as '*.png'"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 WILDCARDS = "*?["
 MAX_PIXELS = 100_000_000  # of an image that is decoded; Pillow refuses those of 178,956,971 and more
+NO_IMAGE = "{} is not an image, or is damaged"
 POSTSCRIPT = "EPS"  # Pillow's name for a format that is a program, which it would have Ghostscript run
 
 
@@ -68,13 +70,35 @@ def is_image_name(file: Path) -> bool:
 def read_image(
     path: Path, background: str = WHITE, sufficient_size: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Tensor:
-    """Reads an image as people see it: upright, with a colour behind transparent pixels.
+    """Reads an image file; see `decode_image`.
+
+    Raises:
+        InputError: If the file can't be read, is not an image, is damaged, or has too many pixels.
+    """
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)  # from a pipe or a device, reading might never end
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    if not is_file:
+        raise InputError(NO_IMAGE.format(path))
+    return decode_image(path, str(path), background, sufficient_size, max_pixels)
+
+
+def decode_image(
+    file: Path | BinaryIO,
+    name: str,
+    background: str = WHITE,
+    sufficient_size: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Tensor:
+    """Decodes an image as people see it: upright, with a colour behind transparent pixels.
 
     Any format and mode that Pillow decodes itself is accepted: grey, colour, palette, transparent, CMYK, 16-bit. An
     animation yields its first frame.
 
     Args:
-        path: The file.
+        file: The file's path, or its content.
+        name: What messages call it.
         background: The colour behind transparent pixels, as Pillow names it.
         sufficient_size: Height and width in pixels that suffice. A larger JPEG may be decoded at a half, a quarter or
             an eighth of its size, in a fraction of the time.
@@ -84,12 +108,10 @@ def read_image(
         uint8 (C, H, W), C of 1 for a grey image, else 3.
 
     Raises:
-        InputError: If the file can't be read, is not an image, is damaged, or has too many pixels.
+        InputError: If it is not an image, is damaged, or has too many pixels.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # from a pipe or a device, reading might never end
-            raise UnidentifiedImageError
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of Pillow's warnings, none helps
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:  # of Pillow's warnings, none helps
             if image.format == POSTSCRIPT:
                 raise UnidentifiedImageError
             if image.width * image.height > max_pixels:
@@ -99,11 +121,11 @@ def read_image(
             ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies even what is upright
             return _channels_first(visible_pixels(image, background))
     except UnidentifiedImageError:
-        raise InputError(f"{path} is not an image, or is damaged") from None
+        raise InputError(NO_IMAGE.format(name)) from None
     except Image.DecompressionBombError:
-        raise InputError(f"{path} has more than {max_pixels:,} pixels: shrink it, or raise max_pixels") from None
+        raise InputError(f"{name} has more than {max_pixels:,} pixels: shrink it, or raise max_pixels") from None
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}") from None
+        raise InputError(f"{name} can't be read: {error.strerror or error}") from None
     except (
         EOFError,
         IndexError,
@@ -111,7 +133,7 @@ def read_image(
         TypeError,
         ValueError,
     ) as error:  # all that Pillow raises for damaged files
-        raise InputError(f"{path} is damaged: {error}") from None
+        raise InputError(f"{name} is damaged: {error}") from None
 
 
 def pixels_of(image: Image.Image, background: str) -> Tensor:

@@ -1,6 +1,7 @@
 """Images as users have them, files or arrays, turned into batches for a model."""
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.decoding import MAX_PIXELS, find_images, pixels_of, read_image
+from multilabel_pl.images.decoding import MAX_PIXELS, decode_image, find_images, pixels_of, read_image
 from multilabel_pl.images.preprocessing import prepare, sufficient_size
 from multilabel_pl.task import Task
 
@@ -52,10 +53,29 @@ def load_file(path: Path, task: Task, max_pixels: int = MAX_PIXELS) -> Tensor:
         InputError: If the file can't be read or there is no digit to be found; it names the file.
     """
     image = read_image(path, task.background, sufficient_size(task), max_pixels)
+    return _prepared(image, task, str(path))
+
+
+def load_bytes(content: bytes, name: str, task: Task, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Decodes the content of an image file as `load_file` does; messages call it by the name."""
+    image = decode_image(BytesIO(content), name, task.background, sufficient_size(task), max_pixels)
+    return _prepared(image, task, name)
+
+
+def load_array(pixels: NDArray[np.uint8], task: Task) -> Tensor:
+    """Brings an array (H, W) or (H, W, C), with C of 1 or 3, to the shape of a task's images, uint8 (C, H, W).
+
+    Raises:
+        InputError: If it is no image, or there is no digit to be found.
+    """
+    return _load(pixels, task)
+
+
+def _prepared(image: Tensor, task: Task, name: str) -> Tensor:
     try:
         return prepare(image, task)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
 
 
 def _several(images: ImageInput | Iterable[ImageInput]) -> list[ImageInput]:

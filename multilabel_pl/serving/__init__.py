@@ -1,1 +1,1 @@
-"""The page to draw on."""
+"""The page to draw on, and the HTTP API."""

@@ -10,15 +10,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 EVERY_ADDRESS = {"0.0.0.0", "::"}
-REMEDY = "open it at the address that demo prints, or under this machine's name or address"
+REMEDY = "use the address that it has printed, or this machine's name or address"
 FORBIDDEN = 403
 
 
 def names_of(server_name: str) -> set[str]:
-    """Returns the names and addresses that a page is served under, but those of the machine's network cards.
+    """Returns the names and addresses of a server, but those of the machine's network cards.
 
     Args:
-        server_name: The name or address that the page is served at.
+        server_name: The name or address that it listens at.
     """
     host = server_name.strip("[]").lower()
     machine = socket.gethostname().lower()
@@ -55,12 +55,12 @@ class KnownHosts:
         known = {*self._names, address}
         name, port = _name_and_port(f"//{host}")
         if name not in known:
-            return f"the page is not served under {host!r}: {REMEDY}"
+            return f"the server is not known as {host!r}: {REMEDY}"
         if origin is None:
             return None
         name, origin_port = _name_and_port(origin)
         is_own = name in known and origin_port == port  # a page on another port of this machine is another site
-        return None if is_own else f"the page takes no requests from {origin!r}: {REMEDY}"
+        return None if is_own else f"the server takes no requests from {origin!r}: {REMEDY}"
 
 
 def _name_and_port(url: str) -> tuple[str | None, int | None]:

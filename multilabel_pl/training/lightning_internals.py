@@ -7,8 +7,8 @@ import threading
 from argparse import Action
 from typing import Any
 
+from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from multilabel_pl.processes import is_awaited, join_meeting, meeting, watch_children
@@ -88,7 +88,13 @@ def has_stopped_early(trainer: Trainer) -> bool:
     return bool(trainer.should_stop and trainer.fit_loop._can_stop_early)
 
 
-def options_of(parser: LightningArgumentParser) -> dict[str, Action]:
+def add_command(parser: ArgumentParser, name: str, command: ArgumentParser) -> None:
+    """Adds a command to those that Lightning has added to a parser; `add_subcommands` can be called but once."""
+    assert parser._subcommands_action is not None
+    parser._subcommands_action.add_subcommand(name, command)
+
+
+def options_of(parser: ArgumentParser) -> dict[str, Action]:
     """Returns the options of a parser by their dotted names, in order, with their texts; argparse offers no list."""
     return {
         name.removeprefix("--"): action

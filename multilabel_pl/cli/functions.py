@@ -1,0 +1,46 @@
+"""Commands that are functions, rather than methods of the Trainer."""
+
+from collections.abc import Callable
+
+from jsonargparse import ArgumentParser
+
+from multilabel_pl.cli.commands import program
+from multilabel_pl.cli.help import help_for
+from multilabel_pl.cli.request import Request
+from multilabel_pl.cli.serve import serve
+from multilabel_pl.cli.suggestions import check_options
+from multilabel_pl.messages import say
+from multilabel_pl.training.lightning_internals import add_command, options_of
+
+FUNCTIONS: dict[str, Callable[..., None]] = {"serve": serve}
+
+
+def function_parser(command: str) -> ArgumentParser:
+    """Returns a parser of the options of a command."""
+    parser = ArgumentParser(prog=f"{program()} {command}", exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_function_arguments(FUNCTIONS[command])
+    return parser
+
+
+def add_functions(parser: ArgumentParser) -> None:
+    """Adds these commands to a parser of all the others."""
+    for name in FUNCTIONS:
+        add_command(parser, name, function_parser(name))
+
+
+def run_function(request: Request) -> None:
+    """Runs a command, or prints its help."""
+    command = str(request.command)
+    parser = function_parser(command)
+    options = options_of(parser)
+    if (text := help_for(request, options, "")) is not None:
+        say(text)
+        return
+    check_options(request.options, options, "")
+    if isinstance(request.args, list):
+        parsed = parser.parse_args(request.args[request.args.index(command) + 1 :])
+    else:
+        parsed = parser.parse_object(dict(request.args or {})[command])
+    parsed.pop("config", None)
+    FUNCTIONS[command](**parsed.as_dict())

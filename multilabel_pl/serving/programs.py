@@ -1,0 +1,130 @@
+"""The model that is served: a checkpoint's, or a program that `export` has written in ONNX."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from multilabel_pl.checkpoint import read_checkpoint
+from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.export.formats import INPUT, ONNX, OUTPUTS, Metadata
+from multilabel_pl.export.metadata import describe
+from multilabel_pl.export.program import channels_of
+from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.loading import build_model, load_weights
+from multilabel_pl.task import Task
+
+Tagger: TypeAlias = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+OF_TASK = ("labels", "image_shape", "preprocessing", "background")
+TEXTS = ("card", "checkpoint_sha256", "data_sha256", "date", "guarantee", "multilabel_pl_version", "torch_version")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that is ready to tag images.
+
+    Attributes:
+        task: Its task.
+        about: What it says of itself; see `export.metadata`.
+        tag: Takes images uint8 (B, C, H, W), returns probabilities float32 (B, L) and tags bool (B, L).
+    """
+
+    task: Task
+    about: Metadata
+    tag: Tagger
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds by the names of their labels."""
+        return dict(zip(self.task.labels, self.about["thresholds"], strict=True))
+
+
+def load(path: Path, threads: int | None) -> ServedModel:
+    """Loads a model to serve.
+
+    Args:
+        path: A checkpoint, or a program that ends in .onnx.
+        threads: Threads that it computes with; one for each core if not given.
+
+    Raises:
+        InputError: If it is missing, damaged, or not this package's.
+    """
+    return _load_onnx(path, threads) if path.suffix == ONNX else _load_checkpoint(path, threads)
+
+
+def _load_checkpoint(path: Path, threads: int | None) -> ServedModel:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    content = read_checkpoint(path)
+    model = build_model(MultiLabelClassifier, content, path)
+    load_weights(content, model, path)
+    model.eval()
+    assert model.task is not None
+
+    @torch.inference_mode()
+    def tag(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        probabilities, tags = model.tag(torch.from_numpy(images))
+        return probabilities.numpy(), tags.numpy()
+
+    return ServedModel(model.task, describe(model, content, path), tag)
+
+
+def _load_onnx(path: Path, threads: int | None) -> ServedModel:
+    check_extra("serve", f"serving {path}")
+    from onnxruntime import InferenceSession, SessionOptions
+
+    if not path.is_file():
+        raise InputError(f"no program at {path}: write one with export")
+    options = SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread would take a core
+    try:
+        session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of any kind: the parser's, and those of missing operators
+        raise InputError(f"{path} is damaged, or not a program in ONNX") from error
+    about = _read_metadata(session.get_modelmeta().custom_metadata_map, path)
+    task = _task_of(about)
+    channels = channels_of(task)
+
+    def tag(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        coloured = np.broadcast_to(images, (len(images), channels, *images.shape[2:]))
+        inputs = np.ascontiguousarray(coloured.transpose(0, 2, 3, 1))  # (B, C, H, W) -> (B, H, W, C)
+        probabilities, tags = session.run(OUTPUTS, {INPUT: inputs})
+        return probabilities, tags
+
+    try:
+        tag(np.zeros((1, *task.image_shape), np.uint8))
+    except Exception as error:  # all that ONNX Runtime raises for other inputs and outputs
+        raise InputError(f"{path} was not written by this version's export: export it again") from error
+    return ServedModel(task, about, tag)
+
+
+def _read_metadata(found: dict[str, str], path: Path) -> Metadata:
+    """Reads what a program says of itself, all as text."""
+    try:
+        about: Metadata = {name: text if name in TEXTS else _plain(text) for name, text in found.items()}
+        task = _task_of(about)
+        thresholds = np.asarray(about["thresholds"], dtype=float)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} does not say which labels it gives to which images: write it with export") from error
+    if thresholds.shape != (len(task.labels),):
+        raise InputError(f"{path} has {thresholds.size} thresholds for {len(task.labels)} labels: export it again")
+    return about
+
+
+def _task_of(about: Metadata) -> Task:
+    return Task(**{name: about[name] for name in OF_TASK})
+
+
+def _plain(text: str) -> Any:
+    """Reads JSON; a text that isn't JSON, such as `resize`, is itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

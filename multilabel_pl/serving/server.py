@@ -1,0 +1,128 @@
+"""Serves the HTTP API until it is asked to end; what was accepted by then is answered."""
+
+import os
+import socket
+import sys
+from asyncio import BaseTransport, TimerHandle
+from pathlib import Path
+from signal import SIGTERM, signal
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.serving.hosts import LOOPBACK, KnownHosts, names_of
+
+HEAD_SECONDS = 10  # in which the head of a request must arrive
+DRAIN_SECONDS = 30
+MAX_CONNECTIONS = 1000
+BACKLOG = 2048
+MIN_TOKEN = 16  # characters
+
+
+class PromptHeads(HttpToolsProtocol):
+    """Uvicorn's protocol, for which a client has endless time to send the head of a request; here it has not."""
+
+    _deadline: TimerHandle | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begins to wait for a head."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._await_head()
+
+    def on_message_begin(self) -> None:
+        """Begins to wait for the rest of another head on the same connection."""
+        super().on_message_begin()
+        if self._deadline is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """Ends the wait."""
+        self._end_wait()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the wait."""
+        self._end_wait()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _end_wait(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Begins to listen at an address.
+
+    Raises:
+        InputError: If there is no such address, or its port is taken.
+    """
+    name = host.strip("[]")
+    try:
+        return socket.create_server(
+            (name, port), family=socket.AF_INET6 if ":" in name else socket.AF_INET, backlog=BACKLOG
+        )
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"can't serve at {host}, port {port}: {reason}: choose another --host or --port") from None
+
+
+def read_token(path: str | None, host: str) -> str | None:
+    """Reads the token that requests must bear.
+
+    Raises:
+        InputError: If the file can't be read or its token is too short, or if there is none for a server that other
+            machines can reach.
+    """
+    if path is None:
+        if host.strip("[]").lower() not in LOOPBACK:
+            raise InputError(
+                f"at {host}, other machines can reach the server: give a --token_file, or leave out --host"
+            )
+        return None
+    try:
+        token = Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not plain text"
+        raise InputError(f"the token in {path} can't be read: {reason}") from None
+    if len(token) < MIN_TOKEN or any(sign.isspace() for sign in token):
+        raise InputError(
+            f"{path} must hold one token of at least {MIN_TOKEN} characters: openssl rand -hex 32 writes one"
+        )
+    return token
+
+
+def address_of(listener: socket.socket) -> str:
+    """Returns the URL of what listens."""
+    name, port = listener.getsockname()[:2]
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def run(app: FastAPI, listener: socket.socket, host: str, is_open: bool) -> None:
+    """Serves an application until SIGINT or SIGTERM; after that, the process exits with 0.
+
+    Args:
+        app: The application.
+        listener: Where it listens.
+        host: The name or address given for it.
+        is_open: Whether requests may come under any name, as through a proxy; else a page of another site could send
+            them in a visitor's browser.
+    """
+    config = uvicorn.Config(
+        app if is_open else KnownHosts(app, names_of(host)),
+        http=PromptHeads,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    signal(SIGTERM, lambda *_: sys.exit(os.EX_OK))  # uvicorn raises it again once all is answered
+    uvicorn.Server(config).run([listener])
