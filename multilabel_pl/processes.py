@@ -27,14 +27,8 @@ def end_with_parent() -> None:
 
     By itself it would wait for that one: while starting, for half an hour, in which none of its threads can run.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        follow_parent(signal.SIGTERM)
-
-
-def follow_parent(number: int) -> None:
-    """Lets Linux send this process a signal when the one that has started it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if sys.platform == "linux" and os.environ.get("LOCAL_RANK", "0") != "0":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def watch_children(launched: Launched, prepare: Callable[[], None]) -> None:

@@ -42,8 +42,10 @@ def serve(
     check_at_least(1, max_pixels=max_pixels)
     check_at_least(0, max_megabytes=max_megabytes)
     check_extra("serve", "serve")
+    from multilabel_pl.serving.decoders import Decoders, prepare_decoders
+
+    prepare_decoders()
     from multilabel_pl.serving.api import build_api  # these take a while to import
-    from multilabel_pl.serving.decoders import Decoders
     from multilabel_pl.serving.limits import Admission
     from multilabel_pl.serving.programs import load
     from multilabel_pl.serving.server import address_of, listen, read_token, run
@@ -54,7 +56,8 @@ def serve(
     with listen(host, port) as listener:
         pool = Decoders(served.task, max_pixels, decoders or os.cpu_count() or 1)
         pool.warm_up()
-        app = build_api(served, pool, Admission(int(max_megabytes * MEGABYTE), max_requests), max_batch, token)
         address = address_of(listener)
-        say(f"serving {path} at {address}, described at {address}/docs (Ctrl-C ends it)")
+        started = f"serving {path} at {address}, described at {address}/docs (Ctrl-C ends it)"
+        admission = Admission(int(max_megabytes * MEGABYTE), max_requests)
+        app = build_api(served, pool, admission, max_batch, token, lambda: say(started))
         run(app, listener, host, is_open=token is not None)

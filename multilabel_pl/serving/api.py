@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -87,7 +87,12 @@ def _named(labels: Sequence[str], probabilities: list[float], tags: NDArray[np.b
 
 
 def build_api(
-    served: ServedModel, decoders: Decoders, admission: Admission, max_batch: int, token: str | None
+    served: ServedModel,
+    decoders: Decoders,
+    admission: Admission,
+    max_batch: int,
+    token: str | None,
+    started: Callable[[], None],
 ) -> FastAPI:
     """Builds the application.
 
@@ -97,6 +102,7 @@ def build_api(
         admission: Bounds what is under way.
         max_batch: Images that the model tags at once.
         token: What requests must bear, but those for /health and the documentation; nothing if not given.
+        started: Called when the application starts.
     """
     telemetry = Telemetry(served.task.labels)
     predictor = Predictor(served, decoders, telemetry, max_batch)
@@ -105,6 +111,7 @@ def build_api(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        started()
         yield
         decoders.close()
 

@@ -5,14 +5,15 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import forkserver
 
 import torch
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.processes import follow_parent
 from multilabel_pl.serving.bodies import Body, Loaded, load_images
 from multilabel_pl.task import Task
 
@@ -21,6 +22,13 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 LOST = f"the image ends the process that decodes it, or takes it more than {MAX_SECONDS} seconds"
 
 Images = list[Loaded] | InputError  # of a request, or why it has none
+
+
+def prepare_decoders() -> None:
+    """Starts the process that decoders will be copies of, so that they start at once; it imports for some seconds."""
+    os.environ.update(ONE_THREAD)  # for these: this process has read it already
+    forkserver.set_forkserver_preload([__name__])
+    forkserver.ensure_running()
 
 
 class Decoders:
@@ -72,10 +80,7 @@ class Decoders:
             pool.shutdown()
 
     def _start(self, processes: int) -> ProcessPoolExecutor:
-        # Copies of one process that has imported everything and runs no threads, so that they start at once.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        os.environ.update(ONE_THREAD)  # for them: this process has read it already
         return ProcessPoolExecutor(processes, context, _prepare_process, self._settings)
 
 
@@ -89,11 +94,19 @@ _settings: tuple[Task, int]  # of this process
 def _prepare_process(task: Task, max_pixels: int) -> None:
     global _settings
     _settings = task, max_pixels
-    follow_parent(signal.SIGKILL)
+    threading.Thread(target=_end_with_server, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):  # which a terminal or systemd sends to all: the server drains first
         signal.signal(number, signal.SIG_IGN)
     logging.disable()  # what parsers say of damaged bodies is in the answers
     torch.set_num_threads(1)
+
+
+def _end_with_server() -> None:
+    """Ends this process with the server, if that is killed: what it is a copy of would wait for it, and it for that."""
+    server = multiprocessing.parent_process()
+    assert server is not None
+    server.join()
+    os._exit(os.EX_OK)
 
 
 def _decode(bodies: Sequence[Body]) -> list[Images]:

@@ -329,6 +329,20 @@ def test_sigterm_lets_what_was_accepted_be_answered(checkpoint: str) -> None:
     assert server.process.communicate()[1] == ""
 
 
+def test_decoders_end_with_a_server_that_is_killed(checkpoint: str) -> None:
+    with served(checkpoint) as server:
+        [*_, copied] = children(server.process.pid)
+        processes = [copied, *children(copied)]
+        assert len(processes) > 2
+        server.process.kill()
+        for _ in range(100):
+            if not any(Path(f"/proc/{process}").exists() for process in processes):
+                return
+            time.sleep(0.1)
+        pytest.fail("the decoders live on")
+
+
+@pytest.mark.slow
 def test_a_token_opens_it_to_other_machines(checkpoint: str, workplace: Path) -> None:
     Path("token.txt").write_text(f"{TOKEN}\n")
     with served(checkpoint, "--host", "0.0.0.0", "--token_file", "token.txt") as server:
@@ -342,7 +356,7 @@ def test_a_token_opens_it_to_other_machines(checkpoint: str, workplace: Path) ->
         assert httpx.get(f"{server.url}/health").status_code == 200
 
 
-@pytest.mark.parametrize("kind", ["ckpt", "onnx"])
+@pytest.mark.parametrize("kind", [pytest.param("ckpt", marks=pytest.mark.slow), "onnx"])
 def test_photos_of_any_size_get_what_predict_says(kind: str, workplace: Path) -> None:
     torch.manual_seed(0)
     model = MultiLabelClassifier(network="conv_stack", task=Task(ODD_LABELS, (3, 32, 32)))
