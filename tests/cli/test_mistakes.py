@@ -156,7 +156,7 @@ OPTION_MISTAKES = {
         Mistake(
             "fit --optimizer SGD --lr_scheduler x --image_size 3",
             (
-                "--optimizer: did you mean --model.lr or --model.lr_schedule or --model.weight_decay?",
+                "--optimizer: did you mean --model.optimizer?",
                 "--lr_scheduler: did you mean --model.lr_schedule or --model.lr?",
                 "--image_size: did you mean --data.image_size, of TableDataModule?",
             ),
@@ -180,6 +180,13 @@ OPTION_MISTAKES = {
         an_option("--model.lr .nan", "lr must be a positive number, got nan"),
         an_option("--model.lr .inf", "lr must be a positive number, got inf"),
         an_option("--model.lr_schedule cosine", "--model.lr_schedule: Expected one of ['constant', 'one_cycle']"),
+        an_option("--model.optimizer Adma", "must be one of AdamW, Adam, NAdam, RAdam, RMSprop, SGD, got Adma"),
+        an_option("--model.optimizer Muon", "optimizer Muon takes matrices alone, but networks have convolutions and"),
+        an_option("--model.optimizer.momentum 0.9", "AdamW has no option momentum: it has betas, eps, amsgrad"),
+        an_option("--model.optimizer.eps small", "--model.optimizer_options: Expected a bool; Expected a float"),
+        an_option("--model.optimizer.eps true", "optimizer_options.eps must be a number, got True"),
+        an_option("--model.optimizer.lr 1", "optimizer_options can't have lr: it is an option of the model, set lr"),
+        an_option("--model.optimizer SGD --model.optimizer.nesterov true", "Nesterov momentum requires a momentum"),
         an_option("--model.weight_decay -1", "weight_decay must be at least 0, got -1.0"),
         an_option("--model.label_smoothing 1", "label_smoothing must be in [0, 1), got 1.0"),
         an_option("--model.gamma_neg -1", "gamma_neg must be at least 0, got -1.0"),
