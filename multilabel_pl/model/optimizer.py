@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -77,10 +78,16 @@ class Optimization:
         """Builds the optimizer and the schedule for the steps of a trainer.
 
         Raises:
-            InputError: If the schedule needs a last step and the trainer has none.
+            InputError: If the schedule needs a last step and the trainer has none, or a callback looks for a rate that
+                the schedule would not take.
         """
         if self.schedule == "constant":
             return self.build(parameters, 0)[0]
+        if any(isinstance(callback, LearningRateFinder) for callback in trainer.callbacks):  # type: ignore[attr-defined] # undeclared
+            raise InputError(
+                "LearningRateFinder can't set the rate of one_cycle: let it find one with lr_schedule constant, and "
+                "then give that as lr"
+            )
         steps = trainer.estimated_stepping_batches
         if math.isinf(steps):
             raise InputError("one_cycle needs a last step: set --trainer.max_epochs or --trainer.max_steps")

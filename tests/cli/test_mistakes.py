@@ -248,7 +248,7 @@ OPTION_MISTAKES = {
         ),
         an_option("--trainer.logger nope", "--trainer.logger: "),
         an_option("--trainer.logger CSVLogger", "are required: save_dir"),
-        an_option("--trainer.logger WandbLogger", "pip install -U 'wandb"),
+        an_option("--trainer.logger CometLogger", "pip install -U 'comet-ml"),
         an_option("--last_checkpoint.every_n_epochs 0", "last_checkpoint.every_n_epochs must be at least 1, got 0"),
         an_option("--best_checkpoint.save_top_k -3", "save_top_k=-3. Must be >= -1"),
         an_option("--trainer nothing", '--trainer: Unable to load config "nothing"'),
