@@ -103,12 +103,15 @@ def report_end(trainer: Trainer) -> None:
 
     Loggers that keep artifacts get the options and the curves of the run.
     """
-    if trainer.run_folder is None or not trainer.checkpoint_callbacks:
+    if trainer.run_folder is None:
+        return
+    if trainer.history:
+        log_artifacts(trainer.loggers, [trainer.run_folder / CONFIG, trainer.run_folder / CURVES], "fit")
+    if not trainer.checkpoint_callbacks:
         return
     if not trainer.history:
         say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
         return
-    log_artifacts(trainer.loggers, [trainer.run_folder / CONFIG, trainer.run_folder / CURVES], "fit")
     path = checkpoint_of(trainer.run_folder, BEST)
     for checkpoint in trainer.checkpoint_callbacks:
         if isinstance(checkpoint, BestCheckpoint) and checkpoint.kept:

@@ -113,3 +113,21 @@ def test_one_cycle_keeps_what_is_given(name: str, options: Any, before: float, a
     optimizer.step()
     schedule.step()
     assert (momentum() == pytest.approx(before)) == (before == after)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_help_has_the_options_of_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "--model.optimizer.help", name])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(f"  --model.optimizer.{option} " in shown for option in OPTIONS[name])
+    assert "--model.optimizer.lr" not in shown
+    assert "--model.optimizer.fused" not in shown
+
+
+def test_the_help_has_all_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "--model.optimizer.help"])
+    assert caught.value.code == 0
+    assert "--model.optimizer: AdamW, Adam, NAdam, RAdam, RMSprop, SGD" in capsys.readouterr().out
