@@ -18,7 +18,7 @@ from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, rea
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.network import ConvPoolDense
-from multilabel_pl.model.optimizer import KERAS_ADAM_EPSILON
+from multilabel_pl.model.torch_optimizers import KERAS_ADAM_EPSILON
 from multilabel_pl.training.allocator import keep_freed_memory
 
 BATCH, EVAL_BATCH = 64, 250

@@ -17,6 +17,7 @@ from multilabel_pl.processes import LOST, give_way, is_lost_connection
 TOO_LARGE = re.compile(
     "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
 )
+TRACKERS = ("mlflow.", "wandb.")  # packages of loggers, imported where one is used: no login, no server, no such run
 
 
 @contextmanager
@@ -45,6 +46,10 @@ def one_line_errors() -> Iterator[None]:
         if mistake is None:
             raise
         _fail(*(mistake.mistakes if isinstance(mistake, MultipleInputError) else [_own_words(mistake)]))
+    except Exception as error:
+        if not _is_of_tracker(error):
+            raise
+        _fail(str(error))
 
 
 def agrees_to_train() -> bool:
@@ -63,11 +68,17 @@ def _mistake(error: BaseException | None) -> BaseException | None:
 
     jsonargparse wraps the errors of data modules, loggers and callbacks, once or twice.
     """
-    if error is None or isinstance(error, InputError | MisconfigurationException | ModuleNotFoundError):
+    if error is None or _is_of_tracker(error):
+        return error
+    if isinstance(error, InputError | MisconfigurationException | ModuleNotFoundError):
         return error
     if isinstance(error, MemoryError) or TOO_LARGE.search(str(error)):  # torch's messages
         return InputError("this takes more memory than there is: lower a size, such as --data.batch_size")
     return error if _is_of_lightning(error) else _mistake(error.__cause__)
+
+
+def _is_of_tracker(error: BaseException) -> bool:
+    return type(error).__module__.startswith(TRACKERS)
 
 
 def _is_of_lightning(error: BaseException) -> bool:

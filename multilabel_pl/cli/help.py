@@ -6,8 +6,10 @@ from argparse import SUPPRESS, Action
 from collections.abc import Iterator, Mapping
 
 from multilabel_pl.cli.commands import COMMANDS, program
-from multilabel_pl.cli.options import DATA_CLASSES, data_options
+from multilabel_pl.cli.options import DATA_CLASSES, data_options, optimizer_options
 from multilabel_pl.cli.request import Request
+from multilabel_pl.errors import check_choice
+from multilabel_pl.model.torch_optimizers import OPTIMIZERS
 
 # Of the options that Lightning declares, these are listed; the others are behind --help-all.
 TEXTS = {
@@ -48,6 +50,8 @@ def help_for(request: Request, options: Mapping[str, Action], data: str) -> str 
     if request.help == "data.help":
         name = (request.get("data.help") or "").rpartition(".")[2]
         return data_help(name or None) if not name or name in DATA_CLASSES else None
+    if request.help == "model.optimizer.help":
+        return optimizer_help(request.get("model.optimizer.help"))
     return None
 
 
@@ -90,6 +94,21 @@ def data_help(name: str | None) -> str:
     return "\n".join(["classes for --data:", *lines, "", more])
 
 
+def optimizer_help(name: str | None) -> str:
+    """Returns the help of an optimizer, or, without a name, of all of them.
+
+    Raises:
+        InputError: If there is none of this name.
+    """
+    if name is None:
+        more = "--model.optimizer.help NAME lists the options of one, beside --model.lr and --model.weight_decay."
+        return f"optimizers of torch.optim for --model.optimizer: {', '.join(OPTIMIZERS)}\n\n{more}"
+    check_choice("--model.optimizer.help", name, OPTIMIZERS)
+    options = optimizer_options(name).items()
+    entries = [line for option, action in options for line in _entry(f"model.optimizer.{option}", action)]
+    return "\n".join([f"{name} of torch.optim, beside --model.lr and --model.weight_decay:", "", *entries])
+
+
 def _is_listed(name: str, action: Action, command: str) -> bool:
     if name in HIDDEN or name == "data" or (command != "fit" and name.startswith(OF_FIT)):
         return False
@@ -99,8 +118,9 @@ def _is_listed(name: str, action: Action, command: str) -> bool:
 def _entry(name: str, action: Action) -> Iterator[str]:
     """Yields the lines of an option: its name, and the first sentence of what it is, with its default."""
     value = action.metavar if str(action.metavar).startswith("{") else "…"
-    default = "" if action.default in (None, False, SUPPRESS) else f" (default: {action.default})"
-    text = f"{TEXTS.get(name) or _first_sentence(str(action.help))}{default}"
+    text = TEXTS.get(name) or _first_sentence(str(action.help))
+    if action.default not in (None, False, SUPPRESS) and "(default: " not in text:  # as in torch's own
+        text += f" (default: {action.default})"
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH) - COLUMN
     head, texts = f"  --{name} {value}", textwrap.wrap(text, max(width, COLUMN))
     if len(head) >= COLUMN:

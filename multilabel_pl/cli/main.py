@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -34,7 +34,7 @@ from multilabel_pl.cli.functions import FUNCTIONS, add_functions, run_function
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.options import configure_parsers
 from multilabel_pl.cli.request import Request
-from multilabel_pl.cli.run import RunConfig, options_of_run, report_end, write_to
+from multilabel_pl.cli.run import RunConfig, callbacks_of_run, options_of_run, report_end, write_to
 from multilabel_pl.cli.suggestions import check_monitors, check_options
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
@@ -228,8 +228,8 @@ class CLI(LightningCLI):
             self._name_images(self.request.images)
         options = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
-        own = options.callbacks or []
-        callbacks = [GracefulShutdown(), *([own] if isinstance(own, Callback) else own)]
+        resumes = self.run is not None and self.path is not None
+        callbacks = [GracefulShutdown(), *callbacks_of_run(options.callbacks, resumes)]
         if fitting and not options.barebones and options.enable_checkpointing is not False:
             callbacks += self._checkpoints(options)
         if fitting:
@@ -293,7 +293,7 @@ class CLI(LightningCLI):
             return
         run = self.run or make_run(Path(self.trainer.default_root_dir))
         self.lock = self.lock or lock(run)
-        write_to(run, self.trainer, self.step if self.run else 0, log=self.config.fit.trainer.logger in (None, True))
+        write_to(run, self.trainer, self.step if self.run else 0, log=self.config.fit.trainer.logger is not False)
 
     def _leave_if_finished(self) -> None:
         """Ends the program if nothing is left to do for the run that is resumed."""

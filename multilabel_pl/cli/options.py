@@ -1,4 +1,4 @@
-"""Options: how all parsers read them, and those of the classes of data that the command line knows by name."""
+"""Options: how all parsers read them, and those of the classes of data and of the optimizers known by name."""
 
 from argparse import Action
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule
 from multilabel_pl.data.streaming import StreamingDataModule
 from multilabel_pl.data.table import TableDataModule
+from multilabel_pl.model.torch_optimizers import FIXED, OF_THE_MODEL, OPTIMIZERS
 from multilabel_pl.training.lightning_internals import options_of
 
 DATA_CLASSES: dict[str, type[LightningDataModule]] = {
@@ -41,4 +42,11 @@ def data_options(name: str) -> dict[str, Action]:
     """Returns the options of a class of data, known by its name."""
     parser = LightningArgumentParser(add_help=False)
     parser.add_class_arguments(DATA_CLASSES[name], fail_untyped=False)
+    return options_of(parser)
+
+
+def optimizer_options(name: str) -> dict[str, Action]:
+    """Returns the options of an optimizer, known by its name, with torch's texts."""
+    parser = LightningArgumentParser(add_help=False)
+    parser.add_class_arguments(OPTIMIZERS[name], skip={*FIXED, *OF_THE_MODEL}, fail_untyped=False)
     return options_of(parser)

@@ -28,6 +28,8 @@ TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # endings of files
 TABLE_RECIPE = "table"
 OPTION_OF = {"CHECKPOINT": "--ckpt_path", "TABLE": "--data.table", "MODEL": "--model"}  # that an operand stands for
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
+# As other programs of LightningCLI have them: --model.optimizer SGD --model.optimizer.momentum 0.9
+OPTIMIZER, OPTIMIZER_OPTIONS = "--model.optimizer.", "--model.optimizer_options."
 
 
 class Word(NamedTuple):
@@ -131,6 +133,8 @@ def _read_words(words: Sequence[str]) -> Iterator[Word]:
 def _written_out(word: Word) -> Word:
     if word.name in CONFIG:
         return Word(CONFIG[0], find_config(word.value or ""))
+    if word.name.startswith(OPTIMIZER) and not word.name.endswith(".help"):
+        return Word(word.name.replace(OPTIMIZER, OPTIMIZER_OPTIONS), word.value)
     return Word("--data.list_file", word.value) if word.name == "--list" else word
 
 

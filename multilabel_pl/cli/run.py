@@ -1,12 +1,15 @@
 """The run of a `fit`: its folder, and the options that are saved there and read again when it is resumed."""
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 import yaml
-from lightning.pytorch import LightningModule
+from jsonargparse.typing import register_type
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -16,10 +19,13 @@ from multilabel_pl.messages import say
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.csv_logger import ResumableCSVLogger
 from multilabel_pl.training.folder_guard import FolderGuard
+from multilabel_pl.training.logger_artifacts import log_artifacts
 from multilabel_pl.training.runs import BEST, Run, checkpoint_of
 from multilabel_pl.training.trainer import Trainer
 
-CONFIG = "config.yaml"
+CONFIG, CURVES = "config.yaml", "metrics.csv"
+SEARCHES = (BatchSizeFinder, LearningRateFinder)
+register_type(torch.device, serializer=str)  # an option of StochasticWeightAveraging, which config.yaml has to keep
 GROUPS = ("trainer", "best_checkpoint", "last_checkpoint")  # the model's and the data's are in the checkpoint
 
 
@@ -60,6 +66,17 @@ def options_of_run(run: Run, known: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in known and value is not None}
 
 
+def callbacks_of_run(given: Callback | Sequence[Callback] | None, resumes: bool) -> list[Callback]:
+    """Returns the callbacks that are asked for, without searches if a run is resumed: it keeps what they have found.
+
+    Args:
+        given: One or several.
+        resumes: Whether a run continues from its checkpoint.
+    """
+    callbacks = [given] if isinstance(given, Callback) else list(given or [])
+    return [callback for callback in callbacks if not (resumes and isinstance(callback, SEARCHES))]
+
+
 def write_to(run: Run, trainer: Trainer, step: int, log: bool) -> None:
     """Lets a trainer write its checkpoints and curves to the folder of a run.
 
@@ -67,7 +84,8 @@ def write_to(run: Run, trainer: Trainer, step: int, log: bool) -> None:
         run: The run, whose folder exists.
         trainer: The trainer.
         step: Steps that the run has done already.
-        log: Whether to log curves, for TensorBoard and in metrics.csv.
+        log: Whether to log curves: in metrics.csv, from which reports draw them, and by the user's loggers, or for
+            TensorBoard if there are none.
     """
     trainer.run_folder = run.folder
     trainer.callbacks.insert(0, FolderGuard(run.folder))  # before those that write checkpoints
@@ -77,12 +95,19 @@ def write_to(run: Run, trainer: Trainer, step: int, log: bool) -> None:
     if log:
         root, version = run.folder.parent, run.version
         events = TensorBoardLogger(root, "", version, default_hp_metric=False, purge_step=step or None)
-        trainer.loggers = [events, ResumableCSVLogger(run.folder / "metrics.csv", step)]
+        trainer.loggers = [*(trainer.loggers or [events]), ResumableCSVLogger(run.folder / CURVES, step)]
 
 
 def report_end(trainer: Trainer) -> None:
-    """Says which epoch of a run was kept, where, and how to test it; or that nothing was left to do."""
-    if trainer.run_folder is None or not trainer.checkpoint_callbacks:
+    """Says which epoch of a run was kept, where, and how to test it; or that nothing was left to do.
+
+    Loggers that keep artifacts get the options and the curves of the run.
+    """
+    if trainer.run_folder is None:
+        return
+    if trainer.history:
+        log_artifacts(trainer.loggers, [trainer.run_folder / CONFIG, trainer.run_folder / CURVES], "fit")
+    if not trainer.checkpoint_callbacks:
         return
     if not trainer.history:
         say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")

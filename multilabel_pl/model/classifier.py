@@ -22,6 +22,7 @@ from multilabel_pl.model.network import build_network
 from multilabel_pl.model.optimizer import LRSchedule, Optimization
 from multilabel_pl.model.prediction import PredictedBatch, Prediction, name_predictions
 from multilabel_pl.model.rules import Threshold, check_threshold
+from multilabel_pl.model.torch_optimizers import OptimizerOptions
 from multilabel_pl.task import Task
 
 
@@ -34,9 +35,11 @@ class MultiLabelClassifier(LightningModule):
             small one that finds a label wherever it is; or the name of a timm model, such as `resnet18`. From Python
             also a module of your own: uint8 images (B, C, H, W) to scores (B, L).
         pretrained: Whether a timm model starts from the weights that timm offers, which are downloaded.
-        lr: Learning rate of Adam; with `one_cycle`, the highest.
+        lr: Learning rate of the optimizer; with `one_cycle`, the highest.
         lr_schedule: `constant`, or `one_cycle`: up for the first 30 % of the steps, then down to nearly 0.
-        weight_decay: Decoupled weight decay of Adam (AdamW).
+        weight_decay: Weight decay of the optimizer, which is decoupled in AdamW.
+        optimizer: `AdamW` with Keras's epsilon, 1e-7; or `Adam`, `NAdam`, `RAdam`, `RMSprop` or `SGD` of torch.optim.
+        optimizer_options: Other options of the optimizer, by torch's names, such as `momentum`.
         loss: `bce`, binary cross-entropy, or `asymmetric`, which weighs easy decisions less (Ridnik et al., 2021).
         pos_weight: Factors of the loss of positives: a list, one for each label, or `auto`, its negatives per positive.
         gamma_pos: For the asymmetric loss: how little easy positives count, from 0.
@@ -66,6 +69,8 @@ class MultiLabelClassifier(LightningModule):
         lr: float = 1e-3,
         lr_schedule: LRSchedule = "constant",
         weight_decay: float = 0.0,
+        optimizer: str = "AdamW",
+        optimizer_options: OptimizerOptions | None = None,
         loss: LossName = "bce",
         pos_weight: list[float] | Literal["auto"] | None = None,
         gamma_pos: float = 0.0,
@@ -82,7 +87,7 @@ class MultiLabelClassifier(LightningModule):
         self.save_hyperparameters(ignore=["task"] if isinstance(network, str) else ["task", "network"])
         self.head = get_head(head)
         self.loss = Loss(loss, pos_weight, gamma_pos, gamma_neg, clip, label_smoothing)
-        self.optimization = Optimization(lr, lr_schedule, weight_decay)
+        self.optimization = Optimization(lr, lr_schedule, weight_decay, optimizer, optimizer_options)
         if not isinstance(network, str):
             self.network = network
         self.task: Task | None = None  # until `bind`
@@ -216,13 +221,10 @@ class MultiLabelClassifier(LightningModule):
 
     @torch.inference_mode()
     def predict_images(self, images: ImageInput | Iterable[ImageInput]) -> list[Prediction]:
-        """Tags images, in evaluation mode, in which the model is left.
+        """Returns a prediction for each image, made in evaluation mode, in which the model is left.
 
         Args:
             images: One or several paths, Pillow images, tensors or arrays, as `images.inputs.batches_of` takes them.
-
-        Returns:
-            One prediction for each image.
 
         Raises:
             InputError: As from `batches_of`, or if the model has no task.
@@ -230,10 +232,8 @@ class MultiLabelClassifier(LightningModule):
         if self.task is None:
             raise InputError("the model has no labels yet: fit it, or load it from a checkpoint")
         self.eval()
-        predictions = []
-        for batch in batches_of(images, self.task):
-            predictions += name_predictions(*self.tag(batch.to(self.device)), self.task.labels)
-        return predictions
+        tagged = (self.tag(batch.to(self.device)) for batch in batches_of(images, self.task))
+        return [prediction for batch in tagged for prediction in name_predictions(*batch, self.task.labels)]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns the optimizer, and the schedule of its learning rate if it has one."""

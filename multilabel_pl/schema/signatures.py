@@ -13,6 +13,7 @@ from multilabel_pl.schema.forms import (
     NUMBER,
     TEXT,
     Form,
+    dict_of,
     either,
     exactly,
     list_of,
@@ -47,6 +48,8 @@ def _form(hint: Any) -> Form:
         return either(*map(exactly, inner))
     if origin in (list, Sequence):
         return list_of(_form(inner[0]))
+    if origin is dict:
+        return dict_of(_form(inner[1]))
     if origin is tuple and Ellipsis not in inner:
         return list_with([_form(part) for part in inner])
     if hint in SIMPLE:

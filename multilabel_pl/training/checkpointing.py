@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, StochasticWeightAveraging
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
@@ -20,6 +20,7 @@ SHOWN = ("val_loss", "val_map", "val_exact_match")  # they fit on a line
 KEPT = (*SHOWN, "val_f1_macro")
 COMPARED = ("val_exact_match", "val_f1_macro", "val_map")  # at the end of a run
 MUCH_BETTER = 0.02
+NOT_SAVED = (0, 0)  # steps and epochs
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # in the state of a ModelCheckpoint
 
 
@@ -136,7 +137,7 @@ class LastCheckpoint(Checkpoint):
         self.every_n_epochs = every_n_epochs
         self.every_n_train_steps = every_n_train_steps
         self.train_time_interval = train_time_interval
-        self.saved = (0, 0)
+        self.saved = NOT_SAVED
         self.saved_at = 0.0
         self.is_finished = False
 
@@ -169,7 +170,9 @@ class LastCheckpoint(Checkpoint):
             self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves at the end of the run."""
+        """Saves at the end of the run; a callback may have averaged the weights since the end of the last epoch."""
+        if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined] # undeclared
+            self.saved = NOT_SAVED
         self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.processes import is_awaited, join_meeting, meeting, watch_children
 
 SCHEDULE_LENGTH = ("total_steps", "_schedule_phases")  # of torch's OneCycleLR
@@ -50,6 +52,24 @@ class ExactResume(Callback):
                 counts.update(ready=1, started=1, processed=0, completed=0)
         else:  # a validation that was repeated has counted its first batch twice
             validation["total"].update(ready=validation["total"]["completed"], started=validation["total"]["completed"])
+
+
+class AveragedDecision(Callback):
+    """Gives averaged weights the thresholds and the calibration that are learned for them.
+
+    Lightning validates the average of a WeightAveraging, but puts the weights of the training back in place before the
+    end of the epoch, at which these are learned: the average would keep those of the beginning.
+    """
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copies them, before a checkpoint is saved."""
+        if not isinstance(pl_module, MultiLabelClassifier):
+            return
+        for callback in trainer.callbacks:  # type: ignore[attr-defined] # undeclared
+            if isinstance(callback, WeightAveraging) and callback._average_model is not None:
+                averaged = callback._average_model.module
+                assert isinstance(averaged, MultiLabelClassifier)
+                averaged.decision.load_state_dict(pl_module.decision.state_dict())
 
 
 def watch_launched(trainer: Trainer) -> None:

@@ -3,19 +3,23 @@
 torch restores them unseen; a fused optimizer then trusts the sizes of its tensors, and reads and writes beyond them.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.torch_optimizers import OPTIMIZERS
 from multilabel_pl.schema.forms import (
     ANYTHING,
     DICT,
+    NUMBER,
     Form,
     alike,
     check_form,
@@ -29,9 +33,9 @@ from multilabel_pl.schema.forms import (
 from multilabel_pl.schema.tensors import tensor_like
 from multilabel_pl.training.lightning_internals import SCHEDULE_LENGTH
 
-MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam's gradients
 ONE_CYCLE = ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")  # what its schedule keeps with Adam
 NONE = exactly(None)
+ZERO = Form("0", lambda value: NUMBER.fits(value) and value == 0)
 
 
 def check_optimizers(
@@ -80,17 +84,37 @@ def _group_form(fresh: dict[str, Any], defaults: dict[str, Any]) -> Form:
     weights = {"params": list_with([exactly(index) for index in fresh["params"]])}
     needed = {*defaults, *(ONE_CYCLE if "max_lr" in fresh else ())} - switches.keys()
     numbers = {name: alike(fresh[name]) for name in needed if name in fresh}
+    if fresh.get("momentum") == 0:
+        numbers["momentum"] = ZERO  # with another, RMSprop would look for a momentum that it has not kept
     return record({**weights, **numbers}, switches)
 
 
 def _weight_form(optimizer: Optimizer, group: dict[str, Any], weight: Tensor) -> Form:
     """Returns the form of what an optimizer knows of a weight; that of a user's own optimizer may be anything."""
+    if type(optimizer) in OPTIMIZERS.values():
+        known = _after_a_step(optimizer, group, weight)
+        return record({name: _part_form(value, weight) for name, value in known.items()})
     number = tensor_like(torch.tensor(0.0), finite=True)
     moment = tensor_like(weight, finite=True, same_layout=True)
-    if type(optimizer) in (Adam, AdamW):
-        names = (*MOMENTS, "max_exp_avg_sq") if group["amsgrad"] else MOMENTS
-        return record({"step": number, **dict.fromkeys(names, moment)})
     return dict_of(either(moment, number, NONE)) if group.get("fused") else DICT
+
+
+def _after_a_step(optimizer: Optimizer, group: dict[str, Any], weight: Tensor) -> dict[str, Any]:
+    """Returns what an optimizer with the options of a group knows, after one step, of a weight like another one."""
+    twin = torch.zeros_like(weight, device="cpu", requires_grad=True)
+    twin.grad = torch.zeros_like(twin)
+    alone = copy(optimizer)
+    alone.state = defaultdict(dict)
+    alone.param_groups = [{**group, "params": [twin]}]
+    alone.step()
+    known: dict[str, Any] = alone.state[twin]
+    return known
+
+
+def _part_form(value: Any, weight: Tensor) -> Form:
+    if isinstance(value, Tensor) and value.shape == weight.shape:
+        return tensor_like(weight, finite=True, same_layout=True)
+    return tensor_like(value, finite=True) if isinstance(value, Tensor) else alike(value)
 
 
 def _schedule_form(scheduler: Any, steps: int) -> Form:

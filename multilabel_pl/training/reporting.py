@@ -14,6 +14,7 @@ from multilabel_pl.results.evaluation_writer import write_evaluation
 from multilabel_pl.results.model_card import CARD, Origin, write_model_card
 from multilabel_pl.results.report import report
 from multilabel_pl.results.text import screen_width
+from multilabel_pl.training.logger_artifacts import log_artifacts
 
 
 def report_evaluation(
@@ -26,6 +27,8 @@ def report_evaluation(
     label_errors: bool = False,
 ) -> None:
     """Prints the evaluation that a trainer has just run, and writes it to a folder beside a checkpoint.
+
+    A trainer with a logger of Weights & Biases or MLflow also logs the folder's files as artifacts.
 
     Args:
         trainer: The trainer.
@@ -59,6 +62,7 @@ def report_evaluation(
     if command == "test" and model.task is not None:
         origin = Origin(model.task, dict(model.hparams), Path(beside), source or "images of your own")
         write_model_card(evaluation, origin, folder / CARD)
+    log_artifacts(trainer.loggers, sorted(folder.iterdir()), command)
     say(f"written to {folder}")
 
 

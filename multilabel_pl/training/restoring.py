@@ -7,7 +7,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from multilabel_pl.checkpoint import AtomicCheckpointIO
@@ -32,6 +37,7 @@ from multilabel_pl.schema.forms import (
     whole_number,
 )
 from multilabel_pl.schema.tensors import MAYBE_SCORE, SCORE
+from multilabel_pl.training.averaging_forms import check_averaging, stochastic_averaging_form
 from multilabel_pl.training.optimizer_forms import check_optimizers
 
 NONE = exactly(None)
@@ -89,17 +95,19 @@ class TrainerCheckpointIO(AtomicCheckpointIO):
 
 
 class ResumeGuard(Callback):
-    """Checks the optimizer's state, once there is an optimizer and before Lightning restores it."""
+    """Checks what Lightning is about to restore, once there is what will take it."""
 
     def __init__(self) -> None:
         self.content: dict[str, Any] | None = None
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keeps the content until then."""
+        """Checks weights that are not averaged, and keeps the content until there is an optimizer."""
+        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined] # undeclared
+            check_averaging(checkpoint, pl_module, trainer.ckpt_path)
         self.content = checkpoint
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
-        """Checks the state, unless the strategy restores it in its own way."""
+        """Checks the optimizer's state, unless the strategy restores it in its own way."""
         content, self.content = self.content, None
         if content is not None and not trainer.strategy.restore_checkpoint_after_setup:
             schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
@@ -167,6 +175,8 @@ def _callback_form(callback: Callback) -> Form:
         return EARLY_STOPPING
     if isinstance(callback, ModelCheckpoint):
         return _checkpoint_form(callback)
+    if isinstance(callback, StochasticWeightAveraging):
+        return stochastic_averaging_form(callback.state_dict())
     own = type(callback).__module__.startswith("lightning.")
     return _loosely_alike(callback.state_dict()) if own else ANYTHING  # a user's may save anything
 

@@ -20,7 +20,7 @@ from multilabel_pl.training.allocator import return_freed_memory
 from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.example_images import first_test_images
 from multilabel_pl.training.history import History, HistoryRecorder, Results
-from multilabel_pl.training.lightning_internals import ExactResume
+from multilabel_pl.training.lightning_internals import AveragedDecision, ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.quiet import filter_messages
 from multilabel_pl.training.reporting import report_evaluation
@@ -51,13 +51,8 @@ class Trainer(pl.Trainer):
         users = callbacks_of(kwargs)
         super().__init__(*args, **kwargs)
         self.history = History()
-        self.callbacks = [
-            NanGuard(),
-            ExactResume(),
-            ResumeGuard(),
-            HistoryRecorder(self.history),
-            *with_own_displays(self.callbacks, users),
-        ]
+        own = [NanGuard(), ExactResume(), AveragedDecision(), ResumeGuard(), HistoryRecorder(self.history)]
+        self.callbacks = [*own, *with_own_displays(self.callbacks, users)]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
             self.strategy.checkpoint_io = TrainerCheckpointIO(self)
 
