@@ -31,7 +31,7 @@ from multilabel_pl.cli.arguments import (
     recorded_data,
 )
 from multilabel_pl.cli.commands import COMMANDS, overview, program
-from multilabel_pl.cli.console import agrees_to_train, one_line_errors
+from multilabel_pl.cli.console import agrees_to_train, messages_apart_from_rows, one_line_errors
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.run import RunConfig, options_of_run, report_end, write_to
@@ -51,7 +51,7 @@ from multilabel_pl.training.completion import why_finished
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
 from multilabel_pl.training.lightning_internals import options_of, watch_launched
 from multilabel_pl.training.optimizer_forms import check_own_optimizer
-from multilabel_pl.training.quiet import filter_messages, log_to_stdout
+from multilabel_pl.training.quiet import filter_messages
 from multilabel_pl.training.restoring import check_fits
 from multilabel_pl.training.runs import BEST, LAST, NoRunError, Run, find_checkpoint, lock, make_run
 from multilabel_pl.training.trainer import Trainer
@@ -92,19 +92,20 @@ class CLI(LightningCLI):
         if self.request.command is None and not self.request.options:
             raise InputError(f"no command is given: there are {', '.join(COMMANDS)}; --help explains them")
         try:
-            super().__init__(
-                MultiLabelClassifier,
-                LightningDataModule,
-                subclass_mode_data=True,
-                trainer_class=Trainer,
-                seed_everything_default=SEED,
-                parser_kwargs={"prog": program(), "version": __version__, "exit_on_error": False},
-                save_config_callback=RunConfig,
-                save_config_kwargs={"save_to_log_dir": False},
-                auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
-                load_from_checkpoint_support=False,  # the hyperparameters are plain values already
-                args=self.request.args,
-            )
+            with messages_apart_from_rows(self.request):
+                super().__init__(
+                    MultiLabelClassifier,
+                    LightningDataModule,
+                    subclass_mode_data=True,
+                    trainer_class=Trainer,
+                    seed_everything_default=SEED,
+                    parser_kwargs={"prog": program(), "version": __version__, "exit_on_error": False},
+                    save_config_callback=RunConfig,
+                    save_config_kwargs={"save_to_log_dir": False},
+                    auto_configure_optimizers=False,  # the network, and so its parameters, come after the data is known
+                    load_from_checkpoint_support=False,  # the hyperparameters are plain values already
+                    args=self.request.args,
+                )
         finally:
             if self.lock is not None:
                 self.lock.close()
@@ -325,7 +326,6 @@ def main(args: ArgsType = None) -> None:
     """
     keep_freed_memory()
     filter_messages()
-    log_to_stdout()
     # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
     words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
     completes = any(word.startswith("--print_completion") for word in words)
