@@ -77,8 +77,12 @@ def open_folder(table: Path, job: Job, restart: bool) -> TextIO:
     if different := [name for name in job if before and before.get(name) != job[name]]:
         note(f"{folder} is of a prediction that differs in {', '.join(different)}: starting from scratch")
     _clear(folder)
-    with errors_named(table, folder / JOB):
-        _write_json(folder / JOB, job)
+    try:
+        with errors_named(table, folder / JOB):
+            _write_json(folder / JOB, job)
+    except OSError:
+        close_folder(folder, lock)
+        raise
     return lock
 
 
