@@ -144,7 +144,7 @@ def test_a_loader_of_ones_own_is_predicted(model: MultiLabelClassifier, small_se
     trainer.predict(model, data.test_dataloader(), output="p.csv", figure=False)
     assert len(Path("p.csv").read_text().splitlines()) == 1 + 250
     with pytest.raises(InputError, match=r"^predict takes images of a data module, got list: give datamodule$"):
-        trainer.predict(model, torch.utils.data.DataLoader([1, 2]), output="p.csv")
+        trainer.predict(model, torch.utils.data.DataLoader([1, 2]), output="p.csv")  # type: ignore[arg-type] # any sequence
     assert [path.name for path in workplace.iterdir()] == ["p.csv"]
 
 
