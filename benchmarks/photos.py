@@ -94,10 +94,11 @@ def bare_decoding(gate: Gate) -> None:
     with multiprocessing.get_context("fork").Pool(CORES, torch.set_num_threads, (1,)) as pool:
         while True:
             gate()
-            pool.map(_decode, shares)
+            pool.map(decode_photos, shares)
 
 
-def _decode(paths: list[Path]) -> None:
+def decode_photos(paths: list[Path]) -> None:
+    """Decodes and resizes photos, and throws the results away."""
     for path in paths:
         load_file(path, Task((), (3, SIZE, SIZE)))
 

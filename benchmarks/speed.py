@@ -28,7 +28,7 @@ from benchmarks.peers import (
 )
 from benchmarks.photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
 from benchmarks.turns import Contender, Gate, take_turns
-from multilabel_pl.cli.main import CLI
+from multilabel_pl.cli.lightning_cli import CLI
 from multilabel_pl.cli.request import Request
 from multilabel_pl.data.mnist import LABELS, MNISTDataModule
 from multilabel_pl.model.classifier import MultiLabelClassifier

@@ -21,15 +21,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # In the same folder, hence on the same disk; with the same suffix; of this writer alone.
     partial = path.with_name(f"{PARTIAL}{token_hex(4)}-{path.name}")
     try:
-        yield partial
-        if partial.exists():
-            partial.replace(path)
-    except OSError as error:
-        if error.errno is not None and error.filename in (None, str(partial)):  # none if the disk is full
-            error.filename = str(path)  # the name that the user knows
-        raise
+        with errors_named(path, partial):
+            yield partial
+            if partial.exists():
+                partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def errors_named(path: Path, *written: Path) -> Iterator[None]:
+    """Lets errors of the system name `path`, which the user knows, rather than what is `written` for it or nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, *map(str, written)):  # none if the disk is full
+            error.filename = str(path)
+        raise
 
 
 def check_writable(path: Path) -> None:

@@ -80,3 +80,22 @@ class Record(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, MultiLabelClassifier)
         torch.save(pl_module.decision.thresholds, f"thresholds_{trainer.global_rank}.pt")
+
+
+class StrikePrediction(Callback):
+    """Sends a signal to its own process after a batch of a prediction.
+
+    Args:
+        name: The signal.
+        batch: The index of the batch.
+    """
+
+    def __init__(self, name: str, batch: int) -> None:
+        self.name = name
+        self.batch = batch
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if batch_idx == self.batch:
+            os.kill(os.getpid(), getattr(signal, self.name))

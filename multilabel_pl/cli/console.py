@@ -4,15 +4,18 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import NoReturn
 
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from multilabel_pl.cli.request import Request
 from multilabel_pl.errors import MISTAKE, InputError, MultipleInputError
 from multilabel_pl.messages import one_line
 from multilabel_pl.processes import LOST, give_way, is_lost_connection
+from multilabel_pl.results.prediction_output import STDOUT
+from multilabel_pl.training.quiet import log_to_stdout
 
 TOO_LARGE = re.compile(
     "out of memory|can't allocate memory|Storage size calculation overflowed|Overflow when unpacking"
@@ -50,6 +53,15 @@ def one_line_errors() -> Iterator[None]:
         if not _is_of_tracker(error):
             raise
         _fail(str(error))
+
+
+@contextmanager
+def messages_apart_from_rows(request: Request) -> Iterator[None]:
+    """Sends all messages to standard error if the rows of a prediction go to standard output."""
+    rows = request.command == "predict" and request.get("output") == STDOUT
+    with redirect_stdout(sys.stderr) if rows else nullcontext():
+        log_to_stdout()
+        yield
 
 
 def agrees_to_train() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from multilabel_pl.errors import check_at_least, check_extra
 from multilabel_pl.messages import say
-from multilabel_pl.training.runs import BEST, LAST, find_checkpoint
+from multilabel_pl.training.runs import BEST, LAST, RUNS, find_checkpoint
 
 MEGABYTE = 10**6
 
@@ -21,7 +21,7 @@ def serve(
     max_requests: int = 256,
     max_megabytes: float = 20,
     max_pixels: int = 25_000_000,
-    runs: str = "runs",
+    runs: str = RUNS,
 ) -> None:
     """Serve a model over HTTP.
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from multilabel_pl.data.augmentation import Augmentation
 from multilabel_pl.data.datasets import Batch, LabelledDataset, defer_signals, identity_collate
+from multilabel_pl.data.prediction_order import PredictionOrder
 from multilabel_pl.data.sampler import EpochLoader, EpochOrder
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.messages import warn
@@ -52,6 +53,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     val_set: LabelledDataset | None = None
     test_set: LabelledDataset | None = None
     num_workers: int = 0  # for datasets that are slow
+    prediction_order: PredictionOrder | None = None  # set by `setup`, for a trainer's `predict`
     unrecorded: ClassVar[tuple[str, ...]] = ()  # options of this machine, not of a checkpoint
     state_forms: ClassVar[dict[str, Form]] = {"seed": whole_number(0, MAX_SEED)}  # of what `state_dict` returns
 
@@ -105,6 +107,8 @@ class LabelledDataModule(LightningDataModule, ABC):
                 self.setup_training()
         elif self.test_set is None:
             self.setup_test()
+        if stage == "predict" and self.trainer is not None and self.test_set is not None:
+            self.prediction_order = PredictionOrder.shared_by(self.trainer, len(self.test_set), self.eval_batch_size)
 
     @abstractmethod
     def setup_training(self) -> None:
@@ -129,8 +133,10 @@ class LabelledDataModule(LightningDataModule, ABC):
         return self._loader(self.test_set, self.eval_batch_size)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Serves the test images in order."""
-        return self.test_dataloader()
+        """Serves the test images in order; under a trainer, those that this process has still to predict."""
+        if self.test_set is None or (order := self.prediction_order) is None:
+            return self.test_dataloader()
+        return self._loader(self.test_set, order.batch_size, order)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augments a training batch on its device.
@@ -174,10 +180,12 @@ class LabelledDataModule(LightningDataModule, ABC):
             shards=images.shards,
         )
 
-    def _loader(self, images: LabelledDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader[Batch]:
+    def _loader(
+        self, images: LabelledDataset, batch_size: int, order: EpochOrder | PredictionOrder | None = None
+    ) -> DataLoader[Batch]:
         workers = self.num_workers if images.is_slow else 0
-        one_is_left = order is not None and len(order) > batch_size and len(order) % batch_size == 1
-        return (EpochLoader if order is not None else DataLoader)(
+        one_is_left = isinstance(order, EpochOrder) and len(order) > batch_size and len(order) % batch_size == 1
+        return (EpochLoader if isinstance(order, EpochOrder) else DataLoader)(
             dataset=images,
             batch_size=batch_size,
             sampler=order,

@@ -1,5 +1,6 @@
 """Labelled images, fetched a whole batch at a time."""
 
+import hashlib
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from multilabel_pl.digests import paths_digest
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
@@ -38,6 +41,11 @@ class LabelledDataset(Dataset[Batch], ABC):
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> Batch:
         """Returns a ready batch, images uint8 (B, C, H, W) and targets float32 (B, L)."""
+
+    def fingerprint(self) -> str:
+        """Returns what an interrupted prediction knows the images by: their files, if they have any, and targets."""
+        digest = hashlib.sha256(self.targets.contiguous().numpy().data)
+        return f"{paths_digest(self.paths or [])} {digest.hexdigest()}"
 
     def __getitem__(self, index: int) -> Batch:
         """Returns one image (C, H, W) and its targets (L,)."""

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
+from multilabel_pl.data.datasets import Batch, LabelledDataset, defer_signals, identity_collate
+from multilabel_pl.data.prediction_order import PredictionOrder
+from multilabel_pl.digests import paths_digest
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS, find_images
 from multilabel_pl.images.inputs import load_file
@@ -79,6 +81,10 @@ class ImageFiles(Dataset[FileBatch]):
         some.stored = self.stored.subset(indices) if self.stored is not None else None
         return some
 
+    def fingerprint(self) -> str:
+        """Returns what an interrupted prediction knows the images by: their paths and how they are decoded."""
+        return f"{paths_digest(self.paths)} {self.task} {self.max_pixels}"
+
     def __getitems__(self, indices: list[int]) -> FileBatch:
         """Returns a ready batch."""
         if self.stored is not None:
@@ -136,10 +142,12 @@ class ImageFilesDataModule(LightningDataModule):
         max_pixels: A file that has more is not decoded, but reported.
 
     Raises:
-        InputError: If a number is out of range or (in `setup`) if no image is found, or for anything but `predict`.
+        InputError: If a number is out of range or (in `setup`) if no image is found, if there are fewer than processes
+            to share them, or for anything but `predict`.
     """
 
-    task: Task  # the model's, from `setup` on
+    task: Task  # this and the next from `setup` on: the model's,
+    order: PredictionOrder  # and the images of this process
 
     def __init__(
         self,
@@ -176,24 +184,22 @@ class ImageFilesDataModule(LightningDataModule):
             raise InputError("no images are named: give paths, folders or patterns, or a list of them with --list")
         paths = [*find_images(self.paths), *find_images(self.listed, keep_missing=True)]
         self.files = ImageFiles(paths, self.task, self.max_pixels)
+        self.order = PredictionOrder.shared_by(self.trainer, len(paths), self.batch_size)  # type: ignore[arg-type]
 
     def predict_dataloader(self) -> DataLoader[FileBatch]:
-        """Serves the files in order.
-
-        Raises:
-            InputError: If there are fewer than processes to share them.
-        """
-        if (processes := self.trainer.world_size if self.trainer else 1) > len(self.files):
-            raise InputError(f"{processes} processes can't share {len(self.files)} images: lower --trainer.devices")
+        """Serves the files in order."""
         workers = self.num_workers
         if workers is None:
-            batches = math.ceil(len(self.files) / self.batch_size)
-            workers = min(os.cpu_count() or 1, batches) if batches > 1 else 0
+            batches = math.ceil(len(self.order) / self.order.batch_size)
+            cores = max((os.cpu_count() or 1) // self.order.num_replicas, 1)
+            workers = min(cores, batches) if batches > 1 else 0
         return DataLoader(
             dataset=self.files,
-            batch_size=self.batch_size,
+            batch_size=self.order.batch_size,
+            sampler=self.order,
             num_workers=workers,
             collate_fn=identity_collate,
+            worker_init_fn=defer_signals,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from multilabel_pl.data.datasets import Batch, LabelledDataset
 from multilabel_pl.data.own_images import OwnImagesDataModule
-from multilabel_pl.data.shards import REMEDY, Shards, import_litdata
+from multilabel_pl.data.shards import HASHES, REMEDY, Shards, import_litdata
 from multilabel_pl.data.summary import summary_of_counts
 from multilabel_pl.data.table import TableDataModule
+from multilabel_pl.digests import file_digest
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.messages import say
 
@@ -160,6 +161,10 @@ class StreamedImages(LabelledDataset):
         if marks.dtype != torch.int8 or ((marks < -1) | (marks > 1)).any():
             raise self._unreadable()
         return images, marks.float().masked_fill_(marks < 0, torch.nan)
+
+    def fingerprint(self) -> str:
+        """Returns what an interrupted prediction knows the images by, without reading them."""
+        return file_digest(self.folder / HASHES)
 
     def _unreadable(self) -> InputError:
         return InputError(f"{self.folder} can't be read: a file is damaged, or was deleted meanwhile; {REMEDY}")

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from multilabel_pl import __version__
+from multilabel_pl.digests import file_digest
 from multilabel_pl.export.formats import Metadata
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.results.model_card import CARD, file_digest
+from multilabel_pl.results.model_card import CARD
 from multilabel_pl.schema.tensors import is_dense
 
 TEST, METRICS = "test", "metrics.json"  # the folder that `test` writes beside a checkpoint, and a file in it

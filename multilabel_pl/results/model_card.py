@@ -1,6 +1,5 @@
 """The card of a model, in Hugging Face's form (https://huggingface.co/docs/hub/model-cards)."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import atomic_path
+from multilabel_pl.digests import file_digest
 from multilabel_pl.messages import abridged
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import precision_recall_f1
@@ -42,12 +42,6 @@ class Origin:
     options: dict[str, Any]
     checkpoint: Path
     data: str
-
-
-def file_digest(path: Path) -> str:
-    """Returns the SHA-256 digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None:

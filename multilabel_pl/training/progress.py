@@ -9,12 +9,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from multilabel_pl.data.prediction_order import PredictionOrder
 from multilabel_pl.messages import say
 
 LOSS = "train_loss"
 SHOWN = ("val_loss", "val_map", "val_exact_match")
 HEADER = f"{'epoch':>9}  {'time':>8}  {LOSS}  {'  '.join(SHOWN)}"
 BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"
+IMAGES_BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} images {rate_fmt} {remaining}"
 MAX_WIDTH = 80
 STEPS_PER_UPDATE = 50  # as often as Lightning logs the loss
 
@@ -62,8 +64,24 @@ class EpochProgress(ProgressBar):
         self._open("test", sum(trainer.num_test_batches))
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the bar of a prediction."""
-        self._open("predict", sum(trainer.num_predict_batches))
+        """Opens the bar of a prediction, of the images of this process; those that were done before are full."""
+        assert trainer.predict_dataloaders is not None
+        order = trainer.predict_dataloaders.batch_sampler.sampler
+        done = order.done if isinstance(order, PredictionOrder) else 0
+        self._open("predict", done + len(order), IMAGES_BAR, initial=done, unit=" images")
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Moves the bar, which draws itself ten times a second at most."""
+        if self.bars:
+            self.bars[-1].update(len(batch[0]))
 
     def on_validation_batch_end(
         self,
@@ -77,7 +95,7 @@ class EpochProgress(ProgressBar):
         """Moves the bar."""
         self._move(batch_idx + 1)
 
-    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the bar of a validation, and shows its values on that of the epoch."""
@@ -109,11 +127,11 @@ class EpochProgress(ProgressBar):
         last = f"/{trainer.max_epochs}" if trainer.max_epochs not in (None, -1) else ""
         return f"{trainer.current_epoch + 1}{last}"
 
-    def _open(self, name: str, total: float) -> None:
+    def _open(self, name: str, total: float, bar_format: str = BAR, **more: Any) -> None:
         if self.enabled:
             width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
-            options: dict[str, Any] = {"ncols": width, "bar_format": BAR, "leave": False, "disable": None}
-            self.bars.append(tqdm(desc=name, total=total, file=sys.stderr, **options))
+            options: dict[str, Any] = {"ncols": width, "bar_format": bar_format, "leave": False, "disable": None}
+            self.bars.append(tqdm(desc=name, total=total, file=sys.stderr, **options, **more))
 
     def _move(self, done: int) -> None:
         if self.bars and (done % STEPS_PER_UPDATE == 0 or done == self.bars[-1].total):

@@ -1,20 +1,16 @@
 """Run folders: root/version_0, root/version_1, …, each with its best.ckpt and last.ckpt."""
 
-import errno
-import fcntl
-import os
 import re
-import socket
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.errors import InputError
-from multilabel_pl.messages import note
+from multilabel_pl.locks import lock_folder
 
+RUNS = "runs"  # folder of the runs, unless another one is named
 BEST, LAST = "best", "last"
-LOCK = ".lock"
 
 
 class NoRunError(InputError):
@@ -62,31 +58,8 @@ def make_run(root: Path) -> Run:
 
 
 def lock(run: Run) -> TextIO:
-    """Keeps other processes from writing to a run while this one is alive.
-
-    The lock is one of POSIX: the system releases it when the process ends, however it does, also on network folders;
-    child processes don't share it.
-
-    Returns:
-        The lock, an open file; closing it would release it.
-
-    Raises:
-        InputError: If another process has it.
-    """
-    file = (run.folder / LOCK).open("a+", encoding="utf-8")
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            note(f"{run.folder} can't be locked: take care that no other process writes to it ({error.strerror})")
-            return file
-        with file:
-            file.seek(0)
-            owner = file.read() or "another process"
-        raise InputError(f"{run.folder} is being written to by {owner}: wait for it") from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+    """Keeps other processes from writing to a run, as `lock_folder` does, and removes what a kill has left there."""
+    file = lock_folder(run.folder)
     for left_by_a_kill in run.folder.glob(f"{PARTIAL}*"):
         left_by_a_kill.unlink(missing_ok=True)
     return file

@@ -12,16 +12,19 @@ from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.own_images import OwnImagesDataModule
 from multilabel_pl.data.shard_writer import write_shards
 from multilabel_pl.errors import InputError, check_extra
-from multilabel_pl.messages import note, say, warn
+from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.loading import load_weights
 from multilabel_pl.model.rules import check_threshold
+from multilabel_pl.results.prediction_output import BESIDE_CHECKPOINT, PredictionOutput
+from multilabel_pl.results.prediction_writer import PredictionWriter
 from multilabel_pl.training.allocator import return_freed_memory
 from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.example_images import first_test_images
 from multilabel_pl.training.history import History, HistoryRecorder, Results
 from multilabel_pl.training.lightning_internals import AveragedDecision, ExactResume
 from multilabel_pl.training.nan_guard import NanGuard
+from multilabel_pl.training.predicting import writing
 from multilabel_pl.training.quiet import filter_messages
 from multilabel_pl.training.reporting import report_evaluation
 from multilabel_pl.training.restoring import ResumeGuard, TrainerCheckpointIO
@@ -147,6 +150,8 @@ class Trainer(pl.Trainer):
         output: str | None = None,
         figure: bool | int | list[int] | None = None,
         spreadsheet: bool = False,
+        restart: bool = False,
+        return_predictions: bool | None = False,
         **kwargs: Any,
     ) -> Any:
         """Tag the test images, or image files: a table of all and a figure of some.
@@ -154,34 +159,28 @@ class Trainer(pl.Trainer):
         Args:
             *args: As in Lightning's Trainer.
             ckpt_path: `best` or `last` of the newest run, or the path of a checkpoint.
-            output: The table to write, ending in .csv or .jsonl; predict/predictions.csv beside the checkpoint if not
-                given.
+            output: The table to write, ending in .csv, .jsonl or .parquet; predict/predictions.csv beside the
+                checkpoint if not given; `-` for CSV on standard output.
             figure: What to draw: `true` for a sheet of the first 100 images and their tags; an index, or a list of
                 indices, for the probabilities of these images; `false` for nothing. Image 9 of a test set and nothing
                 of files if not given.
             spreadsheet: Whether to quote names in CSV that a spreadsheet would take for formulas.
+            restart: Whether to predict all images again if the same prediction was interrupted, rather than to resume.
+            return_predictions: Whether to return the predictions, which are then all in memory.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
-            The predictions of each batch.
+            The predictions of each batch, if they are asked for.
         """
-        from multilabel_pl.results.prediction_writer import PredictionWriter  # matplotlib takes a while to import
-
         if output is None and ckpt_path is None:
             raise InputError("predict needs an output, or a checkpoint to write it beside")
-        writer = PredictionWriter(None if output is None else Path(output), figure, spreadsheet)
-        self.callbacks.append(writer)
-        try:
-            kwargs["ckpt_path"] = ckpt_path
+        kwargs["ckpt_path"], kwargs["return_predictions"] = ckpt_path, return_predictions
+        asked = PredictionOutput(Path(output or BESIDE_CHECKPOINT), figure, spreadsheet)
+        checkpoint = Path(ckpt_path) if ckpt_path is not None else None
+        writer = PredictionWriter(asked, checkpoint, beside_checkpoint=output is None, restart=restart)
+        with writing(self, self.callbacks, writer):
             predictions = super().predict(*args, **kwargs)
-        finally:
-            self.callbacks.remove(writer)
-        if self.is_global_zero and not writer.written:
-            raise InputError("there were no images to predict: raise --trainer.limit_predict_batches")
-        self.num_unreadable = len(writer.problems)
-        for problem in writer.problems:
-            warn(problem)
-        say(f"\n{writer.summary}")
+        self.num_unreadable = writer.num_unreadable
         return predictions
 
     def export(

@@ -346,7 +346,7 @@ CHECKPOINT_MISTAKES = {
 OUTPUT_MISTAKES = {
     mistake.command: mistake
     for mistake in [
-        Mistake("predict --output p.txt", "output must end in .csv or .jsonl, got p.txt"),
+        Mistake("predict --output p.txt", "output must end in .csv, .jsonl or .parquet, or be -, got p.txt"),
         Mistake("export --output model.txt", "output must end in .onnx or .pt2, got model.txt"),
         Mistake("export --output model.pt2", "model.pt2 is a folder; choose another output", {"model.pt2/x": b""}),
         Mistake("export --output a.png/model.pt2", "a.png/model.pt2 can't be written: Not a directory"),

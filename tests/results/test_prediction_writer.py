@@ -11,7 +11,7 @@ import torch
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Trainer
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.errors import InputError
-from multilabel_pl.results.prediction_tables import TABLES
+from multilabel_pl.results.prediction_tables import CsvFormat
 
 TABLE_SIZE = 60_000  # bytes, more than the table of 300 images has, and less than a sheet of 100
 
@@ -63,19 +63,20 @@ def test_a_part_of_the_images_has_a_part_of_the_rows(
 def test_names_are_no_formulas_in_a_spreadsheet(workplace: Path) -> None:
     labels = ["=1+1", "-cat", "dog"]
     rows = [{"path": "@a.png", "tags": ["=1+1", "dog"], "error": None}]
-    TABLES[".csv"](rows, torch.ones(1, 3), labels, Path("p.csv"), True)
-    with Path("p.csv").open(encoding="utf-8", newline="") as file:
+    for spreadsheet in (True, False):
+        table = CsvFormat(list(rows[0]), labels, spreadsheet)
+        Path(f"{spreadsheet}.csv").write_bytes(table.header + table.encode(rows, torch.ones(1, 3)))
+    with Path("True.csv").open(encoding="utf-8", newline="") as file:
         header, row = csv.reader(file)
     assert header == ["path", "tags", "error", "'=1+1", "'-cat", "dog"]
     assert row[:2] == ["'@a.png", "'=1+1|dog"]
-    TABLES[".csv"](rows, torch.ones(1, 3), labels, Path("p.csv"), False)
-    assert Path("p.csv").read_text(encoding="utf-8").startswith("path,tags,error,=1+1,-cat,dog\n@a.png,")
+    assert Path("False.csv").read_text(encoding="utf-8").startswith("path,tags,error,=1+1,-cat,dog\n@a.png,")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"output": "p.txt"}, r"^output must end in \.csv or \.jsonl, got p\.txt$"),
+        ({"output": "p.txt"}, r"^output must end in \.csv, \.jsonl or \.parquet, or be -, got p\.txt$"),
         ({"output": "folder.csv"}, r"^folder\.csv is a folder; choose another output$"),
         ({"output": "drawn.csv"}, r"^drawn\.png is a folder; choose another output$"),
         ({"output": "file/p.csv"}, r"^file/p\.csv can't be written: Not a directory; choose another place$"),

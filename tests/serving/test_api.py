@@ -28,9 +28,9 @@ from PIL import Image
 from multilabel_pl import MultiLabelClassifier, Task
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
+from multilabel_pl.digests import file_digest
 from multilabel_pl.export.metadata import data_digest
 from multilabel_pl.model.prediction import Prediction
-from multilabel_pl.results.model_card import file_digest
 from multilabel_pl.training.trainer import Trainer
 from tests.conftest import QUIET, ROOT
 from tests.export.test_reading import photos

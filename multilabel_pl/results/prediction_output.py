@@ -1,0 +1,102 @@
+"""Where a table of predictions and its figure are written, and in which form."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from multilabel_pl.atomic import check_writable
+from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.results.prediction_parquet import ParquetFormat
+from multilabel_pl.results.prediction_tables import CsvFormat, JsonLinesFormat, PredictedImages, TableFormat, columns_of
+
+MAX_DRAWN = 100
+TUTORIAL_IMAGE = 9  # that the tutorial shows
+STDOUT = "-"
+BESIDE_CHECKPOINT = "predict/predictions.csv"
+FORMATS: dict[str, Callable[[Sequence[str], Sequence[str], bool], TableFormat]] = {
+    ".csv": CsvFormat,
+    ".jsonl": JsonLinesFormat,
+    ".parquet": ParquetFormat,
+}
+
+
+@dataclass(frozen=True)
+class PredictionOutput:
+    """What `predict` is asked to write.
+
+    Args:
+        table: Path of the table, ending in .csv, .jsonl or .parquet, or `-` for CSV on standard output.
+        figure: True for a sheet of the first images and their tags; an index, or several, for the probabilities of
+            these images; False for nothing. If not given, image 9 of labelled images, and nothing of files.
+        spreadsheet: Whether a table in CSV is for a spreadsheet, which would take some names for formulas.
+
+    Raises:
+        InputError: If the table ends in something else, there are too many images to draw, a figure has no name, or
+            PyArrow is needed and not installed.
+    """
+
+    table: Path
+    figure: bool | int | Sequence[int] | None = None
+    spreadsheet: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.is_stdout and self.table.suffix not in FORMATS:
+            raise InputError(f"output must end in .csv, .jsonl or .parquet, or be -, got {self.table}")
+        if self.is_stdout and self.figure not in (None, False, []):
+            raise InputError("a table on standard output has no figure beside it: leave out figure, or name a file")
+        if isinstance(self.figure, Sequence) and len(self.figure) > MAX_DRAWN:
+            raise InputError(f"figure takes at most {MAX_DRAWN} images, got {len(self.figure)}")
+        if self.table.suffix == ".parquet":
+            check_extra("parquet", "a table in Parquet")
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether the table goes to standard output."""
+        return str(self.table) == STDOUT
+
+    @property
+    def drawing(self) -> Path:
+        """Path of the figure."""
+        return self.table.with_suffix(".png")
+
+    def format(self, images: PredictedImages, labels: Sequence[str]) -> TableFormat:
+        """Returns the form of the table."""
+        return FORMATS.get(self.table.suffix, CsvFormat)(columns_of(images), labels, self.spreadsheet)
+
+    def chosen(self, images: PredictedImages, size: int) -> list[int]:
+        """Returns the indices of the images to draw, of the first `size`.
+
+        Raises:
+            InputError: If an index is out of range.
+        """
+        if self.is_stdout:
+            return []
+        if self.figure is None:
+            return [min(TUTORIAL_IMAGE, size - 1)] if isinstance(images, LabelledDataset) else []
+        if isinstance(self.figure, bool):
+            return list(range(min(size, MAX_DRAWN))) if self.figure else []
+        asked = [self.figure] if isinstance(self.figure, int) else list(self.figure)
+        for index in asked:
+            if not 0 <= index < size:
+                raise InputError(f"figure must name images in [0, {size}), got {index}")
+        return asked
+
+    def check(self, images: PredictedImages) -> None:
+        """Checks that the files can be written, and are none of the images.
+
+        Raises:
+            InputError: If not.
+        """
+        for path in () if self.is_stdout else (self.table, self.drawing):
+            if path.is_dir():
+                raise InputError(f"{path} is a folder; choose another output")
+            if path.exists() and _is_among(path, images.paths or []):
+                raise InputError(f"{path} would replace an image that is to be predicted; choose another output")
+        if not self.is_stdout:
+            check_writable(self.table)
+
+
+def _is_among(path: Path, images: Sequence[Path]) -> bool:
+    """Whether a file is one of millions, of which few have its suffix."""
+    return any(image.suffix == path.suffix and image.resolve() == path.resolve() for image in images)
