@@ -82,7 +82,7 @@ def _is_installed(package: "Requirement") -> bool:
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    if find_spec(package.name) is None:
+    if find_spec(package.name.replace("-", "_")) is None:
         return False
     try:
         return package.specifier.contains(version(package.name), prereleases=True)

@@ -34,7 +34,7 @@ def test_several_mistakes_are_a_line_each() -> None:
 
 
 def test_installed_packages_are_found() -> None:
-    for extra in ("export", "demo", "timm"):
+    for extra in ("export", "demo", "serve", "timm"):
         check_extra(extra, "this")
 
 
