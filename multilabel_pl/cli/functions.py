@@ -1,5 +1,6 @@
 """Commands that are functions, rather than methods of the Trainer."""
 
+import sys
 from collections.abc import Callable
 
 from jsonargparse import ArgumentParser
@@ -36,7 +37,7 @@ def run_function(request: Request) -> None:
     options = options_of(parser)
     if (text := help_for(request, options, "")) is not None:
         say(text)
-        return
+        sys.exit(0)
     check_options(request.options, options, "")
     if isinstance(request.args, list):
         parsed = parser.parse_args(request.args[request.args.index(command) + 1 :])

@@ -409,7 +409,8 @@ def test_a_mistake_is_one_line(
 
 
 def test_the_help_lists_its_options(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["serve", "--help"])
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
     text = capsys.readouterr().out
     assert "serve [MODEL] [options]" in text
     assert "--max_requests" in text
