@@ -253,7 +253,7 @@ def test_images_of_decoders_that_end_are_decoded_again(server: Server) -> None:
     done = threading.Event()
 
     def end_decoders() -> None:
-        while not done.wait(0.2):
+        while not done.wait(1.5):
             for child in children(server.process.pid):
                 for decoder in children(child):  # of the process that they are copies of
                     os.kill(decoder, signal.SIGKILL)
@@ -261,11 +261,11 @@ def test_images_of_decoders_that_end_are_decoded_again(server: Server) -> None:
     ends = threading.Thread(target=end_decoders)
     ends.start()
     with ThreadPoolExecutor(8) as clients:
-        answers = [*map(outcome, clients.map(server.predict, files * 8))]
+        answers = [*map(outcome, clients.map(server.predict, files * 16))]
     done.set()
     ends.join()
     assert [outcome(server.predict(file)) for file in files] == expected
-    lost = [answer for answer, right in zip(answers, expected * 8, strict=True) if answer != right]
+    lost = [answer for answer, right in zip(answers, expected * 16, strict=True) if answer != right]
     assert all("ends the process that decodes it" in str(error) for [(_, error)] in lost)  # it was hit twice
     assert len(lost) < len(answers) / 4
 
