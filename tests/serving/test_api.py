@@ -247,6 +247,7 @@ def test_many_clients_at_once_get_their_own_answers(server: Server, checkpoint: 
     assert after["batch_size_count"] - before["batch_size_count"] < 64
 
 
+@pytest.mark.slow
 def test_images_of_decoders_that_end_are_decoded_again(server: Server) -> None:
     files = pages(16)
     expected = [outcome(server.predict(file)) for file in files]
