@@ -55,7 +55,7 @@ class Predictor:
             InputError: If the body has no images.
         """
         images = await self._decode(body)
-        if isinstance(images, InputError):
+        if isinstance(images, Exception):
             raise images
         return list(await asyncio.gather(*map(self._answer, images)))
 

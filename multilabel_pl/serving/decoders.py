@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import replace
@@ -13,7 +14,6 @@ from multiprocessing import forkserver
 
 import torch
 
-from multilabel_pl.errors import InputError
 from multilabel_pl.serving.bodies import Body, Loaded, load_images
 from multilabel_pl.task import Task
 
@@ -21,7 +21,7 @@ MAX_SECONDS = 20  # for the images of a request, after which the process that de
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # as they are several
 LOST = f"the image ends the process that decodes it, or takes it more than {MAX_SECONDS} seconds"
 
-Images = list[Loaded] | InputError  # of a request, or why it has none
+Images = list[Loaded] | Exception  # of a request, or why it has none
 
 
 def prepare_decoders() -> None:
@@ -117,7 +117,8 @@ def _images_of(body: Body) -> Images:
     signal.alarm(MAX_SECONDS)  # which ends this process, whatever a decoder is doing
     try:
         return load_images(body, *_settings)
-    except InputError as error:
+    except Exception as error:  # a bug, unless it is an InputError; in any case of this body alone
+        error.add_note(traceback.format_exc())  # which would be lost on the way to the server
         return error
     finally:
         signal.alarm(0)

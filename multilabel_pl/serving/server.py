@@ -15,6 +15,7 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.serving.hosts import LOOPBACK, KnownHosts, names_of
 
 HEAD_SECONDS = 10  # in which the head of a request must arrive
+MAX_HEAD = 2**16  # bytes
 DRAIN_SECONDS = 30
 MAX_CONNECTIONS = 1000
 BACKLOG = 2048
@@ -22,9 +23,10 @@ MIN_TOKEN = 16  # characters
 
 
 class PromptHeads(HttpToolsProtocol):
-    """Uvicorn's protocol, for which a client has endless time to send the head of a request; here it has not."""
+    """Uvicorn's protocol, by which a client may send the head of a request slowly and without end; here it may not."""
 
     _deadline: TimerHandle | None = None
+    _received = 0  # bytes of a head, and of what came along with it
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begins to wait for a head."""
@@ -42,12 +44,21 @@ class PromptHeads(HttpToolsProtocol):
         self._end_wait()
         super().on_headers_complete()
 
+    def data_received(self, data: bytes) -> None:
+        """Takes a part of a request."""
+        if self._deadline is not None:
+            self._received += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._received > MAX_HEAD:  # and the head is not complete
+            self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the wait."""
         self._end_wait()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
+        self._received = 0
         self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def _end_wait(self) -> None:

@@ -306,6 +306,14 @@ def begun(server: Server, body: bytes) -> http.client.HTTPConnection:
     return connection
 
 
+def test_endless_heads_are_cut_off(server: Server) -> None:
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as head:
+        head.sendall(b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        with pytest.raises(ConnectionError):
+            head.sendall(b"X-Header: more\r\n" * 10_000_000)
+
+
 @pytest.mark.slow
 def test_slow_clients_are_cut_off(server: Server) -> None:
     parts = urlsplit(server.url)
