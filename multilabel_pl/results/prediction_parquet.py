@@ -37,7 +37,7 @@ class ParquetFormat:
 
         text, tags = pa.string(), pa.list_(pa.string())
         types = {"path": text, "index": pa.int64(), "error": text, "tags": tags, "true_tags": tags}
-        types |= {"predicted_tags": tags, "probabilities": pa.list_(pa.float32(), len(labels))}
+        types |= {"predicted_tags": tags, "probabilities": pa.list_(pa.float32())}
         fields = [(name, types[name]) for name in (*columns, "probabilities")]
         self.schema = pa.schema(fields, metadata={"labels": json.dumps(list(labels), ensure_ascii=False)})
         self.group = max(1, min(MAX_GROUP, GROUP_SIZE // (4 * len(labels))))
@@ -53,9 +53,9 @@ class ParquetFormat:
         import pyarrow as pa
 
         columns = {name: [_text(row[name]) for row in rows] for name in rows[0]}
-        missing = pa.array([bool(row.get("error")) for row in rows])
-        flat = pa.array(probabilities.float().contiguous().view(-1).numpy())
-        values = pa.FixedSizeListArray.from_arrays(flat, probabilities.shape[1], mask=missing)
+        found = [not row.get("error") for row in rows]
+        lists = iter(probabilities[found].float().numpy())
+        values = pa.array([next(lists) if each else None for each in found], self.schema.field("probabilities").type)
         arrays = [pa.array(column, self.schema.field(name).type) for name, column in columns.items()]
         content: bytes = pa.record_batch([*arrays, values], schema=self.schema).serialize().to_pybytes()
         return content

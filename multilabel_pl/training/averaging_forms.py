@@ -11,6 +11,7 @@ from torch.optim.swa_utils import SWALR
 
 from multilabel_pl.schema.forms import COUNT, NONE, Form, alike, check_form, either, record, whole_number
 from multilabel_pl.schema.tensors import tensor_like
+from multilabel_pl.training.lightning_internals import SWA_FUNCTION
 
 CURRENT, AVERAGING = "current_model_state", "averaging_state"  # of a WeightAveraging, which puts averages in state_dict
 
@@ -23,6 +24,7 @@ def stochastic_averaging_form(state: dict[str, Any]) -> Form:
     """
     average = state["average_model_state"]
     schedule = SWALR(SGD([torch.zeros(1)], lr=1.0), swa_lr=1.0).state_dict()
+    schedule.pop(SWA_FUNCTION, None)
     return record(
         {
             "n_averaged": COUNT,

@@ -15,6 +15,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.processes import is_awaited, join_meeting, meeting, watch_children
 
+SWA_FUNCTION = "anneal_func"  # in the state of SWALR, of torch 2.9 among others: no plain value, and not restored
 SCHEDULE_LENGTH = ("total_steps", "_schedule_phases")  # of torch's OneCycleLR
 
 
@@ -40,6 +41,12 @@ class ExactResume(Callback):
 
         To Lightning, the batch before then looks completed, or the validation as if at its first batch.
         """
+        averages = (
+            state.get("scheduler_state") for state in checkpoint["callbacks"].values() if isinstance(state, dict)
+        )
+        for schedule in (*checkpoint["lr_schedulers"], *averages):
+            if isinstance(schedule, dict):
+                schedule.pop(SWA_FUNCTION, None)
         loops = checkpoint["loops"]["fit_loop"]
         batches, validation = loops["epoch_loop.batch_progress"], loops["epoch_loop.val_loop.batch_progress"]
         if batches["current"]["ready"] > batches["current"]["started"]:
