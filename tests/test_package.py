@@ -77,7 +77,7 @@ def test_the_script_has_the_help_of_the_module() -> None:
 def test_the_script_completes_its_options() -> None:
     completions = script("--print_completion", "shtab-bash")
     assert "--model.head" in completions
-    assert len(completions) < 2_000_000  # as every shell reads it
+    assert len(completions) < 2_500_000  # as a shell reads it; the loggers of this environment have many options
 
 
 def lowest(requirement: Requirement) -> str:
