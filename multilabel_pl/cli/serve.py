@@ -7,8 +7,6 @@ from multilabel_pl.errors import check_at_least, check_extra
 from multilabel_pl.messages import say
 from multilabel_pl.training.runs import BEST, LAST, RUNS, find_checkpoint
 
-MEGABYTE = 10**6
-
 
 def serve(
     model: str = BEST,
@@ -46,7 +44,7 @@ def serve(
 
     prepare_decoders()
     from multilabel_pl.serving.api import build_api  # these take a while to import
-    from multilabel_pl.serving.limits import Admission
+    from multilabel_pl.serving.limits import MEGABYTE, Admission
     from multilabel_pl.serving.programs import load
     from multilabel_pl.serving.server import address_of, listen, read_token, run
 

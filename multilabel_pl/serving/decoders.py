@@ -12,8 +12,6 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import forkserver
 
-import torch
-
 from multilabel_pl.serving.bodies import Body, Loaded, load_images
 from multilabel_pl.task import Task
 
@@ -98,7 +96,6 @@ def _prepare_process(task: Task, max_pixels: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # which a terminal or systemd sends to all: the server drains first
         signal.signal(number, signal.SIG_IGN)
     logging.disable()  # what parsers say of damaged bodies is in the answers
-    torch.set_num_threads(1)
 
 
 def _end_with_server() -> None:

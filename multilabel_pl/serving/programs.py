@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from multilabel_pl.checkpoint import read_checkpoint
-from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.errors import InputError
 from multilabel_pl.export.formats import INPUT, ONNX, OUTPUTS, Metadata
 from multilabel_pl.export.metadata import describe
-from multilabel_pl.export.program import channels_of
+from multilabel_pl.export.program import as_input
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.loading import build_model, load_weights
 from multilabel_pl.task import Task
@@ -76,7 +76,6 @@ def _load_checkpoint(path: Path, threads: int | None) -> ServedModel:
 
 
 def _load_onnx(path: Path, threads: int | None) -> ServedModel:
-    check_extra("serve", f"serving {path}")
     from onnxruntime import InferenceSession, SessionOptions
 
     if not path.is_file():
@@ -88,14 +87,11 @@ def _load_onnx(path: Path, threads: int | None) -> ServedModel:
         session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of any kind: the parser's, and those of missing operators
         raise InputError(f"{path} is damaged, or not a program in ONNX") from error
-    about = _read_metadata(session.get_modelmeta().custom_metadata_map, path)
-    task = _task_of(about)
-    channels = channels_of(task)
+    task, about = _read_metadata(session.get_modelmeta().custom_metadata_map, path)
 
     def tag(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        coloured = np.broadcast_to(images, (len(images), channels, *images.shape[2:]))
-        inputs = np.ascontiguousarray(coloured.transpose(0, 2, 3, 1))  # (B, C, H, W) -> (B, H, W, C)
-        probabilities, tags = session.run(OUTPUTS, {INPUT: inputs})
+        inputs = as_input(torch.from_numpy(images), task)
+        probabilities, tags = session.run(OUTPUTS, {INPUT: inputs.numpy()})
         return probabilities, tags
 
     try:
@@ -105,21 +101,17 @@ def _load_onnx(path: Path, threads: int | None) -> ServedModel:
     return ServedModel(task, about, tag)
 
 
-def _read_metadata(found: dict[str, str], path: Path) -> Metadata:
+def _read_metadata(found: dict[str, str], path: Path) -> tuple[Task, Metadata]:
     """Reads what a program says of itself, all as text."""
     try:
         about: Metadata = {name: text if name in TEXTS else _plain(text) for name, text in found.items()}
-        task = _task_of(about)
+        task = Task(**{name: about[name] for name in OF_TASK})
         thresholds = np.asarray(about["thresholds"], dtype=float)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not say which labels it gives to which images: write it with export") from error
     if thresholds.shape != (len(task.labels),):
         raise InputError(f"{path} has {thresholds.size} thresholds for {len(task.labels)} labels: export it again")
-    return about
-
-
-def _task_of(about: Metadata) -> Task:
-    return Task(**{name: about[name] for name in OF_TASK})
+    return task, about
 
 
 def _plain(text: str) -> Any:
