@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import signal
+import time
 from typing import Any
 
 import lightning.pytorch as pl
@@ -99,3 +100,17 @@ class StrikePrediction(Callback):
     ) -> None:
         if batch_idx == self.batch:
             os.kill(os.getpid(), getattr(signal, self.name))
+
+
+class Linger(Callback):
+    """Makes every batch of a prediction take a while, on the fastest machine.
+
+    Args:
+        seconds: How long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_predict_batch_end(self, *_: Any) -> None:
+        time.sleep(self.seconds)

@@ -1,7 +1,6 @@
 """Writes predictions as a table, batch by batch, and draws some of them."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -134,13 +133,14 @@ class PredictionWriter(Callback):
         """Saves what is done, from which the same command resumes."""
         if not isinstance(self.rows, Part):
             return
-        with suppress(OSError):  # which may be the exception
-            self.rows.save()
+        self.rows.stop()
         images, share = self.rows.recorded.images, len(self.order.share)
         if self.resumes and images:
             note(f"stopped after {images:,} of {share:,} images: the same command resumes there")
         elif self.lock is not None and trainer.world_size == 1:
             close_folder(self.rows.folder, self.lock)
+        if self.lock is not None:
+            self.lock.close()
 
     def _prepare(self, trainer: Trainer, images: PredictedImages, order: PredictionOrder) -> None:
         self.images, self.order = images, order

@@ -154,10 +154,18 @@ class Part:
 
     def close(self) -> None:
         """Brings all rows to the disk."""
-        assert self.file is not None
-        with self._errors_named(), self.file:
-            self._flush(self.file)
-        self.file = None
+        file, self.file = self.file, None
+        assert file is not None
+        with self._errors_named(), file:
+            self._flush(file)
+
+    def stop(self) -> None:
+        """Saves what can be saved, and closes the file: called for an error, maybe one of writing."""
+        with suppress(OSError):
+            self.save()
+        if self.file is not None:
+            with suppress(OSError):  # what is not written yet can't be
+                self.file.close()
 
     def join(self, processes: int) -> None:
         """Appends the rows of the other processes to those of the first; the journal does not count them."""

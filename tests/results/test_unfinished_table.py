@@ -56,6 +56,18 @@ def struck(name: str, batch: int) -> list[str]:
     return ["--trainer.callbacks", f'{{"class_path": "tests.callbacks.StrikePrediction", "init_args": {options}}}']
 
 
+def lingering(small_run: Path) -> list[str]:
+    """Returns a prediction that can be met at work: 2,000 images take four seconds, at least."""
+    callback = '{"class_path": "tests.callbacks.Linger", "init_args": {"seconds": 0.016}}'
+    return [*words(small_run, "p.csv"), "--trainer.callbacks", callback]
+
+
+def open_files(folder: str) -> list[Path]:
+    """Returns the files in a folder that this process has open."""
+    files = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    return [file for file in files if file.parent == Path(folder).resolve()]
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_stopped_prediction_resumes_and_ends_the_same(
     suffix: str, small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
@@ -71,6 +83,7 @@ def test_a_stopped_prediction_resumes_and_ends_the_same(
         note = f"note: stopped after {done} of 100 images: the same command resumes there"
         assert capsys.readouterr().err.splitlines()[-1] == note
         assert Path(output).read_text() == "earlier"
+        assert not open_files(f"{output}.part")
     assert predict(*words(small_run, output)) == 1
     seen = capsys.readouterr()
     assert "resuming after 80 of 100 images: --restart true starts from scratch" in seen.out
@@ -145,7 +158,7 @@ def test_kills_at_random_moments_change_nothing(kills: int, count: int, small_ru
     folder = Path("p.csv.part")
     resumed = 0
     for _ in range(kills):
-        process = started(words(small_run, "p.csv"))
+        process = started(lingering(small_run))
         if moments.random() < 0.7:
             next(progressing(folder, process))
         time.sleep(moments.uniform(0, 0.5))
@@ -164,7 +177,7 @@ def test_one_process_at_a_time_writes_a_table(
     small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_scans(2_000)
-    process = started(words(small_run, "p.csv"))
+    process = started(lingering(small_run))
     next(progressing(Path("p.csv.part"), process))
     assert predict(*words(small_run, "p.csv")) == 2
     owner = f"process {process.pid} on {os.uname().nodename}"
