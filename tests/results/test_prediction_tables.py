@@ -133,7 +133,8 @@ def test_predictions_are_returned_to_those_who_ask(
     data = ImageFilesDataModule("scans", num_workers=0, batch_size=16)
     assert predict(model, data, output="p.csv") is None
     batches = predict(model, data, output="p.csv", return_predictions=True)
-    assert torch.equal(torch.cat([batch.probabilities for batch in batches]), expected(model, scans)[0])
+    found = torch.cat([batch.probabilities for batch in batches])
+    assert torch.allclose(found, expected(model, scans)[0], atol=1e-6)  # rounding differs with the size of a batch
 
 
 def test_a_loader_of_ones_own_is_predicted(model: MultiLabelClassifier, small_set: str, workplace: Path) -> None:
