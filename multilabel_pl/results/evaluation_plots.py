@@ -117,9 +117,9 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     upper.plot([0, 1], [0, 1], color=REFERENCE, zorder=0)
     known, targets = evaluation.known, evaluation.targets[evaluation.known]
     if evaluation.decision.calibrate:
-        probability, share, _ = _reliability(evaluation.uncalibrated[known].sigmoid(), targets)
+        probability, share, _ = reliability(evaluation.uncalibrated[known].sigmoid(), targets)
         upper.plot(probability, share, "o-", color=BEFORE, label="before calibration")
-    probability, share, count = _reliability(evaluation.probabilities[known], targets)
+    probability, share, count = reliability(evaluation.probabilities[known], targets)
     low, high = wilson(share, count)
     bars = torch.stack([share - low, high - share]).clamp(min=0).numpy()
     upper.plot(probability, share, "o-", color=MODEL, label="the model")
@@ -142,7 +142,7 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Counts the decisions (D,) in bins of their probability.
 
     Returns:

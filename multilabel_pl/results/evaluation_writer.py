@@ -1,47 +1,70 @@
 """The folder of an evaluation: its report, metrics, mistakes and figures."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.errors import check_extra
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.results.label_errors import FILE, write_label_errors
+from multilabel_pl.results import label_errors
 from multilabel_pl.results.mistakes import write_mistakes
+from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
+
+
+@dataclass(frozen=True)
+class EvaluationOutput:
+    """What an evaluation is asked to write, beside its report, metrics and mistakes.
+
+    Args:
+        figures: Whether to draw figures, and to write the report as a page, too.
+        label_errors: Whether to search for decisions of the data that are likely wrong.
+
+    Raises:
+        InputError: If cleanlab is needed and not installed.
+    """
+
+    figures: bool = True
+    label_errors: bool = False
+
+    def __post_init__(self) -> None:
+        if self.label_errors:
+            check_extra("cleanlab", "the search for label errors")
 
 
 def write_evaluation(
     evaluation: Evaluation,
     images: LabelledDataset | None,
+    origin: Origin,
     folder: Path,
-    title: str,
+    output: EvaluationOutput,
     prefix: str,
     learned_here: bool = False,
-    figures: bool = True,
-    epoch: int | None = None,
-    label_errors: bool = False,
 ) -> None:
-    """Writes report.md, metrics.json, mistakes.csv and the figures.
+    """Writes report.md, report.html, metrics.json, mistakes.csv and the figures.
 
     Args:
         evaluation: What to write.
         images: The images evaluated, in the order of the evaluation, if they are to be shown and named.
-        folder: Where to; the curves of the run are those of metrics.csv in the folder around it.
-        title: Of the report.
+        origin: What was evaluated.
+        folder: Where to; its name is the command, and the curves of the run are those of metrics.csv around it.
+        output: What to write.
         prefix: What the names of the metrics begin with, `val` or `test`.
         learned_here: Whether thresholds were learned from these very images.
-        figures: Whether to draw figures.
-        epoch: The epoch after which the checkpoint was saved, from 1.
-        label_errors: Whether to search for decisions of the data that are likely wrong.
     """
     metrics = {f"{prefix}_{name}": value for name, value in all_metrics(evaluation).items()}
     write_metrics(metrics, folder / "metrics.json")
     write_mistakes(evaluation, images, folder / "mistakes.csv")
-    drawn = {}
-    if figures:
-        from multilabel_pl.results.evaluation_plots import write_figures  # matplotlib takes a while to import
-
-        drawn = write_figures(evaluation, images, folder, epoch)
+    title = origin.title(folder.name)
     sections = [f"# {title}", report(evaluation, learned_here)]
-    if label_errors:
-        sections.append(write_label_errors(evaluation, images, folder / FILE))
+    found = label_errors.find_label_errors(evaluation) if output.label_errors else None
+    if found is not None:
+        sections.append(label_errors.write_label_errors(evaluation, found, images, folder / label_errors.FILE))
+    drawn = {}
+    if output.figures:
+        from multilabel_pl.results import evaluation_plots, html_report  # matplotlib takes a while to import
+
+        drawn = evaluation_plots.write_figures(evaluation, images, folder, origin.epoch)
+        page = folder / html_report.FILE
+        html_report.write_html_report(evaluation, images, origin, page, title, learned_here, found)
     write_report("\n\n".join(sections), drawn, folder / "report.md")

@@ -60,24 +60,30 @@ def find_label_errors(evaluation: Evaluation) -> LabelErrors:
     return LabelErrors(images[order], labels[order], given[order], probabilities[order])
 
 
-def write_label_errors(evaluation: Evaluation, images: LabelledDataset | None, path: Path) -> str:
+def describe_label_errors(evaluation: Evaluation, found: LabelErrors) -> str:
+    """Says how many there are, and which are shown."""
+    count, shown = len(found.images), min(len(found.images), SHOWN)
+    decisions = f"{count:,} of {int(evaluation.known.sum()):,} known decisions of the data are likely wrong"
+    return f"{decisions}, all in {FILE}; most likely these {shown}:" if count else f"{decisions}."
+
+
+def write_label_errors(evaluation: Evaluation, found: LabelErrors, images: LabelledDataset | None, path: Path) -> str:
     """Writes all of them as a CSV table, and returns a section of the report with the first of them.
 
     Args:
-        evaluation: As `find_label_errors` takes it.
+        evaluation: What they were found in.
+        found: What `find_label_errors` has found.
         images: The images, if they are known.
         path: Where to.
     """
-    found = find_label_errors(evaluation)
     rows = [
         (index, (evaluation.labels[label], int(given), int(not given), f"{probability:.6f}"))
         for index, label, given, probability in zip(*(part.tolist() for part in found), strict=True)
     ]
     write_image_table(images, HEADER, rows, path)
-    decisions = f"{len(rows):,} of {int(evaluation.known.sum()):,} known decisions of the data"
+    text = describe_label_errors(evaluation, found)
     if not rows:
-        return f"{decisions} are likely wrong."
+        return text
     column, name = image_names(images)
     shown = [[utf_8(str(cell)) for cell in (name(index), *cells)] for index, cells in rows[:SHOWN]]
-    text = f"{decisions} are likely wrong, all in {FILE}; most likely these:"
     return f"{text}\n\n{table([column, *HEADER], shown)}"

@@ -22,6 +22,7 @@ ZOOMS = (0.98, 0.95, 0.9, 0.8, 0.5)  # from where axes may begin
 GRID = 201  # thresholds that F1 is drawn at
 MATRIX_INCHES, MIN_MATRIX_INCHES = 0.32, 2.0
 MAX_NUMBERED = 12  # labels whose matrix has numbers in it
+SHARES = "of the images with a row's true tag, the share with a column's tag"
 ON_NO_IMAGE, UNKNOWN = "on no image", "known of no image"
 
 
@@ -106,33 +107,37 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def cooccurrence_figure(evaluation: Evaluation) -> Figure:
-    """Draws which tags go together: of the images that carry a label, the share with each other, true and predicted.
+def cooccurrence(evaluation: Evaluation, labels: list[int]) -> dict[str, Tensor]:
+    """Counts which of some tags go together.
 
-    A share is of the images of which the other is known.
+    Returns:
+        For `true` tags, and for `predicted` ones: of the images that truly carry a label, the share with each other,
+        (L, L), of those of which the other is known; NaN if there are none.
     """
-    labels = drawn_labels(evaluation)
     tags = evaluation.tags & evaluation.known
     truth, tags, known = (part[:, labels].float() for part in (evaluation.truth, tags, evaluation.known))
     images = truth.T @ known  # (L, L)
+    return {"true": truth.T @ truth / images, "predicted": truth.T @ tags / images}
+
+
+def cooccurrence_figure(evaluation: Evaluation) -> Figure:
+    """Draws which tags go together, true and predicted ones."""
+    labels = drawn_labels(evaluation)
     size = max(MATRIX_INCHES * len(labels), MIN_MATRIX_INCHES)
     figure = Figure(figsize=(2 * size + 4.5, size + 3.2), layout="compressed")
     names = [shortened(evaluation.labels[label], NAME_LENGTH) for label in labels]
-    for axes, others, kind in zip(
-        figure.subplots(1, 2, sharey=True), (truth, tags), ("true", "predicted"), strict=True
-    ):
-        shares = truth.T @ others / images.clamp(min=1)  # (L, L)
-        shown = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    shares_of = cooccurrence(evaluation, labels)
+    for axes, (kind, shares) in zip(figure.subplots(1, 2, sharey=True), shares_of.items(), strict=True):
+        shown = axes.imshow(shares.nan_to_num(0).numpy(), cmap="Blues", vmin=0, vmax=1)
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set(xlabel=f"{kind} tag")
         if len(labels) <= MAX_NUMBERED:
-            percents = shares.where(images > 0, torch.nan).mul(100).tolist()
+            percents = shares.mul(100).tolist()
             _write_cells(axes, shares, [[_whole(percent) for percent in row] for row in percents], fontsize=7)
     figure.axes[0].set_ylabel("true tag")
     figure.colorbar(shown, ax=figure.axes, label="share of images", shrink=0.8)
-    title = "of the images with a row's true tag, the share with a column's tag"
-    figure.suptitle(f"{title}; {which}" if (which := which_labels(evaluation)) else title)
+    figure.suptitle(f"{SHARES}; {which}" if (which := which_labels(evaluation)) else SHARES)
     return figure
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,15 @@ from multilabel_pl.digests import file_digest
 from multilabel_pl.messages import abridged
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import precision_recall_f1
+from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.report import report
 from multilabel_pl.results.text import as_markdown, utf_8
-from multilabel_pl.task import Task
 
 CARD = "MODEL_CARD.md"  # beside the report of a test
 FEW = 30  # test images that carry a label, below which its figures are rough
+OWN_IMAGES = "images of your own"
 WEAK = 0.5  # F1
 DECIMALS = 6
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a model is from, and what it was measured on.
-
-    Attributes:
-        task: The model's task.
-        options: Its hyperparameters.
-        checkpoint: Its checkpoint.
-        data: The images that it was measured on, as a report names them.
-    """
-
-    task: Task
-    options: dict[str, Any]
-    checkpoint: Path
-    data: str
 
 
 def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None:
@@ -53,7 +36,7 @@ def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None
         "## Intended use",
         _use(origin),
         "## Evaluation",
-        f"On {as_markdown(utf_8(origin.data))}: {report(evaluation)}",
+        f"On {as_markdown(_data(origin))}: {report(evaluation)}",
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(evaluation, origin)),
     ]
@@ -63,6 +46,10 @@ def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None
 
 def _name(origin: Origin) -> str:
     return utf_8(origin.checkpoint.absolute().parent.name)
+
+
+def _data(origin: Origin) -> str:
+    return utf_8(origin.data or OWN_IMAGES)
 
 
 def _front_matter(evaluation: Evaluation, origin: Origin) -> dict[str, Any]:
@@ -86,7 +73,7 @@ def _front_matter(evaluation: Evaluation, origin: Origin) -> dict[str, Any]:
                 "results": [
                     {
                         "task": {"type": "image-classification", "name": "Multi-label image classification"},
-                        "dataset": {"type": "images", "name": utf_8(origin.data), "split": "test"},
+                        "dataset": {"type": "images", "name": _data(origin), "split": "test"},
                         "metrics": metrics,
                     }
                 ],

@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from multilabel_pl.results.figures import MODEL, REFERENCE
 
+Curve = tuple[list[float], list[float]]  # epochs, in fractions, and values
 CURVES = {
     "loss": {"train_loss": REFERENCE, "val_loss": MODEL},
     "validation": {"val_map": MODEL, "val_f1_macro": "tab:orange", "val_exact_match": "tab:green"},
@@ -21,14 +22,10 @@ def training_figure(metrics_csv: Path, epoch: int | None = None) -> Figure:
         metrics_csv: Where they are logged.
         epoch: The epoch after which the checkpoint was saved, from 1, which is marked.
     """
-    with metrics_csv.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     figure = Figure(figsize=(9, 3.2), layout="constrained")
-    for axes, (title, curves) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
-        for name, color in curves.items():
-            epochs, values = _curve(rows, name)
-            if epochs:  # a short run logs no training loss
-                axes.plot(epochs, values, ".-", markersize=4, lw=1, label=name, color=color)
+    for axes, (title, curves) in zip(figure.subplots(1, len(CURVES)), read_curves(metrics_csv).items(), strict=True):
+        for name, (epochs, values) in curves.items():
+            axes.plot(epochs, values, ".-", markersize=4, lw=1, label=name, color=CURVES[title][name])
         if epoch is not None:
             axes.axvline(epoch, color="black", ls=":", lw=1, label=f"epoch {epoch}, evaluated here")
         axes.set(xlabel="epoch", ylabel=title)
@@ -39,7 +36,15 @@ def training_figure(metrics_csv: Path, epoch: int | None = None) -> Figure:
     return figure
 
 
-def _curve(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
+def read_curves(metrics_csv: Path) -> dict[str, dict[str, Curve]]:
+    """Reads the curves of a run, by title and name; a short run has no training loss."""
+    with metrics_csv.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    read = {title: {name: _curve(rows, name) for name in names} for title, names in CURVES.items()}
+    return {title: {name: curve for name, curve in curves.items() if curve[0]} for title, curves in read.items()}
+
+
+def _curve(rows: list[dict[str, str]], name: str) -> Curve:
     """Returns the epochs, in fractions, and values of a column that is empty in most rows."""
     filled = [row for row in rows if row.get(name)]
     if not filled:

@@ -8,10 +8,11 @@ import lightning.pytorch as pl
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError
-from multilabel_pl.messages import one_line, say
+from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.results.evaluation_writer import write_evaluation
-from multilabel_pl.results.model_card import CARD, Origin, write_model_card
+from multilabel_pl.results.evaluation_writer import EvaluationOutput, write_evaluation
+from multilabel_pl.results.model_card import CARD, write_model_card
+from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.report import report
 from multilabel_pl.results.text import screen_width
 from multilabel_pl.training.logger_artifacts import log_artifacts
@@ -23,8 +24,7 @@ def report_evaluation(
     beside: str | Path | None,
     command: str,
     verbose: bool,
-    figures: bool,
-    label_errors: bool = False,
+    output: EvaluationOutput,
 ) -> None:
     """Prints the evaluation that a trainer has just run, and writes it to a folder beside a checkpoint.
 
@@ -36,8 +36,7 @@ def report_evaluation(
         beside: The checkpoint; nothing is written without one.
         command: What was asked for, which is the name of the folder.
         verbose: Whether to print the report.
-        figures: Whether to draw figures.
-        label_errors: Whether to search for decisions of the data that are likely wrong.
+        output: What to write.
 
     Raises:
         InputError: If no image was evaluated.
@@ -54,16 +53,23 @@ def report_evaluation(
     if beside is None:
         return
     images = _evaluated(trainer, stage)
-    source = _source(trainer, images)
-    title = one_line(f"{command} of {beside}{f' on {source}' if source else ''}")
+    origin = _origin(trainer, model, images, Path(beside))
     folder = Path(beside).parent / command
-    epoch = model.saved_epoch
-    write_evaluation(evaluation, images, folder, title, stage, learned_here, figures, epoch, label_errors)
-    if command == "test" and model.task is not None:
-        origin = Origin(model.task, dict(model.hparams), Path(beside), source or "images of your own")
+    write_evaluation(evaluation, images, origin, folder, output, stage, learned_here)
+    if command == "test":
         write_model_card(evaluation, origin, folder / CARD)
     log_artifacts(trainer.loggers, sorted(folder.iterdir()), command)
     say(f"written to {folder}")
+
+
+def _origin(
+    trainer: pl.Trainer, model: MultiLabelClassifier, images: LabelledDataset | None, checkpoint: Path
+) -> Origin:
+    assert model.task is not None
+    data = getattr(trainer, "datamodule", None)  # which Lightning sets, if ever one was given
+    if images is None or not isinstance(data, LabelledDataModule) or images not in (data.val_set, data.test_set):
+        return Origin(model.task, dict(model.hparams), checkpoint, epoch=model.saved_epoch)
+    return Origin(model.task, dict(model.hparams), checkpoint, data.source, dict(data.hparams), model.saved_epoch)
 
 
 def _evaluated(trainer: pl.Trainer, stage: str) -> LabelledDataset | None:
@@ -71,11 +77,3 @@ def _evaluated(trainer: pl.Trainer, stage: str) -> LabelledDataset | None:
     loader = trainer.val_dataloaders if stage == "val" else trainer.test_dataloaders
     dataset = getattr(loader, "dataset", None)
     return dataset if isinstance(dataset, LabelledDataset) else None
-
-
-def _source(trainer: pl.Trainer, images: LabelledDataset | None) -> str | None:
-    """Names the data that the images are from; None if they are of a loader of the user's."""
-    data = getattr(trainer, "datamodule", None)  # which Lightning sets, if ever one was given
-    if images is None or not isinstance(data, LabelledDataModule) or images not in (data.val_set, data.test_set):
-        return None
-    return data.source

@@ -16,6 +16,7 @@ from multilabel_pl.messages import note, say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.loading import load_weights
 from multilabel_pl.model.rules import check_threshold
+from multilabel_pl.results.evaluation_writer import EvaluationOutput
 from multilabel_pl.results.prediction_output import BESIDE_CHECKPOINT, PredictionOutput
 from multilabel_pl.results.prediction_writer import PredictionWriter
 from multilabel_pl.training.allocator import return_freed_memory
@@ -67,18 +68,17 @@ class Trainer(pl.Trainer):
         Args:
             *args: As in Lightning's Trainer.
             verbose: Whether to print the report.
-            figures: Whether to draw figures beside the report.
+            figures: Whether to draw figures beside the report, and to write report.html.
             label_errors: Whether to search for labels of the images that are likely wrong, with cleanlab.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
             As Lightning's, with all metrics by name.
         """
-        if label_errors:
-            check_extra("cleanlab", "the search for label errors")
+        output = EvaluationOutput(figures, label_errors)
         kwargs["verbose"] = False  # in place: from the call below, jsonargparse knows what kwargs may be
         results = Results(super().validate(*args, **kwargs))
-        report_evaluation(self, "val", self.ckpt_path, "validate", verbose, figures, label_errors)
+        report_evaluation(self, "val", self.ckpt_path, "validate", verbose, output)
         return results
 
     def test(
@@ -89,18 +89,17 @@ class Trainer(pl.Trainer):
         Args:
             *args: As in Lightning's Trainer.
             verbose: Whether to print the report.
-            figures: Whether to draw figures beside the report.
+            figures: Whether to draw figures beside the report, and to write report.html.
             label_errors: Whether to search for labels of the images that are likely wrong, with cleanlab.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
             As Lightning's, with all metrics by name.
         """
-        if label_errors:
-            check_extra("cleanlab", "the search for label errors")
+        output = EvaluationOutput(figures, label_errors)
         kwargs["verbose"] = False
         results = Results(super().test(*args, **kwargs))
-        report_evaluation(self, "test", self.ckpt_path, "test", verbose, figures, label_errors)
+        report_evaluation(self, "test", self.ckpt_path, "test", verbose, output)
         return results
 
     def tune(
@@ -123,7 +122,7 @@ class Trainer(pl.Trainer):
                 if not given.
             calibrate: Whether to fit the calibration; as in the checkpoint if not given.
             output: The checkpoint to write, ending in .ckpt; a report lands in the folder tune beside it.
-            figures: Whether to draw figures beside the report.
+            figures: Whether to draw figures beside the report, and to write report.html.
         """
         if ckpt_path is None:
             raise InputError("tune needs a checkpoint to start from: give ckpt_path")
@@ -137,7 +136,7 @@ class Trainer(pl.Trainer):
         model.decision.configure(threshold, calibrate)
         model.decision.fit(before.uncalibrated, before.targets)
         model.evaluate(before.uncalibrated, before.targets)
-        report_evaluation(self, "val", path, "tune", True, figures)
+        report_evaluation(self, "val", path, "tune", True, EvaluationOutput(figures))
         for text in model.decision.notes:
             note(text)
         if self.is_global_zero:

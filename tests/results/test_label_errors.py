@@ -78,7 +78,8 @@ def test_unknown_and_rare_labels_are_not_suggested() -> None:
 
 def test_labels_may_have_any_characters(workplace: Path) -> None:
     labels = ["$5_$10", 'a, "b"\n🐈|x', "=1+1", "عربى"]
-    text = write_label_errors(evaluation(*with_errors(), labels), None, Path("e.csv"))
+    tested = evaluation(*with_errors(), labels)
+    text = write_label_errors(tested, find_label_errors(tested), None, Path("e.csv"))
     found = rows(Path("e.csv"))
     assert {(row["index"], row["label"]) for row in found} == {(str(i), name) for i in range(10) for name in labels}
     assert text.startswith("40 of 800 known decisions of the data are likely wrong, all in label_errors.csv; ")

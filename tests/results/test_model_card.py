@@ -13,7 +13,8 @@ from multilabel_pl.cli.main import main
 from multilabel_pl.digests import file_digest
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.results.model_card import Origin, write_model_card
+from multilabel_pl.results.model_card import write_model_card
+from multilabel_pl.results.origin import Origin
 from tests.conftest import copied_run
 
 

@@ -7,7 +7,8 @@ import torch
 
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.results.report import LEARNED_HERE, all_metrics, report, write_metrics, write_report
+from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
+from multilabel_pl.results.report_content import LEARNED_HERE
 from multilabel_pl.results.text import display_width, table
 
 TARGETS = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])

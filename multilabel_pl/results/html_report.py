@@ -1,0 +1,163 @@
+"""The report of an evaluation as a page that can be sent: one file, with curves, images and a threshold to move."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.digests import file_digest
+from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.model.intervals import wilson
+from multilabel_pl.results.evaluation_plots import reliability
+from multilabel_pl.results.gallery import Explain, exhibit_label_errors, exhibit_mistakes
+from multilabel_pl.results.html_page import write_page
+from multilabel_pl.results.label_errors import LabelErrors, describe_label_errors
+from multilabel_pl.results.label_plots import SHARES, cooccurrence, drawn_labels, which_labels
+from multilabel_pl.results.origin import Origin
+from multilabel_pl.results.report_content import (
+    decision_table,
+    facts,
+    gains,
+    label_table,
+    number,
+    range_of,
+    ranking_table,
+    remarks,
+)
+from multilabel_pl.results.threshold_curves import threshold_curves
+from multilabel_pl.results.training_plots import read_curves
+
+FILE = "report.html"
+LEADING = {"exact_match": "exact match", "f1_macro": "F1, macro", "f1_micro": "F1, micro", "map": "mAP"}
+DIGEST = 12  # characters
+
+
+def write_html_report(
+    evaluation: Evaluation,
+    images: LabelledDataset | None,
+    origin: Origin,
+    path: Path,
+    title: str,
+    learned_here: bool = False,
+    label_errors: LabelErrors | None = None,
+    explain: Explain | None = None,
+) -> None:
+    """Writes the report of an evaluation as a page.
+
+    Args:
+        evaluation: What to report.
+        images: The images evaluated, in the order of the evaluation; without them, none are shown.
+        origin: What was evaluated.
+        path: Where to; the curves of the run are those of metrics.csv in the folder around it.
+        title: Of the report.
+        learned_here: Whether thresholds were learned from these very images.
+        label_errors: Decisions of the data that are likely wrong, if they were searched for.
+        explain: What draws heat maps over the mistakes, if they are asked for.
+    """
+    content = {
+        "title": title,
+        "facts": " ".join([*facts(evaluation), f"Checkpoint {file_digest(origin.checkpoint)[:DIGEST]}."]),
+        "leading": list(_leading(evaluation)),
+        "remarks": list(remarks(evaluation, learned_here)),
+        "decisions": decision_table(evaluation),
+        "gains": gains(evaluation),
+        "rankings": ranking_table(evaluation),
+        "labels": label_table(evaluation),
+        "mistakes": _mistakes(evaluation, images, explain),
+        "label_errors": _label_errors(evaluation, images, label_errors),
+        "cooccurrence": _cooccurrence(evaluation) if len(evaluation.labels) > 1 else None,
+        "calibration": _calibration(evaluation),
+        "epoch": origin.epoch,
+        "options": list(_options(origin)),
+        "data": {
+            "labels": threshold_curves(evaluation),
+            "reliability": _reliability(evaluation) if evaluation.known.any() else None,
+            "curves": _curves(path.parent.parent / "metrics.csv"),
+        },
+    }
+    write_page("report.html.jinja", content, path)
+
+
+def _leading(evaluation: Evaluation) -> Iterator[dict[str, str]]:
+    intervals = evaluation.intervals
+    for name, text in LEADING.items():
+        value = evaluation.metrics[name].item()
+        yield {"name": text, "value": number(value), "interval": range_of(intervals[name])}
+
+
+def _mistakes(evaluation: Evaluation, images: LabelledDataset | None, explain: Explain | None) -> dict[str, Any]:
+    wrong, count = int(evaluation.wrong.sum()), len(evaluation.wrong)
+    shown = list(exhibit_mistakes(evaluation, images, explain)) if images is not None else []
+    which = f" Shown are the worst {len(shown)}; mistakes.csv lists all." if len(shown) < wrong else ""
+    labels = sorted({int(label) for image in shown for label in f"{image.missed} {image.wrong}".split()})
+    return {
+        "summary": f"{wrong:,} of {count:,} images have a wrong tag, or miss one.{which}",
+        "images": shown,
+        "labels": [(label, evaluation.labels[label]) for label in labels],
+        "explained": explain is not None,
+    }
+
+
+def _label_errors(
+    evaluation: Evaluation, images: LabelledDataset | None, found: LabelErrors | None
+) -> dict[str, Any] | None:
+    if found is None or images is None:
+        return None
+    shown = list(exhibit_label_errors(evaluation, found, images))
+    return {"summary": describe_label_errors(evaluation, found), "images": shown}
+
+
+def _cooccurrence(evaluation: Evaluation) -> dict[str, Any]:
+    labels = drawn_labels(evaluation)
+    which = which_labels(evaluation)
+    shares = cooccurrence(evaluation, labels)
+    return {
+        "summary": f"{SHARES[0].upper()}{SHARES[1:]}{f'; {which}' if which else ''}.",
+        "names": [evaluation.labels[label] for label in labels],
+        "tables": [
+            (kind, [[round(share, 2) if math.isfinite(share) else None for share in row] for row in rows.tolist()])
+            for kind, rows in shares.items()
+        ],
+    }
+
+
+def _calibration(evaluation: Evaluation) -> str:
+    return f"Expected calibration error: {number(evaluation.metrics['calibration_error'].item())}."
+
+
+def _reliability(evaluation: Evaluation) -> dict[str, list[float]]:
+    """Returns the points of the reliability diagram: mean probability, share of positives and its interval."""
+    known = evaluation.known
+    probability, share, count = reliability(evaluation.probabilities[known], evaluation.targets[known])
+    filled = count > 0
+    parts = (probability, share, *wilson(share, count))
+    names = ("probability", "share", "low", "high")
+    return {name: _rounded(part[filled]) for name, part in zip(names, parts, strict=True)}
+
+
+def _rounded(values: torch.Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
+
+
+def _curves(metrics_csv: Path) -> list[dict[str, Any]]:
+    """Returns the curves of the run, each panel's at the epochs of all of them, null where one has no value."""
+    panels = []
+    for title, curves in (read_curves(metrics_csv) if metrics_csv.is_file() else {}).items():
+        points = {name: dict(zip(*curve, strict=True)) for name, curve in curves.items()}
+        epochs = sorted(set().union(*points.values()))
+        values = [epochs, *([each.get(epoch) for epoch in epochs] for each in points.values())]
+        if epochs:
+            panels.append({"title": title, "names": list(points), "values": values})
+    return panels
+
+
+def _options(origin: Origin) -> Iterator[tuple[str, str]]:
+    """Yields the options of the model and of the data, as they are typed."""
+    for group, options in {"model": origin.options, "data": origin.data_options}.items():
+        for name, value in options.items():
+            if name != "task":  # the labels are in the report
+                yield f"{group}.{name}", yaml.safe_dump(value, allow_unicode=True).removesuffix("...\n").strip()

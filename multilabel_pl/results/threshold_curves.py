@@ -1,0 +1,48 @@
+"""How often each label is right and wrong at each of many thresholds."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multilabel_pl.model.evaluation import Evaluation
+
+POINTS = 200  # of a curve,
+FEWEST = 20  # unless there are many labels,
+BUDGET = 50_000  # which share these
+
+
+def threshold_curves(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Counts the tags of each label at thresholds from 0 to 1, its own among them.
+
+    Half of the thresholds are evenly spread, the others are probabilities of positives, where recall changes.
+
+    Returns:
+        For each label its `name`, `thresholds` in rising order and the index of its `own`; `hits`, the true tags at
+        each, and `mistaken`, the others; and how many `positives` and `negatives` are known.
+    """
+    points = max(FEWEST, min(POINTS, BUDGET // len(evaluation.labels)))
+    return [_curve(evaluation, label, points) for label in range(len(evaluation.labels))]
+
+
+def _curve(evaluation: Evaluation, label: int, points: int) -> dict[str, Any]:
+    known, own = evaluation.known[:, label], evaluation.thresholds[label]
+    probabilities, truth = evaluation.probabilities[known, label], evaluation.truth[known, label]
+    positives, negatives = probabilities[truth].sort().values, probabilities[~truth].sort().values
+    even = torch.linspace(0, 1, points // 2)
+    spread = positives[torch.linspace(0, len(positives) - 1, points // 2).long()] if len(positives) else even
+    thresholds = torch.unique(torch.cat([even, spread, own[None]]))  # in rising order
+    return {
+        "name": evaluation.labels[label],
+        "thresholds": [float(f"{value:.6g}") for value in thresholds.tolist()],
+        "own": int((thresholds == own).nonzero()),
+        "hits": _reaching(positives, thresholds),
+        "mistaken": _reaching(negatives, thresholds),
+        "positives": len(positives),
+        "negatives": len(negatives),
+    }
+
+
+def _reaching(ordered: Tensor, thresholds: Tensor) -> list[int]:
+    """Counts the probabilities, in rising order, that reach each threshold."""
+    return (len(ordered) - torch.searchsorted(ordered, thresholds)).tolist()
