@@ -1,0 +1,69 @@
+"""Explanations: heat maps of what in an image speaks for a label (the extra `explain`)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from multilabel_pl.errors import check_extra
+from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.feature_maps import find_feature_maps
+
+
+def explain(model: MultiLabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
+    """Maps what in each image speaks for a label.
+
+    Grad-CAM (Selvaraju et al., 2017) without its mean of the gradient over places (HiResCAM, Draelos and Carin, 2020,
+    https://arxiv.org/abs/2011.08891): the network's last feature maps, times the gradient of the label's logit, are
+    summed over channels. What is above 0 is enlarged to the size of the image, and divided by its maximum. With a
+    network that averages over all places at its end, as most convolutional ones do, it is Grad-CAM.
+
+    Args:
+        model: The model. It is evaluated, and left as it was.
+        images: uint8 (N, C, H, W).
+        labels: The index of a label for each image, int64 (N,).
+
+    Returns:
+        Heat maps float32 (N, H, W) in [0, 1], on the device of the images; all 0 where nothing speaks for the label.
+
+    Raises:
+        InputError: If captum is not installed, or the network has no feature maps.
+    """
+    check_extra("explain", "an explanation")
+    size = images.shape[2:]
+    if len(images) == 0:
+        return torch.zeros(0, *size, device=images.device)
+    with torch.inference_mode(False), torch.compiler.set_stance("force_eager"), _frozen(model):
+        # Clones, as gradients refuse tensors that were made in inference mode.
+        maps = _attributed(model, images.clone().to(model.device), labels.clone().to(model.device))
+    maps = F.interpolate(maps, size, mode="bilinear")[:, 0].to(images.device)  # (N, 1, h, w) -> (N, H, W)
+    highest = maps.amax(dim=(1, 2), keepdim=True)
+    return maps / highest.where(highest > 0, 1)
+
+
+def _attributed(model: MultiLabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
+    """Returns what the feature maps of images add to the logits of labels, float32 (N, 1, h, w), at least 0."""
+    from captum.attr import LayerGradientXActivation  # takes a second to import
+
+    features = find_feature_maps(model.network, images)
+    products: Tensor = LayerGradientXActivation(model, features.layer).attribute(images, labels)
+    return features.layout.maps(products).detach().float().sum(dim=1, keepdim=True).relu()
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Evaluates a model meanwhile, without gradients of its parameters, which would take memory."""
+    modes = [(module, module.training) for module in model.modules()]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter in trained:
+            parameter.requires_grad_()
