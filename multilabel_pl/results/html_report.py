@@ -116,10 +116,13 @@ def _cooccurrence(evaluation: Evaluation) -> dict[str, Any]:
     which = which_labels(evaluation)
     shares = cooccurrence(evaluation, labels)
     return {
-        "summary": f"{SHARES[0].upper()}{SHARES[1:]}{f'; {which}' if which else ''}.",
+        "summary": f"{SHARES[0].upper()}{SHARES[1:]}{f'; {which}' if which else ''}, in %.",
         "names": [evaluation.labels[label] for label in labels],
         "tables": [
-            (kind, [[round(share, 2) if math.isfinite(share) else None for share in row] for row in rows.tolist()])
+            (
+                kind,
+                [[round(share) if math.isfinite(share) else None for share in row] for row in rows.mul(100).tolist()],
+            )
             for kind, rows in shares.items()
         ],
     }

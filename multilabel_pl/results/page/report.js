@@ -6,15 +6,19 @@ const shown = (value) => value == null ? "–" : value.toFixed(4);
 const ratio = (part, whole) => whole ? part / whole : null;
 const COLORS = ["accent", "second", "third"];
 const HEIGHT = 280;
+const FONT = "12px system-ui, sans-serif";
 const charts = [];
 
 // A chart that is as wide as its place, in the colours of the page. `mark` draws over it.
 function chart(place, x, series, values, options = {}) {
-  const axis = (label) => ({label, stroke: color("text"), grid: {stroke: color("line"), width: 1}, ticks: {show: false}, labelSize: 22, size: 44});
+  const axis = (label, size) => ({
+    label, size, labelSize: 18, font: FONT, labelFont: FONT, stroke: color("text"),
+    grid: {stroke: color("line"), width: 1}, ticks: {show: false},
+  });
   const made = new uPlot({
     width: place.clientWidth || 300, height: HEIGHT,
     scales: {x: {time: false, range: options.xRange}, y: {range: options.yRange}},
-    axes: [axis(x), axis(options.y ?? "")],
+    axes: [axis(x, 26), axis(options.y ?? "", 44)],
     series: [{label: x, value: (_, value) => shown(value)}, ...series.map((label, index) => ({
       label, stroke: color(COLORS[index]), width: 2, spanGaps: true, value: (_, value) => shown(value),
       points: {show: options.points ?? false, size: 5}, paths: options.paths?.[index],
@@ -29,11 +33,11 @@ function chart(place, x, series, values, options = {}) {
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((each) => each.redraw()));
 
-function line(plot, points) {
+function line(plot, points, dash = []) {
   const {ctx} = plot;
   ctx.save();
   ctx.strokeStyle = color("muted")();
-  ctx.setLineDash([4, 4]);
+  ctx.setLineDash(dash);
   ctx.beginPath();
   for (const [x, y] of points) ctx.lineTo(plot.valToPos(x, "x", true), plot.valToPos(y, "y", true));
   ctx.stroke();
@@ -82,7 +86,7 @@ function explore() {
   };
   const upright = (plot) => {
     const {threshold} = figures(current(), slider.value);
-    line(plot, [[threshold, plot.scales.y.min], [threshold, plot.scales.y.max]]);
+    line(plot, [[threshold, plot.scales.y.min], [threshold, plot.scales.y.max]], [4, 4]);
   };
   const both = [
     chart(byId("precision-recall"), "recall", ["precision"], [[], []], {y: "precision", mark: dot}),
@@ -137,7 +141,7 @@ function filterMistakes() {
 }
 
 function reliability({probability, share, low, high}) {
-  const diagonal = (plot) => line(plot, [[0, 0], [1, 1]]);
+  const diagonal = (plot) => line(plot, [[0, 0], [1, 1]], [4, 4]);
   const bars = (plot) => probability.forEach((x, index) => line(plot, [[x, low[index]], [x, high[index]]]));
   const mark = (plot) => { diagonal(plot); bars(plot); };
   chart(byId("reliability"), "probability", ["share of positives"], [probability, share], {xRange: [0, 1], yRange: [0, 1], points: true, mark});
