@@ -114,16 +114,13 @@ def _label_errors(
 def _cooccurrence(evaluation: Evaluation) -> dict[str, Any]:
     labels = drawn_labels(evaluation)
     which = which_labels(evaluation)
-    shares = cooccurrence(evaluation, labels)
+    percents = {kind: shares * 100 for kind, shares in cooccurrence(evaluation, labels).items()}
     return {
         "summary": f"{SHARES[0].upper()}{SHARES[1:]}{f'; {which}' if which else ''}, in %.",
         "names": [evaluation.labels[label] for label in labels],
         "tables": [
-            (
-                kind,
-                [[round(share) if math.isfinite(share) else None for share in row] for row in rows.mul(100).tolist()],
-            )
-            for kind, rows in shares.items()
+            (kind, [[round(percent) if math.isfinite(percent) else None for percent in row] for row in rows.tolist()])
+            for kind, rows in percents.items()
         ],
     }
 
