@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multilabel_pl.data.datasets import LabelledDataset
-from multilabel_pl.errors import check_extra
+from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results import label_errors
+from multilabel_pl.results.gallery import Explain
 from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
@@ -19,17 +20,23 @@ class EvaluationOutput:
     Args:
         figures: Whether to draw figures, and to write the report as a page, too.
         label_errors: Whether to search for decisions of the data that are likely wrong.
+        explain: Whether the page has a heat map of each mistake.
 
     Raises:
-        InputError: If cleanlab is needed and not installed.
+        InputError: If packages are needed and not installed, or heat maps have no page to be on.
     """
 
     figures: bool = True
     label_errors: bool = False
+    explain: bool = False
 
     def __post_init__(self) -> None:
         if self.label_errors:
             check_extra("cleanlab", "the search for label errors")
+        if self.explain:
+            check_extra("explain", "an explanation")
+        if self.explain and not self.figures:
+            raise InputError("explain draws in report.html, which figures false leaves out: leave out one of them")
 
 
 def write_evaluation(
@@ -40,6 +47,7 @@ def write_evaluation(
     output: EvaluationOutput,
     prefix: str,
     learned_here: bool = False,
+    explain: Explain | None = None,
 ) -> None:
     """Writes report.md, report.html, metrics.json, mistakes.csv and the figures.
 
@@ -51,6 +59,7 @@ def write_evaluation(
         output: What to write.
         prefix: What the names of the metrics begin with, `val` or `test`.
         learned_here: Whether thresholds were learned from these very images.
+        explain: What draws heat maps over the mistakes, if they are asked for.
     """
     metrics = {f"{prefix}_{name}": value for name, value in all_metrics(evaluation).items()}
     write_metrics(metrics, folder / "metrics.json")
@@ -65,6 +74,7 @@ def write_evaluation(
         from multilabel_pl.results import evaluation_plots, html_report  # matplotlib takes a while to import
 
         drawn = evaluation_plots.write_figures(evaluation, images, folder, origin.epoch)
-        page = folder / html_report.FILE
-        html_report.write_html_report(evaluation, images, origin, page, title, learned_here, found)
     write_report("\n\n".join(sections), drawn, folder / "report.md")
+    if output.figures:
+        page = folder / html_report.FILE
+        html_report.write_html_report(evaluation, images, origin, page, title, learned_here, found, explain)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from multilabel_pl.images.pixels import MAX_PIXEL, luma
+from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.explanation import explain
 
 FAINT, STRONG = (255, 210, 0), (230, 0, 0)  # colours of the least and of the most heat
 OPACITY = 0.75  # of the most heat; where there is none, the image is as it was
@@ -24,3 +26,20 @@ def overlay(image: Tensor, heat: Tensor) -> Tensor:
     opacity = heat.sqrt() * OPACITY
     mixed = luma(image.float()) * (1 - opacity) + (faint + (strong - faint) * heat) * opacity
     return mixed.round().clamp(0, MAX_PIXEL).to(torch.uint8)
+
+
+def draw_heat_maps(model: MultiLabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
+    """Lays over each image a map of what in it speaks for a label.
+
+    Args:
+        model: The model; it is left as it was.
+        images: uint8 (B, C, H, W), C of 1 or 3.
+        labels: The index of a label for each image, int64 (B,).
+
+    Returns:
+        uint8 (B, 3, H, W).
+
+    Raises:
+        InputError: As from `explain`.
+    """
+    return torch.stack([overlay(*pair) for pair in zip(images, explain(model, images, labels), strict=True)])

@@ -1,5 +1,6 @@
 """What an evaluation prints, and leaves beside its checkpoint."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.results.evaluation_writer import EvaluationOutput, write_evaluation
+from multilabel_pl.results.heat_maps import draw_heat_maps
 from multilabel_pl.results.model_card import CARD, write_model_card
 from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.report import report
@@ -55,7 +57,8 @@ def report_evaluation(
     images = _evaluated(trainer, stage)
     origin = _origin(trainer, model, images, Path(beside))
     folder = Path(beside).parent / command
-    write_evaluation(evaluation, images, origin, folder, output, stage, learned_here)
+    explain = partial(draw_heat_maps, model) if output.explain else None
+    write_evaluation(evaluation, images, origin, folder, output, stage, learned_here, explain)
     if command == "test":
         write_model_card(evaluation, origin, folder / CARD)
     log_artifacts(trainer.loggers, sorted(folder.iterdir()), command)

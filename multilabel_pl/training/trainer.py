@@ -61,7 +61,13 @@ class Trainer(pl.Trainer):
             self.strategy.checkpoint_io = TrainerCheckpointIO(self)
 
     def validate(
-        self, *args: Any, verbose: bool = False, figures: bool = True, label_errors: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        verbose: bool = False,
+        figures: bool = True,
+        label_errors: bool = False,
+        explain: bool = False,
+        **kwargs: Any,
     ) -> Results:
         """Measure a checkpoint on the validation images.
 
@@ -70,19 +76,26 @@ class Trainer(pl.Trainer):
             verbose: Whether to print the report.
             figures: Whether to draw figures beside the report, and to write report.html.
             label_errors: Whether to search for labels of the images that are likely wrong, with cleanlab.
+            explain: Whether report.html has a heat map of what speaks for a label in each mistake, by Grad-CAM.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
             As Lightning's, with all metrics by name.
         """
-        output = EvaluationOutput(figures, label_errors)
+        output = EvaluationOutput(figures, label_errors, explain)
         kwargs["verbose"] = False  # in place: from the call below, jsonargparse knows what kwargs may be
         results = Results(super().validate(*args, **kwargs))
         report_evaluation(self, "val", self.ckpt_path, "validate", verbose, output)
         return results
 
     def test(
-        self, *args: Any, verbose: bool = False, figures: bool = True, label_errors: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        verbose: bool = False,
+        figures: bool = True,
+        label_errors: bool = False,
+        explain: bool = False,
+        **kwargs: Any,
     ) -> Results:
         """Measure a checkpoint on the test images.
 
@@ -91,12 +104,13 @@ class Trainer(pl.Trainer):
             verbose: Whether to print the report.
             figures: Whether to draw figures beside the report, and to write report.html.
             label_errors: Whether to search for labels of the images that are likely wrong, with cleanlab.
+            explain: Whether report.html has a heat map of what speaks for a label in each mistake, by Grad-CAM.
             **kwargs: As in Lightning's Trainer.
 
         Returns:
             As Lightning's, with all metrics by name.
         """
-        output = EvaluationOutput(figures, label_errors)
+        output = EvaluationOutput(figures, label_errors, explain)
         kwargs["verbose"] = False
         results = Results(super().test(*args, **kwargs))
         report_evaluation(self, "test", self.ckpt_path, "test", verbose, output)
