@@ -182,6 +182,7 @@ def test_a_checkpoint_is_written_as_a_whole_or_not_at_all(workplace: Path) -> No
     assert [path.name for path in Path("new").iterdir()] == ["x.ckpt"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_whose_loss_is_lost_leaves_the_last_sound_checkpoint(
     workplace: Path, small_set: str, small_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +247,7 @@ def test_the_command_line_predicts_with_a_checkpoint_of_version_0_1_0(
     check_same(table(Path("p.csv"))[:CHECKED], recorded(CONV_STACK))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_optimizer_state_is_not_resumed(
     workplace: Path, small_set: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +259,7 @@ def test_a_checkpoint_without_optimizer_state_is_not_resumed(
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_training_is_continued_in_python_from_a_checkpoint_of_version_0_1_0(workplace: Path, small_set: str) -> None:
     model = MultiLabelClassifier.load_from_checkpoint(CONV_STACK)
     trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)

@@ -262,6 +262,7 @@ def test_weights_that_lead_to_no_numbers_are_refused(
     check_refused(["test", *QUIET, *words], expected, capsys)
 
 
+@pytest.mark.slow
 def test_what_a_users_callback_saved_may_be_anything(stack_run: Path, workplace: Path, small_set: str) -> None:
     changed(stack_run, ("callbacks", "Own"), {"any": [HUGE, 1j, {1, 2}, b"x", torch.zeros(3).to_sparse(), None]})
     MultiLabelClassifier.load_from_checkpoint("x.ckpt")
@@ -320,6 +321,7 @@ def trained(model: MultiLabelClassifier, epochs: int, checkpoint: str | None, da
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("name", VALID)
 def test_what_a_users_own_parts_save_is_resumed(name: str, scaled: bool, workplace: Path, small_set: str) -> None:

@@ -221,6 +221,7 @@ assert len(data.train_set) == 20
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     table = write_tagged(tmp_path, 20)
     done = subprocess.run([sys.executable, "-c", FULL], cwd=tmp_path, text=True, capture_output=True, check=True)

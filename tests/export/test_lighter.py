@@ -15,6 +15,7 @@ from tests.conftest import copied_run
 FOUND = "exact match on 100 validation images "
 
 
+@pytest.mark.slow
 def test_lighter_weights_take_less_space_and_cost_little(
     small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

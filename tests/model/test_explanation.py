@@ -47,8 +47,8 @@ def test_the_last_maps_that_all_scores_depend_on_are_found(network: str, size: i
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 def test_the_model_stays_as_it_was_also_in_inference_mode(head: str) -> None:
     model = untrained("conv_stack", 28, head=head).train()
-    model.network.last.requires_grad_(False)
-    model.network.blocks[0].eval()
+    model.network.get_submodule("last").requires_grad_(False)
+    model.network.get_submodule("blocks.0").eval()
     model(images(28)).sum().backward()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     grads = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
@@ -61,13 +61,15 @@ def test_the_model_stays_as_it_was_also_in_inference_mode(head: str) -> None:
     assert [module.training for module in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()] == needs
     after = [p.grad for p in model.parameters()]
-    assert all(x is y is None or torch.equal(x, y) for x, y in zip(grads, after, strict=True) if x is not None)
+    for x, y in zip(grads, after, strict=True):
+        assert (x is None) == (y is None)
+        assert x is None or y is None or torch.equal(x, y)
     assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_where_nothing_speaks_for_a_label_heat_is_zero() -> None:
     model = untrained("conv_stack", 28)
-    nn.init.constant_(model.network.scores.weight, -1.0)  # type: ignore[union-attr]
+    nn.init.constant_(model.network.get_parameter("scores.weight"), -1.0)
     heat = explain(model, images(28), torch.tensor([0, 1, 2]))
     assert not heat.any()
     assert explain(model, images(28, count=0), torch.zeros(0, dtype=torch.int64)).shape == (0, 28, 28)

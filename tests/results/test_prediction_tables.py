@@ -170,6 +170,7 @@ def test_rows_go_to_standard_output_and_all_else_to_standard_error(
     assert {path.name for path in Path().iterdir()} == {"scans", "p.csv"}
 
 
+@pytest.mark.slow
 def test_a_reader_of_standard_output_may_leave(small_run: Path, scans: list[str]) -> None:
     words = [sys.executable, "-m", "multilabel_pl", "predict", str(small_run / "best.ckpt"), "scans", "--output", "-"]
     read, write = os.pipe()

@@ -100,6 +100,7 @@ def test_a_mistake_is_found_before_anything_is_written(
     assert {path: path.is_dir() for path in workplace.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_figure_that_fails_leaves_the_earlier_table(
     model: MultiLabelClassifier, data: MNISTDataModule, workplace: Path
 ) -> None:

@@ -271,6 +271,7 @@ def test_images_of_decoders_that_end_are_decoded_again(server: Server) -> None:
     assert len(lost) < len(answers) / 4
 
 
+@pytest.mark.slow
 def test_limits_are_kept(checkpoint: str) -> None:
     words = ["--max_megabytes", "0.01", "--max_requests", "2", "--max_pixels", "10000"]
     with served(checkpoint, *words) as server:
@@ -326,6 +327,7 @@ def test_slow_clients_are_cut_off(server: Server) -> None:
     assert connection.getresponse().status == 408
 
 
+@pytest.mark.slow
 def test_sigterm_lets_what_was_accepted_be_answered(checkpoint: str) -> None:
     with served(checkpoint) as server, ThreadPoolExecutor(16) as clients:
         body = in_json([base64.b64encode(file).decode() for file in pages(8) * 4])
@@ -338,6 +340,7 @@ def test_sigterm_lets_what_was_accepted_be_answered(checkpoint: str) -> None:
     assert server.process.communicate()[1] == ""
 
 
+@pytest.mark.slow
 def test_decoders_end_with_a_server_that_is_killed(checkpoint: str) -> None:
     with served(checkpoint) as server:
         [*_, copied] = children(server.process.pid)

@@ -69,6 +69,7 @@ def staged() -> set[bytes]:
     return {path.read_bytes() for path in Path("wandb_home/artifacts/staging").iterdir()}
 
 
+@pytest.mark.slow
 def test_mlflow_gets_the_curves_the_options_and_the_best_checkpoint(small_set: str, tracked: Path) -> None:
     uri = f"sqlite:///{tracked}/mlflow.db"
     fit(small_set, *MLFLOW, uri, "--trainer.logger.log_model", "true")
@@ -89,6 +90,7 @@ def test_mlflow_gets_the_report(tracked: Path) -> None:
     assert "test_map" in run.data.metrics
 
 
+@pytest.mark.slow
 def test_wandb_gets_the_report_and_the_figures(tracked: Path) -> None:
     main(["test", *QUIET, *WANDB, "--trainer.limit_test_batches", "1"])
     wandb.finish()

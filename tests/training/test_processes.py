@@ -130,6 +130,7 @@ def test_processes_share_the_work_of_a_cache(workplace: Path) -> None:
     assert len(kept) == len(set(kept)) == 40
 
 
+@pytest.mark.slow
 def test_one_process_reports_a_mistake_of_all(workplace: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = in_a_process(["test", "nothing.ckpt", *DDP, "2"], torchrun)

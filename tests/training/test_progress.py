@@ -53,6 +53,7 @@ def test_an_epoch_without_validation_has_no_values(
     assert "–" not in second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["command", pytest.param("Python", marks=pytest.mark.slow)])
 def test_nothing_is_said_that_does_not_apply(launcher: str, small_set: str, workplace: Path) -> None:
     if launcher == "command":
@@ -68,6 +69,7 @@ def test_nothing_is_said_that_does_not_apply(launcher: str, small_set: str, work
     assert [line for line in done.stderr.splitlines() if not line.startswith("note: ")] == []
 
 
+@pytest.mark.slow
 def test_bars_fit_the_terminal_and_ctrl_c_leaves_a_line(small_set: str, workplace: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

@@ -128,6 +128,7 @@ def test_a_signal_stops_a_test_at_once(small_run: Path, workplace: Path, capsys:
     assert not (folder / "test").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_for_all_processes_leaves_the_workers_to_finish(workplace: Path) -> None:
     table = write_tagged(workplace, 60)
     words = ["--data", "TableDataModule", "--data.table", table, "--data.max_memory", "0", "--data.num_workers", "2"]

@@ -59,6 +59,7 @@ def test_a_folder_of_runs_may_be_nothing_else(workplace: Path, capsys: pytest.Ca
         assert capsys.readouterr().err == f"error: {root} is no folder, or a link to none: {remedy}\n"
 
 
+@pytest.mark.slow
 def test_a_run_is_written_to_by_one_process(
     small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
