@@ -16,6 +16,7 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.schema.content import METADATA, MODEL, check_bounded
 from multilabel_pl.schema.forms import DICT, FINITE, SHOWN, TEXT, check_form, fits, list_of, record
 from multilabel_pl.schema.tensors import is_dense
+from multilabel_pl.zip_archives import holds_more_than_its_file
 
 RECORDED = {"head": TEXT, "task": DICT}  # hyperparameters without which a checkpoint can't be used
 IMPORTS = "_instantiator"  # a hyperparameter that names a function, which Lightning would import and call
@@ -76,7 +77,8 @@ def _load(path: Path) -> Any:
     """Reads plain values and tensors from a file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_sizes(archive, path)
+            if holds_more_than_its_file(archive):
+                raise InputError(f"{path} is damaged or not a checkpoint: it claims to hold more than its size")
             damaged = archive.testzip()  # torch.load does not look at the checksums
         content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
@@ -88,14 +90,6 @@ def _load(path: Path) -> Any:
     if damaged is not None:
         raise InputError(f"{path} is damaged: its part {damaged} does not match its checksum")
     return content
-
-
-def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
-    """Checks that an archive holds no more than its file: torch compresses nothing, so that memory is bounded."""
-    parts = archive.infolist()
-    compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
-    if compressed or sum(part.file_size for part in parts) > path.stat().st_size:
-        raise InputError(f"{path} is damaged or not a checkpoint: it claims to hold more than its size")
 
 
 def _upgrade_0_1_0(options: dict[str, Any], state: dict[str, Any]) -> None:

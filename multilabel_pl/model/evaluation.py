@@ -129,17 +129,18 @@ class Evaluation:
     @property
     def intervals(self) -> dict[str, Interval]:
         """95 % intervals of the leading metrics, by the names that these have in `metrics`."""
-        return {name: estimate.interval() for name, estimate in self._estimates.items()}
+        return {name: estimate.interval() for name, estimate in self.estimates.items()}
 
     @property
     def gains(self) -> dict[str, Interval]:
         """What the thresholds gain against 0.5, by metric."""
-        estimates = self._estimates
+        estimates = self.estimates
         halves = {name: estimates[f"{name}_at_half"] for name in estimates if f"{name}_at_half" in estimates}
         return {name: estimates[name].minus(half) for name, half in halves.items()}
 
     @cached_property
-    def _estimates(self) -> dict[str, Estimate]:
+    def estimates(self) -> dict[str, Estimate]:
+        """The leading metrics with the influence of each image, by the names that these have in `metrics`."""
         at_half = decision_estimates(self.tags_at_half, self.targets)
         average_precision, _ = self.label_rankings
         return {

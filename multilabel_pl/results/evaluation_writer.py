@@ -10,6 +10,7 @@ from multilabel_pl.results import label_errors
 from multilabel_pl.results.gallery import Explain
 from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.origin import Origin
+from multilabel_pl.results.outputs import OUTPUTS, write_outputs
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
 
 
@@ -49,7 +50,7 @@ def write_evaluation(
     learned_here: bool = False,
     explain: Explain | None = None,
 ) -> None:
-    """Writes report.md, report.html, metrics.json, mistakes.csv and the figures.
+    """Writes report.md, report.html, metrics.json, mistakes.csv, outputs.npz and the figures.
 
     Args:
         evaluation: What to write.
@@ -64,6 +65,7 @@ def write_evaluation(
     metrics = {f"{prefix}_{name}": value for name, value in all_metrics(evaluation).items()}
     write_metrics(metrics, folder / "metrics.json")
     write_mistakes(evaluation, images, folder / "mistakes.csv")
+    write_outputs(evaluation, images, origin, folder / OUTPUTS)
     title = origin.title(folder.name)
     sections = [f"# {title}", report(evaluation, learned_here)]
     found = label_errors.find_label_errors(evaluation) if output.label_errors else None
