@@ -1,6 +1,7 @@
 """Intervals: how much a metric may differ on other images of the same kind."""
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from multilabel_pl.model.ranking import map_influences
 
-NORMAL = 1.96  # standard errors on each side of a 95 % interval
+COVERAGE = 0.95
+NORMAL = 1.96  # standard errors on each side of an interval
 ENOUGH = 10  # positives of each label, below which the spread of a mean over labels can't be seen in the images
 
 
@@ -44,11 +46,11 @@ class Estimate(NamedTuple):
         count = (spread / variance).where((spread > 0) & (variance > 0), len(self.influences))
         return Interval(self.value.item(), *(bound.item() for bound in wilson(self.value, count)))
 
-    def minus(self, other: "Estimate") -> Interval:
-        """Returns the difference from another metric of the same images."""
+    def minus(self, other: "Estimate", errors: float = NORMAL) -> Interval:
+        """Returns the difference from another metric of the same images, and so many standard errors on each side."""
         difference = (self.value - other.value).item()
         error = (self.influences - other.influences).square().sum().sqrt().item()
-        return Interval(difference, difference - NORMAL * error, difference + NORMAL * error)
+        return Interval(difference, difference - errors * error, difference + errors * error)
 
 
 def wilson(share: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,11 +78,30 @@ def decision_estimates(tags: Tensor, targets: Tensor) -> dict[str, Estimate]:
     }
 
 
+def accuracy_estimate(tags: Tensor, targets: Tensor) -> Estimate:
+    """Estimates the label accuracy of tags, bool (N, L), against targets (N, L); NaN if none is known."""
+    known = ~targets.isnan()
+    right, counts = ((tags == (targets > 0)) & known).sum(dim=1).double(), known.sum(dim=1).double()
+    accuracy = right.sum() / counts.sum()
+    return Estimate(accuracy, (right - accuracy * counts) / counts.sum())
+
+
 def map_estimate(probabilities: Tensor, targets: Tensor, average_precision: Tensor) -> Estimate:
     """Estimates the mean average precision of probabilities (N, L) against targets (N, L), from that of labels (L,)."""
     counted = ~targets.isnan().all(dim=1)
     influences = map_influences(probabilities[counted], targets[counted])
     return Estimate(average_precision.nanmean(), _if_enough(targets > 0, influences))
+
+
+def errors_at_once(count: int) -> float:
+    """Returns the standard errors on each side of intervals that all hold in 95 % of cases.
+
+    Bonferroni's, whatever the differences depend on (Dunn, 1961, https://doi.org/10.1080/01621459.1961.10482090).
+
+    Args:
+        count: How many intervals, at least 1.
+    """
+    return NormalDist().inv_cdf(1 - (1 - COVERAGE) / 2 / count)
 
 
 def _mean_f1(hits: Tensor, tagged: Tensor, true: Tensor) -> Estimate:
