@@ -106,6 +106,16 @@ COMMANDS = {
             "serve --host 0.0.0.0 --token_file token.txt": "for other machines, which must send the token",
         },
     ),
+    "compare": Command(
+        "Compare runs on the images that they were tested on: how their figures differ, and how certain that is.",
+        "[RUN…]",
+        {
+            "compare": "the two newest runs that were tested",
+            "compare 3 5 7": "runs/version_5 and runs/version_7 with runs/version_3",
+            "compare a/best.ckpt b/best.ckpt": "the runs of checkpoints; or their folders",
+            "compare 3 5 --output comparison.html": "as a page; or in Markdown, comparison.md",
+        },
+    ),
 }
 
 

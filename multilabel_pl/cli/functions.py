@@ -6,6 +6,7 @@ from collections.abc import Callable
 from jsonargparse import ArgumentParser
 
 from multilabel_pl.cli.commands import program
+from multilabel_pl.cli.compare import compare
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.serve import serve
@@ -13,7 +14,7 @@ from multilabel_pl.cli.suggestions import check_options
 from multilabel_pl.messages import say
 from multilabel_pl.training.lightning_internals import add_command, options_of
 
-FUNCTIONS: dict[str, Callable[..., None]] = {"serve": serve}
+FUNCTIONS: dict[str, Callable[..., None]] = {"serve": serve, "compare": compare}
 
 
 def function_parser(command: str) -> ArgumentParser:

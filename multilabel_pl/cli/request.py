@@ -1,5 +1,6 @@
 """From words to options: short forms are written out, and what must be known before parsing is read."""
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from multilabel_pl.data.shards import DESCRIPTION
 from multilabel_pl.data.streaming import StreamingDataModule
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError
+from multilabel_pl.nested import flat
 from multilabel_pl.training.runs import BEST, LAST
 
 OPTION = re.compile(r"-[^\d.].*", re.DOTALL)  # not a negative number, and not the - of standard input
@@ -92,7 +94,7 @@ class Request:
         if args is not None and not isinstance(args, list):
             known = dict(args if isinstance(args, dict) else args.as_dict())
             command = next((name for name in known if name in COMMANDS), None)
-            return cls(command, _flat(known[command]) if command else {}, args)
+            return cls(command, flat(known[command]) if command else {}, args)
         words = [_written_out(word) for word in _read_words(sys.argv[1:] if args is None else args)]
         place = next((i for i, word in enumerate(words) if not word.name), len(words))
         before, rest = words[:place], words[place:]
@@ -105,7 +107,7 @@ class Request:
             raise InputError(f"{stray} must come after {command}")
         operands, images = _sort(command, rest[1:])
         after = [*(word for word in rest[1:] if word.name), *operands]
-        common = _flat(_options(before, nested=True).get(command) or {})
+        common = flat(_options(before, nested=True).get(command) or {})
         implied, recipe = _implied(command, {**common, **_options(after)}, images)
         after = [*implied, *after]
         given = [*map(str, before), command, *map(str, after)]
@@ -141,7 +143,7 @@ def _written_out(word: Word) -> Word:
 def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
     """Returns the options that operands stand for, and images, which stand for none."""
     takes = COMMANDS[command].operands
-    operands: dict[str, list[str]] = {kind: [] for kind in (*OPTION_OF, "IMAGE")}
+    operands: dict[str, list[str]] = {kind: [] for kind in (*OPTION_OF, "IMAGE", "RUN")}
     for operand in (str(word.value) for word in words if not word.name):
         if (kind := _kind(operand, takes)) is None:
             raise InputError(f"{command} takes {takes} and options, but {operand} is none of these")
@@ -152,6 +154,8 @@ def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
         if len(values) > 1:
             raise InputError(f"{command} takes one {kind.lower()}, got {' and '.join(values)}")
         options += [Word("--data.path" if _are_shards(kind, value) else name, value) for value in values]
+    if operands["RUN"]:
+        options.append(Word("--run", json.dumps(operands["RUN"])))
     tables, images = operands["TABLE"], operands["IMAGE"]
     if tables and images:
         raise InputError(f"{command} takes a table or images, got both: {tables[0]} and {images[0]}")
@@ -159,8 +163,8 @@ def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
 
 
 def _kind(operand: str, takes: str) -> str | None:
-    if "MODEL" in takes:
-        return "MODEL"
+    if takes in ("[MODEL]", "[RUN…]"):
+        return takes.strip("[…]")
     if operand in (BEST, LAST) or operand.endswith(".ckpt"):
         return "CHECKPOINT"
     if "IMAGE" in takes:
@@ -191,7 +195,7 @@ def _options(words: Sequence[Word], nested: bool = False) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for word in words:
         found = _read_yaml(str(word.value)) if word.name in CONFIG else {word.name.lstrip("-"): word.value}
-        options |= found if nested else _flat(found)
+        options |= found if nested else flat(found)
     return options
 
 
@@ -213,12 +217,3 @@ def _read_yaml(path: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"--config takes YAML files, and {path} is not one: {error}") from error
     return content if isinstance(content, dict) else {}
-
-
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Joins the names of nested options by dots."""
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return flat

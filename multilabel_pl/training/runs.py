@@ -8,6 +8,7 @@ from typing import NamedTuple, TextIO
 from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.errors import InputError
 from multilabel_pl.locks import lock_folder
+from multilabel_pl.results.outputs import OUTPUTS
 
 RUNS = "runs"  # folder of the runs, unless another one is named
 BEST, LAST = "best", "last"
@@ -102,3 +103,42 @@ def checkpoint_of(run: Path, name: str) -> Path | None:
     """
     paths = [run / f"{candidate}.ckpt" for candidate in ([BEST, LAST] if name == BEST else [LAST])]
     return next((path for path in paths if path.is_file()), None)
+
+
+def find_evaluation(root: Path, name: str, split: str) -> Path:
+    """Finds the folder that the evaluation of a run has left.
+
+    Args:
+        root: The folder of the runs.
+        name: A run's number or folder, a checkpoint, `best` or `last` of the newest run, or an evaluation's folder.
+        split: `test` or `validate`.
+
+    Raises:
+        InputError: If there is no such run, or it has not been evaluated.
+    """
+    path = _folder(root, int(name)) if name.isdecimal() and not Path(name).exists() else Path(name)
+    if name in (BEST, LAST):
+        path = find_checkpoint(root, name)
+    if not path.exists():
+        raise InputError(f"there is no run {name}: give its number, its folder, or a checkpoint")
+    if (path / OUTPUTS).is_file():
+        return path
+    run = path.parent if path.is_file() else path
+    if (run / split / OUTPUTS).is_file():
+        return run / split
+    checkpoint = path if path.is_file() else checkpoint_of(path, BEST) or path / f"{BEST}.ckpt"
+    raise InputError(f"{run / split} has no {OUTPUTS}: run {split} --ckpt_path {checkpoint} first")
+
+
+def newest_evaluations(root: Path, split: str, count: int) -> list[Path]:
+    """Returns the folders of the newest evaluations, as many as asked for, the oldest of them first.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    folders = [_folder(root, version) / split for version in _versions(root)]
+    found = [folder for folder in folders if (folder / OUTPUTS).is_file()]
+    if len(found) < count:
+        remedy = f"run {split} --ckpt_path {root}/version_N/best.ckpt for {count} of them first, or name them"
+        raise InputError(f"compare takes {count} runs with {OUTPUTS} of {split}, and {root} has {len(found)}: {remedy}")
+    return found[-count:]

@@ -1,0 +1,45 @@
+"""The command `compare`."""
+
+from pathlib import Path
+from typing import Literal
+
+from multilabel_pl.atomic import check_writable
+from multilabel_pl.errors import InputError
+from multilabel_pl.messages import say
+from multilabel_pl.training.runs import RUNS, find_evaluation, newest_evaluations
+
+FORMATS = (".md", ".html")
+
+
+def compare(
+    run: list[str] | None = None,
+    split: Literal["test", "validate"] = "test",
+    output: str | list[str] | None = None,
+    runs: str = RUNS,
+) -> None:
+    """Compare runs on the images that they were tested on.
+
+    Args:
+        run: Runs, two or more, which the others are compared with the first of; the two newest ones if not given.
+        split: Whether to compare what `test` has left, or `validate`.
+        output: A file to write, too: comparison.html or comparison.md, or a list of both.
+        runs: Folder of the runs.
+    """
+    from multilabel_pl.results.compared_runs import read_runs
+    from multilabel_pl.results.comparison_report import report_comparison
+    from multilabel_pl.results.text import screen_width
+
+    files = [Path(name) for name in ([output] if isinstance(output, str) else output or [])]
+    for file in files:
+        if file.suffix not in FORMATS:
+            raise InputError(f"--output takes files that end in {' or '.join(FORMATS)}, got {file}")
+        check_writable(file)
+    if run and len(run) == 1:
+        raise InputError(f"compare takes two runs or more, got {run[0]}: name another one")
+    root = Path(runs)
+    folders = [find_evaluation(root, name, split) for name in run] if run else newest_evaluations(root, split, 2)
+    report = report_comparison(read_runs(folders))
+    say(report.text(screen_width()))
+    for file in files:
+        report.write(file)
+        say(f"written to {file}")
