@@ -38,7 +38,12 @@ def compare(
         raise InputError(f"compare takes two runs or more, got {run[0]}: name another one")
     root = Path(runs)
     folders = [find_evaluation(root, name, split) for name in run] if run else newest_evaluations(root, split, 2)
-    report = report_comparison(read_runs(folders))
+    compared = read_runs(folders)
+    for name, folder, found in zip(run or [], folders, compared, strict=False):
+        if name.endswith(".ckpt") and Path(name).name != found.outputs.checkpoint:
+            remedy = f"run {split} --ckpt_path {name} first"
+            raise InputError(f"{folder} is of {found.outputs.checkpoint}, not of {name}: {remedy}")
+    report = report_comparison(compared)
     say(report.text(screen_width()))
     for file in files:
         report.write(file)

@@ -24,6 +24,7 @@ OTHER_COMMANDS = {
     "calibrate": "tune",
     "app": "demo",
     "api": "serve",
+    "diff": "compare",
     "server": "serve",
 }
 OTHER_OPTIONS = {

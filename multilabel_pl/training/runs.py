@@ -110,15 +110,13 @@ def find_evaluation(root: Path, name: str, split: str) -> Path:
 
     Args:
         root: The folder of the runs.
-        name: A run's number or folder, a checkpoint, `best` or `last` of the newest run, or an evaluation's folder.
+        name: A run's number or folder, a checkpoint, or an evaluation's folder.
         split: `test` or `validate`.
 
     Raises:
         InputError: If there is no such run, or it has not been evaluated.
     """
     path = _folder(root, int(name)) if name.isdecimal() and not Path(name).exists() else Path(name)
-    if name in (BEST, LAST):
-        path = find_checkpoint(root, name)
     if not path.exists():
         raise InputError(f"there is no run {name}: give its number, its folder, or a checkpoint")
     if (path / OUTPUTS).is_file():

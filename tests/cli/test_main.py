@@ -133,6 +133,7 @@ def test_a_softmax_model_is_tested(
         "MODEL_CARD.md",
         "metrics.json",
         "mistakes.csv",
+        "outputs.npz",
         "report.md",
     }
     assert metrics["test_map"] > 0.8

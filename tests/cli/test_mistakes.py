@@ -133,7 +133,8 @@ OPTION_MISTAKES = {
     for mistake in [
         Mistake(
             "",
-            "no command is given: there are fit, validate, test, predict, tune, export, optimize, demo, serve; --help",
+            "no command is given: there are fit, validate, test, predict, tune, export, optimize, demo, serve, compare; "
+            "--help",
         ),
         Mistake("train", "there is no command train: did you mean fit?"),
         Mistake("--model.head softmax fit", "--model.head=softmax must come after fit"),
@@ -534,7 +535,7 @@ def test_a_full_disk_is_reported_and_harms_no_file(
     before = contents(earlier)
     with full_disk(size):
         check_refused(Mistake(command, FULL_DISKS[command, size]), capsys)
-    whole = {"metrics.json", "mistakes.csv", "report.md"}  # what was written before the disk was full
+    whole = {"metrics.json", "mistakes.csv", "outputs.npz", "report.md"}  # what was written before the disk was full
     after = {path: content for path, content in contents(earlier).items() if path.is_file() and path.name not in whole}
     assert after.items() <= before.items()
 

@@ -86,7 +86,7 @@ def test_mlflow_gets_the_report(tracked: Path) -> None:
     main(["test", *QUIET, *MLFLOW, uri, "--trainer.limit_test_batches", "1", "--figures", "false"])
     client, run = mlflow_run(uri)
     found = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "test")}
-    assert found == {"report.md", "metrics.json", "mistakes.csv", "MODEL_CARD.md"}
+    assert found == {"report.md", "metrics.json", "mistakes.csv", "outputs.npz", "MODEL_CARD.md"}
     assert "test_map" in run.data.metrics
 
 
