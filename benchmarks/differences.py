@@ -1,9 +1,9 @@
 """How often the intervals of `compare` are right: `python -m benchmarks.differences`, five minutes.
 
 Trains three models on MNIST for two epochs, tests them, and compares each pair on test images drawn from the 10,000,
-200 times: how often the intervals from these hold the difference on all 10,000. Those of labels are counted as if each
-stood alone, at 1.96 standard errors: where few images are tagged differently, where enough are, and, as `compare`
-gives them, all at once.
+200 times: how often the intervals from these hold the difference on all 10,000. Those of the labels hold if all do at once. A
+label's own, at 1.96 standard errors, are counted where ten images or more are tagged differently, and where fewer are,
+for which `compare` gives none.
 """
 
 import argparse
@@ -28,7 +28,7 @@ MODELS = {
 }
 SIZES = (300, 1000, 3000)
 REPEATS = 200
-HEADER = ["images", *LEADING, "labels, all at once", f"labels, {ENOUGH} or more differ", "labels, fewer differ"]
+HEADER = ["drawn", *LEADING, "labels", "label, ten differ", "label, fewer"]
 
 
 def evaluations(root: Path) -> list[Evaluation]:
@@ -66,7 +66,9 @@ def hits(first: Evaluation, other: Evaluation, whole: Comparison, rows: Tensor) 
     for name in LEADING:
         has_interval = math.isfinite(found.metrics[name].low)
         held.append([_holds(found.metrics[name][1:], whole.metrics[name].value)] if has_interval else [])
-    at_once, enough, fewer = [], [], []
+    at_once: list[bool] = []
+    enough: list[bool] = []
+    fewer: list[bool] = []
     for index, (label, true) in enumerate(zip(found.labels, whole.labels, strict=True)):
         if math.isfinite(label.difference.low):
             at_once.append(_holds(label.difference[1:], true.difference.value))

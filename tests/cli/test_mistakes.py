@@ -133,8 +133,8 @@ OPTION_MISTAKES = {
     for mistake in [
         Mistake(
             "",
-            "no command is given: there are fit, validate, test, predict, tune, export, optimize, demo, serve, compare; "
-            "--help",
+            "no command is given: "
+            "there are fit, validate, test, predict, tune, export, optimize, demo, serve, compare; --help",
         ),
         Mistake("train", "there is no command train: did you mean fit?"),
         Mistake("--model.head softmax fit", "--model.head=softmax must come after fit"),
