@@ -263,6 +263,7 @@ OPTION_MISTAKES = {
             "predict --figure 500 --trainer.limit_predict_batches 2", "figure must name images in [0, 500), got 500"
         ),
         Mistake("predict --trainer.limit_predict_batches 0", "there were no images to predict: raise --trainer.limit"),
+        Mistake("test --explain true --figures false", "explain draws in report.html, which figures false leaves out"),
         Mistake("test --trainer.limit_test_batches 0", "test had no images to measure: raise --trainer.limit_test"),
         Mistake(
             "validate --trainer.limit_val_batches 0", "validate had no images to measure: raise --trainer.limit_val"

@@ -21,7 +21,7 @@ from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.threshold_curves import BUDGET, threshold_curves
 from multilabel_pl.task import Task
 from tests.browser import opened
-from tests.conftest import QUIET
+from tests.conftest import QUIET, copied_run
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -187,8 +187,13 @@ def test_a_report_of_ten_thousand_images_is_small(tmp_path: Path) -> None:
     assert path.stat().st_size < 8_000_000
 
 
-def test_the_command_writes_it(checkpoint: str, small_set: str, workplace: Path) -> None:
-    main(["test", "--ckpt_path", checkpoint, "--data.data_dir", small_set, *QUIET])
-    page = Path(checkpoint).parent / "test" / "report.html"
-    assert page.read_text(encoding="utf-8").count("<h2>") == 8
+def test_the_command_writes_it_with_heat_maps(small_run: Path, small_set: str, workplace: Path) -> None:
+    pytest.importorskip("captum")
+    folder = copied_run(small_run, workplace)
+    main(["test", "--data.data_dir", small_set, "--explain", "true", *QUIET])
+    page = folder / "test" / "report.html"
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<h2>") == 8
     assert len(embedded(page)["labels"]) == 11
+    shown = text.count("<figure data-missed")
+    assert 0 < shown == text.count('alt="what speaks for ')
