@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -101,7 +102,7 @@ def _worst_of_every_label(evaluation: Evaluation) -> Tensor:
     """Returns the indices of so many wrongly tagged images, the worst first, that labels have a fair share of them."""
     numbers, _ = worst_first(evaluation)
     wrong = (evaluation.missed | evaluation.mistaken)[numbers]  # (M, L)
-    place = wrong.cumsum(dim=0).where(wrong, len(numbers) + 1).amin(dim=1)  # of each image, in its best label
+    place = wrong.cumsum(dim=0, dtype=torch.int32).where(wrong, len(numbers)).amin(dim=1)  # the best of an image's
     chosen = place.argsort(stable=True)[:MAX_MISTAKES].sort().values
     return numbers[chosen]
 
