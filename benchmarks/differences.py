@@ -1,9 +1,9 @@
 """How often the intervals of `compare` are right: `python -m benchmarks.differences`, five minutes.
 
 Trains three models on MNIST for two epochs, tests them, and compares each pair on test images drawn from the 10,000,
-200 times: how often the intervals from these hold the difference on all 10,000. Those of the labels hold if all do at once. A
-label's own, at 1.96 standard errors, are counted where ten images or more are tagged differently, and where fewer are,
-for which `compare` gives none.
+200 times: how often the intervals from these hold the difference on all 10,000. Those of the labels hold if all do at
+once. A label's own, at 1.96 standard errors, are counted where ten images or more are tagged differently, and where
+fewer are, for which `compare` gives none.
 """
 
 import argparse
