@@ -90,7 +90,8 @@ def test_the_commands_run(command: str, readers_folder: Path) -> None:
         assert caught.value.code == 0
         return
     resumed = words[-1] == "last"
-    more = {"fit": BRIEF, "test": ["--figures", "false"], "tune": ["--figures", "false"]}.get(words[0], [])
+    plain = [] if "--explain" in words else ["--figures", "false"]
+    more = {"fit": BRIEF, "test": plain, "tune": plain}.get(words[0], [])
     if "SceneDataModule" in words:  # few: how long many take is not the subject
         more = [*more, "--data.train_size", "200", "--data.val_size", "50"]
     main([*words, *QUIET, *more, *(["--trainer.max_epochs", "3"] if resumed else [])])
