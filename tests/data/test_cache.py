@@ -229,6 +229,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert len(pixels(opened(table, channels=3, image_size=64))) == 20
 
 
+@pytest.mark.slow
 def test_the_cache_changes_no_result(workplace: Path) -> None:
     write_tagged(workplace, 40)
     words = "--data.image_size 24 --data.num_workers 0 --data.batch_size 8 --data.max_rotation 10 --data.flip true"

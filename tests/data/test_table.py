@@ -602,6 +602,7 @@ def test_the_number_of_workers_changes_nothing(workplace: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_many_labels_of_a_checkpoint_keep_their_order(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They pass the parser by."""
     tagged = write_images(workplace, 40)

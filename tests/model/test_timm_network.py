@@ -107,6 +107,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_used_where_they_are_available(tmp_path: Path) -> None:
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     finished = subprocess.run(

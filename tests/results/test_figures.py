@@ -45,7 +45,7 @@ def test_lists_are_cut_to_their_place() -> None:
     assert listed(["a name that is long", "another"], 8, 1) == "2 tags"
 
 
-@pytest.mark.parametrize("count", [2, 40, pytest.param(223, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (40, 223))])
 def test_labels_of_any_kind_and_number_are_drawn(count: int, tmp_path: Path) -> None:
     labels = [*NAMES, *(f"label number {i}" for i in range(count))][:count]
     generator = torch.Generator().manual_seed(0)
@@ -65,6 +65,7 @@ def test_labels_of_any_kind_and_number_are_drawn(count: int, tmp_path: Path) -> 
     assert all(imread(tmp_path / name).std() > 0.05 for name in names)
 
 
+@pytest.mark.slow
 def test_labels_that_look_like_formulas_are_tested_and_predicted(workplace: Path) -> None:
     rows = [[path, NAMES[i % 10]] for i, (path, _) in enumerate(write_images(workplace, 40))]
     write_table(workplace / "t.csv", ["path", "tags"], rows)

@@ -114,6 +114,7 @@ def test_another_prediction_or_restart_starts_from_scratch(
     assert len(Path("p.csv").read_text().splitlines()) == 1 + 99
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_starts_from_scratch(small_run: Path, workplace: Path) -> None:
     write_scans(100)
     assert predict(*words(small_run, "whole.csv")) == 1
@@ -173,6 +174,7 @@ def test_kills_at_random_moments_change_nothing(kills: int, count: int, small_ru
     assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_writes_a_table(
     small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

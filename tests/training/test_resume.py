@@ -199,6 +199,7 @@ def test_options_that_cannot_be_read_are_named(
     assert capsys.readouterr().err == f"error: {Path('runs/version_0')}/{expected}\n"
 
 
+@pytest.mark.slow
 def test_other_data_options_in_a_resumed_run_are_reported(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write_tagged(workplace, 60)
     words = ["fit", *QUIET, *BRIEF, "--data", "TableDataModule", "--data.table", table]
