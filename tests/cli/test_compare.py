@@ -3,12 +3,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from multilabel_pl.cli.main import main
 from multilabel_pl.errors import MISTAKE
 from multilabel_pl.model.comparison import in_order
 from multilabel_pl.results.text import display_width
+from tests.browser import opened
 from tests.conftest import QUIET, copied_run
 from tests.results.compared import an_evaluation, write_run
 
@@ -71,18 +71,11 @@ def test_both_files_are_written(compared: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.slow
 def test_the_page_sorts_and_fits_a_phone(compared: Path) -> None:
     main(["compare", "--output", "c.html"])
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
-        mistakes: list[str] = []
-        page.on("console", lambda message: mistakes.append(message.text))
-        page.goto(f"file://{Path('c.html').resolve()}")
+    with opened(f"file://{Path('c.html').resolve()}", 390, "dark") as page:
         page.get_by_role("button", name="difference").last.click()
         shown = page.locator("table").last.locator("tbody tr td:nth-child(3)").all_inner_texts()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.locator("svg g").count() > 0
-        browser.close()
-    assert mistakes == []
     assert [float(value) for value in shown] == sorted(map(float, shown), reverse=True)
 
 

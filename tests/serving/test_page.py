@@ -3,7 +3,6 @@
 import gc
 import io
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.cli.main import main
@@ -26,31 +25,22 @@ from multilabel_pl.model.head import HeadName
 from multilabel_pl.model.prediction import Prediction
 from multilabel_pl.serving.bars import bars
 from multilabel_pl.serving.page import build_page, serve
+from tests.browser import opened
 from tests.conftest import BRIEF, QUIET
 from tests.serving.server import served
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHIPS = '<div class="tags"><span class="chip">7</span> <span class="chip">≥5</span></div>'
 PATIENCE = 20_000  # milliseconds
 
 
 @contextmanager
-def opened(address: str) -> Iterator[Page]:
-    """Opens a page in a browser, and checks at the end that it has requested nothing from elsewhere."""
-    if BROWSER is None:
-        pytest.skip("there is no Chromium")
-    requested: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("request", lambda request: requested.append(request.url))
-        page.goto(address)
+def loaded(address: str) -> Iterator[Page]:
+    """Opens the page, and waits until everything on it has loaded."""
+    with opened(address, is_ours=False) as page:
         expect(page.locator(".tags").first).to_have_text("–", timeout=PATIENCE)
         page.locator("canvas").first.wait_for(timeout=PATIENCE)
-        page.wait_for_timeout(1000)  # until everything has loaded
+        page.wait_for_timeout(1000)
         yield page
-        browser.close()
-    assert [url for url in requested if not url.startswith((address, "data:", "blob:"))] == []
 
 
 def test_images_and_drawings_are_answered(checkpoint: str, workplace: Path) -> None:
@@ -97,7 +87,7 @@ def server(runs: dict[HeadName, Path]) -> Iterator[tuple[subprocess.Popen[str], 
 
 @pytest.fixture
 def page(server: tuple[subprocess.Popen[str], str]) -> Iterator[Page]:
-    with opened(server[1]) as page:
+    with loaded(server[1]) as page:
         yield page
 
 
@@ -171,7 +161,7 @@ def test_ctrl_c_ends_it_quietly(checkpoint: str) -> None:
 @pytest.mark.slow
 def test_a_model_of_scenes_is_shown_alone(workplace: Path) -> None:
     main(["fit", *QUIET, *BRIEF, "--data", "SceneDataModule", "--data.train_size", "200", "--data.val_size", "50"])
-    with served("--ckpt_path", "best", "--data.test_size", "20") as (_, address), opened(address) as page:
+    with served("--ckpt_path", "best", "--data.test_size", "20") as (_, address), loaded(address) as page:
         draw_a_stroke(page)
         expect(page.locator(".bars .track")).to_have_count(11, timeout=PATIENCE)
         page.get_by_role("tab", name="Examples").click()

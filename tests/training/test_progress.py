@@ -54,7 +54,7 @@ def test_an_epoch_without_validation_has_no_values(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["command", pytest.param("Python", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("launcher", ["command", "Python"])
 def test_nothing_is_said_that_does_not_apply(launcher: str, small_set: str, workplace: Path) -> None:
     if launcher == "command":
         done = in_a_process(["fit", *BRIEF, *small(small_set)])
