@@ -13,7 +13,7 @@ from multilabel_pl.messages import abridged
 from multilabel_pl.model.comparison import in_order
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.nested import flat
-from multilabel_pl.results.outputs import OUTPUTS, Outputs, read_outputs
+from multilabel_pl.results.outputs import OUTPUTS, UNKNOWN, Outputs, read_outputs
 
 CONFIG = "config.yaml"  # in the folder of a run
 
@@ -76,7 +76,7 @@ def _matched(first: Outputs, other: Outputs, both: str) -> Outputs:
         raise InputError(f"{both} are of {sizes[0]:,} and {sizes[1]:,} images, and can't be compared: {same}")
     if first.images != other.images:
         raise InputError(f"{both} are of images with different names, and can't be compared: {same}")
-    truths = (first.evaluation.targets.nan_to_num(-1), evaluation.targets.nan_to_num(-1))
+    truths = (first.evaluation.targets.nan_to_num(UNKNOWN), evaluation.targets.nan_to_num(UNKNOWN))
     if wrong := int((truths[0] != truths[1]).any(dim=1).sum()):
         raise InputError(f"{both} differ in the true tags of {wrong:,} images, and can't be compared: {same}")
     return replace(other, evaluation=evaluation)

@@ -9,7 +9,6 @@ import torch
 import yaml
 
 from multilabel_pl.data.datasets import LabelledDataset
-from multilabel_pl.digests import file_digest
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.results.evaluation_plots import reliability
@@ -60,7 +59,7 @@ def write_html_report(
     """
     content = {
         "title": title,
-        "facts": " ".join([*facts(evaluation), f"Checkpoint {file_digest(origin.checkpoint)[:DIGEST]}."]),
+        "facts": " ".join([*facts(evaluation), f"Checkpoint {origin.digest[:DIGEST]}."]),
         "leading": list(_leading(evaluation)),
         "remarks": list(remarks(evaluation, learned_here)),
         "decisions": decision_table(evaluation),

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import atomic_path
-from multilabel_pl.digests import file_digest
 from multilabel_pl.messages import abridged
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.metrics import precision_recall_f1
@@ -22,7 +21,6 @@ from multilabel_pl.results.text import as_markdown, utf_8
 
 CARD = "MODEL_CARD.md"  # beside the report of a test
 FEW = 30  # test images that carry a label, below which its figures are rough
-OWN_IMAGES = "images of your own"
 WEAK = 0.5  # F1
 DECIMALS = 6
 
@@ -36,7 +34,7 @@ def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None
         "## Intended use",
         _use(origin),
         "## Evaluation",
-        f"On {as_markdown(_data(origin))}: {report(evaluation)}",
+        f"On {as_markdown(origin.source)}: {report(evaluation)}",
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(evaluation, origin)),
     ]
@@ -46,10 +44,6 @@ def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None
 
 def _name(origin: Origin) -> str:
     return utf_8(origin.checkpoint.absolute().parent.name)
-
-
-def _data(origin: Origin) -> str:
-    return utf_8(origin.data or OWN_IMAGES)
 
 
 def _front_matter(evaluation: Evaluation, origin: Origin) -> dict[str, Any]:
@@ -66,14 +60,14 @@ def _front_matter(evaluation: Evaluation, origin: Origin) -> dict[str, Any]:
         "library_name": "multilabel_pl",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "multi-label", "pytorch-lightning"],
-        "checkpoint_sha256": file_digest(origin.checkpoint),
+        "checkpoint_sha256": origin.digest,
         "model-index": [
             {
                 "name": _name(origin),
                 "results": [
                     {
                         "task": {"type": "image-classification", "name": "Multi-label image classification"},
-                        "dataset": {"type": "images", "name": _data(origin), "split": "test"},
+                        "dataset": {"type": "images", "name": origin.source, "split": "test"},
                         "metrics": metrics,
                     }
                 ],

@@ -1,11 +1,16 @@
 """What an evaluation is of."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from multilabel_pl.digests import file_digest
 from multilabel_pl.messages import one_line
+from multilabel_pl.results.text import utf_8
 from multilabel_pl.task import Task
+
+OWN_IMAGES = "images of your own"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,16 @@ class Origin:
     data: str | None = None
     data_options: dict[str, Any] = field(default_factory=dict)
     epoch: int | None = None
+
+    @property
+    def source(self) -> str:
+        """The data by name, in UTF-8."""
+        return utf_8(self.data or OWN_IMAGES)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the checkpoint, which takes a while to read."""
+        return file_digest(self.checkpoint)
 
     def title(self, command: str) -> str:
         """Returns the title of a report, such as `test of runs/version_0/best.ckpt on MNIST`."""

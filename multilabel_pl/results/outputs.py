@@ -67,7 +67,7 @@ def write_outputs(evaluation: Evaluation, images: LabelledDataset | None, origin
         "loss": evaluation.loss.float().numpy(),
         "images": paths_digest(Path(path.name) for path in names[: len(evaluation.targets)]),
         "checkpoint": utf_8(origin.checkpoint.name),
-        "source": utf_8(origin.data or "images of your own"),
+        "source": origin.source,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     with atomic_path(path) as partial, partial.open("wb") as file:

@@ -21,7 +21,7 @@ function chart(place, x, series, values, options = {}) {
     axes: [axis(x, 26), axis(options.y ?? "", 44)],
     series: [{label: x, value: (_, value) => shown(value)}, ...series.map((label, index) => ({
       label, stroke: color(COLORS[index]), width: 2, spanGaps: true, value: (_, value) => shown(value),
-      points: {show: options.points ?? false, size: 5}, paths: options.paths?.[index],
+      points: {show: options.points ?? false, size: 5},
     }))],
     cursor: {drag: {x: true, y: true}},
     hooks: {draw: options.mark ? [options.mark] : []},
