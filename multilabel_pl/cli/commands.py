@@ -63,6 +63,7 @@ COMMANDS = {
             'predict a.jpg scans/ "more/**/*.png"': "image files, folders and patterns",
             "predict --list files.txt": "the files that a text file names, one on a line",
             "predict a.jpg --output tags.jsonl --figure true": "JSON, and a sheet of the images with their tags",
+            "predict a.jpg --output why.csv --explain cat": "a figure of what in the image speaks for the label",
             "predict --list files.txt --output tags.parquet": "millions: the same command resumes what was stopped",
         },
         (*_EVALUATION, "return_predictions"),

@@ -7,7 +7,7 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results import label_errors
-from multilabel_pl.results.gallery import Explain
+from multilabel_pl.results.heat_maps import Explain
 from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.outputs import OUTPUTS, write_outputs
@@ -60,7 +60,7 @@ def write_evaluation(
         output: What to write.
         prefix: What the names of the metrics begin with, `val` or `test`.
         learned_here: Whether thresholds were learned from these very images.
-        explain: What draws heat maps over the mistakes, if they are asked for.
+        explain: What makes heat maps of the mistakes, if they are asked for.
     """
     metrics = {f"{prefix}_{name}": value for name, value in all_metrics(evaluation).items()}
     write_metrics(metrics, folder / "metrics.json")

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +13,11 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.messages import abridged
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.results.heat_maps import Explain, draw_heat_maps
 from multilabel_pl.results.image_tables import image_names
 from multilabel_pl.results.label_errors import SHOWN, LabelErrors
 from multilabel_pl.results.mistakes import worst_first
 from multilabel_pl.results.true_tags import name_true_tags
-
-Explain = Callable[
-    [Tensor, Tensor], Tensor
-]  # images (B, C, H, W), labels (B,) -> heat maps over the images (B, 3, H, W)
 
 MAX_MISTAKES = 200
 BATCH = 32  # images in memory at a time
@@ -64,7 +61,7 @@ def exhibit_mistakes(
     Args:
         evaluation: What the tags are of.
         images: The images evaluated, in the order of the evaluation.
-        explain: What draws heat maps, of the label that adds most to the loss of an image, if they are asked for.
+        explain: What makes heat maps, of the label that adds most to the loss of an image, if they are asked for.
     """
     chosen = _worst_of_every_label(evaluation)
     labels = _worst_label(evaluation, chosen)
@@ -127,7 +124,7 @@ def _fetched(
     for start in range(0, len(chosen), BATCH):
         rows = slice(start, start + BATCH)
         batch, _ = images.__getitems__(chosen[rows].tolist())
-        maps = explain(batch, labels[rows]) if explain is not None else [None] * len(batch)
+        maps = draw_heat_maps(explain, batch, labels[rows]) if explain is not None else [None] * len(batch)
         yield from zip(batch, maps, strict=True)
 
 

@@ -1,11 +1,13 @@
 """Heat maps over images."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from multilabel_pl.images.pixels import MAX_PIXEL, luma
-from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.model.explanation import explain
+
+Explain = Callable[[Tensor, Tensor], Tensor]  # images (B, C, H, W), labels (B,) -> heat maps (B, H, W)
 
 FAINT, STRONG = (255, 210, 0), (230, 0, 0)  # colours of the least and of the most heat
 OPACITY = 0.75  # of the most heat; where there is none, the image is as it was
@@ -28,11 +30,11 @@ def overlay(image: Tensor, heat: Tensor) -> Tensor:
     return mixed.round().clamp(0, MAX_PIXEL).to(torch.uint8)
 
 
-def draw_heat_maps(model: MultiLabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
+def draw_heat_maps(explain: Explain, images: Tensor, labels: Tensor) -> Tensor:
     """Lays over each image a map of what in it speaks for a label.
 
     Args:
-        model: The model; it is left as it was.
+        explain: What makes heat maps (B, H, W) of images and labels, such as an `Explainer`.
         images: uint8 (B, C, H, W), C of 1 or 3.
         labels: The index of a label for each image, int64 (B,).
 
@@ -40,6 +42,6 @@ def draw_heat_maps(model: MultiLabelClassifier, images: Tensor, labels: Tensor) 
         uint8 (B, 3, H, W).
 
     Raises:
-        InputError: As from `explain`.
+        InputError: As from an `Explainer`.
     """
-    return torch.stack([overlay(*pair) for pair in zip(images, explain(model, images, labels), strict=True)])
+    return torch.stack([overlay(*pair) for pair in zip(images, explain(images, labels), strict=True)])

@@ -12,7 +12,8 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.results.evaluation_plots import reliability
-from multilabel_pl.results.gallery import Explain, exhibit_label_errors, exhibit_mistakes
+from multilabel_pl.results.gallery import exhibit_label_errors, exhibit_mistakes
+from multilabel_pl.results.heat_maps import Explain
 from multilabel_pl.results.html_page import write_page
 from multilabel_pl.results.label_errors import LabelErrors, describe_label_errors
 from multilabel_pl.results.label_plots import SHARES, cooccurrence, drawn_labels, which_labels
@@ -55,7 +56,7 @@ def write_html_report(
         title: Of the report.
         learned_here: Whether thresholds were learned from these very images.
         label_errors: Decisions of the data that are likely wrong, if they were searched for.
-        explain: What draws heat maps over the mistakes, if they are asked for.
+        explain: What makes heat maps of the mistakes, if they are asked for.
     """
     content = {
         "title": title,

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.messages import abridged, shortened
 from multilabel_pl.results.prediction_parquet import ParquetFormat
 from multilabel_pl.results.prediction_tables import CsvFormat, JsonLinesFormat, PredictedImages, TableFormat, columns_of
 
 MAX_DRAWN = 100
+MAX_EXPLAINED = 9  # labels, beside an image in a row of the sheet
 TUTORIAL_IMAGE = 9  # that the tutorial shows
 STDOUT = "-"
 BESIDE_CHECKPOINT = "predict/predictions.csv"
@@ -30,25 +33,35 @@ class PredictionOutput:
         figure: True for a sheet of the first images and their tags; an index, or several, for the probabilities of
             these images; False for nothing. If not given, image 9 of labelled images, and nothing of files.
         spreadsheet: Whether a table in CSV is for a spreadsheet, which would take some names for formulas.
+        explain: Labels of which the figure is to show heat maps: a sheet of the first images if `figure` isn't given.
 
     Raises:
-        InputError: If the table ends in something else, there are too many images to draw, a figure has no name, or
-            PyArrow is needed and not installed.
+        InputError: If the table ends in something else, there are too many images or labels to draw, a figure has no
+            name, or a package is needed and not installed.
     """
 
     table: Path
     figure: bool | int | Sequence[int] | None = None
     spreadsheet: bool = False
+    explain: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.is_stdout and self.table.suffix not in FORMATS:
             raise InputError(f"output must end in .csv, .jsonl or .parquet, or be -, got {self.table}")
-        if self.is_stdout and self.figure not in (None, False, []):
-            raise InputError("a table on standard output has no figure beside it: leave out figure, or name a file")
+        no_figure = self.figure is False or self.figure == []
+        drawn = "explain" if self.explain else None if no_figure or self.figure is None else "figure"
+        if self.is_stdout and drawn:
+            raise InputError(f"a table on standard output has no figure beside it: leave out {drawn}, or name a file")
         if isinstance(self.figure, Sequence) and len(self.figure) > MAX_DRAWN:
             raise InputError(f"figure takes at most {MAX_DRAWN} images, got {len(self.figure)}")
         if self.table.suffix == ".parquet":
             check_extra("parquet", "a table in Parquet")
+        if self.explain:
+            check_extra("explain", "an explanation")
+        if self.explain and no_figure:
+            raise InputError("explain draws a figure, which figure false leaves out: leave out one of them")
+        if len(self.explain) > MAX_EXPLAINED:
+            raise InputError(f"explain takes at most {MAX_EXPLAINED} labels, got {len(self.explain)}")
 
     @property
     def is_stdout(self) -> bool:
@@ -72,15 +85,30 @@ class PredictionOutput:
         """
         if self.is_stdout:
             return []
-        if self.figure is None:
+        if self.figure is None and not self.explain:
             return [min(TUTORIAL_IMAGE, size - 1)] if isinstance(images, LabelledDataset) else []
-        if isinstance(self.figure, bool):
-            return list(range(min(size, MAX_DRAWN))) if self.figure else []
+        if self.figure is False:
+            return []
+        if self.figure is None or self.figure is True:
+            return list(range(min(size, MAX_DRAWN)))
         asked = [self.figure] if isinstance(self.figure, int) else list(self.figure)
         for index in asked:
             if not 0 <= index < size:
                 raise InputError(f"figure must name images in [0, {size}), got {index}")
         return asked
+
+    def explained(self, labels: Sequence[str]) -> list[int]:
+        """Returns the indices of the labels to explain.
+
+        Raises:
+            InputError: If there is no such label.
+        """
+        for name in self.explain:
+            if name not in labels:
+                close = get_close_matches(name, labels, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"it has {abridged(labels)}"
+                raise InputError(f"explain: the model has no label {shortened(name)!r}; {hint}")
+        return [labels.index(name) for name in self.explain]
 
     def check(self, images: PredictedImages) -> None:
         """Checks that the files can be written, and are none of the images.

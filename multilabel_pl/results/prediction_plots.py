@@ -18,6 +18,7 @@ from multilabel_pl.results.true_tags import name_true_tags
 
 SHEET_COLUMNS = 10
 CELL_INCHES = 1.4
+GAP = 0.15  # of a cell, after the heat maps of an image
 NAME_LENGTH = 18
 TITLE_LENGTH = 22
 BAR_NAME_LENGTH = 26
@@ -81,12 +82,51 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
         axes.set_axis_off()
         axes.set_anchor("N")  # names of a row on one line, however high the images
     for axes, item in zip(cells, items, strict=False):
-        tags = item.probabilities >= thresholds
-        wrong = item.targets is not None and bool(torch.where(tags, item.targets <= 0, item.targets > 0).any())
-        _show(axes, item.image)
-        names = listed(_names(tags, labels), NAME_LENGTH, lines=3)
-        axes.set_title(f"{shortened(item.name, NAME_LENGTH)}\n{names}", fontsize=9, color=WRONG if wrong else "black")
+        _draw_tagged(axes, item, labels, thresholds)
     return figure
+
+
+def heat_map_sheet(
+    items: Sequence[TaggedImage], heat_maps: Tensor, explained: Sequence[int], labels: Sequence[str], thresholds: Tensor
+) -> Figure:
+    """Draws images as a contact sheet does, and beside each its heat maps with the probabilities of their labels.
+
+    Names of labels that an image is tagged with are in bold.
+
+    Args:
+        items: The images, N of them.
+        heat_maps: Over the images as the model sees them, uint8 (N, K, 3, H, W).
+        explained: Indices of the K labels.
+        labels: Names of all labels.
+        thresholds: (L,).
+    """
+    width = 1 + len(explained)
+    columns = min(len(items), max(SHEET_COLUMNS // width, 1))  # of images with their heat maps
+    rows = math.ceil(len(items) / columns)
+    size = (CELL_INCHES * columns * (width + GAP), (CELL_INCHES + 0.45) * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    cells = figure.subplots(rows, columns * (width + 1), squeeze=False, width_ratios=([1.0] * width + [GAP]) * columns)
+    for axes in cells.flat:
+        axes.set_axis_off()
+        axes.set_anchor("N")
+    for (left, *others), item, maps in zip(cells.reshape(-1, width + 1), items, heat_maps, strict=False):
+        _draw_tagged(left, item, labels, thresholds)
+        for axes, heat_map, label in zip(others, maps, explained, strict=False):
+            _show(axes, heat_map)
+            name = shortened(labels[label], NAME_LENGTH)
+            is_tag = bool(item.probabilities[label] >= thresholds[label])
+            axes.set_title(
+                f"{name}\n{item.probabilities[label]:.2f}", fontsize=9, fontweight="bold" if is_tag else None
+            )
+    return figure
+
+
+def _draw_tagged(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> None:
+    tags = item.probabilities >= thresholds
+    wrong = item.targets is not None and bool(torch.where(tags, item.targets <= 0, item.targets > 0).any())
+    _show(axes, item.image)
+    names = listed(_names(tags, labels), NAME_LENGTH, lines=3)
+    axes.set_title(f"{shortened(item.name, NAME_LENGTH)}\n{names}", fontsize=9, color=WRONG if wrong else "black")
 
 
 def _show(axes: Axes, image: Tensor) -> None:

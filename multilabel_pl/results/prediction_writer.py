@@ -18,6 +18,7 @@ from multilabel_pl.data.prediction_order import PredictionOrder
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note, say, warn
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.explanation import Explainer
 from multilabel_pl.model.prediction import PredictedBatch
 from multilabel_pl.results.prediction_job import job_of
 from multilabel_pl.results.prediction_output import PredictionOutput
@@ -50,7 +51,8 @@ class PredictionWriter(Callback):
         summary: On the first process, how many images were tagged, and where the results are.
 
     Raises:
-        InputError: When predicting, if an index to draw is out of range, or the output can't be written.
+        InputError: When predicting, if an index to draw is out of range, a label to explain is unknown, or the output
+            can't be written.
     """
 
     def __init__(
@@ -89,7 +91,9 @@ class PredictionWriter(Callback):
         if self.rows is None:
             self._prepare(trainer, _images_of(trainer.predict_dataloaders), _order_of(trainer))
         assert self.rows is not None
-        self.format = self.output.format(self.images, _classifier(pl_module).decision.labels)
+        labels = _classifier(pl_module).decision.labels
+        self.explained = self.output.explained(labels)
+        self.format = self.output.format(self.images, labels)
         self.rows.open(self.format.header if trainer.is_global_zero else b"")
 
     def on_predict_batch_end(
@@ -133,10 +137,12 @@ class PredictionWriter(Callback):
         """Saves what is done, from which the same command resumes."""
         if not isinstance(self.rows, Part):
             return
+        is_started = self.rows.file is not None
         self.rows.stop()
         images, share = self.rows.recorded.images, len(self.order.share)
         if self.resumes and images:
-            note(f"stopped after {images:,} of {share:,} images: the same command resumes there")
+            if is_started:
+                note(f"stopped after {images:,} of {share:,} images: the same command resumes there")
         elif self.lock is not None and trainer.world_size == 1:
             close_folder(self.rows.folder, self.lock)
         if self.lock is not None:
@@ -199,7 +205,10 @@ class PredictionWriter(Callback):
                 return model.tag(trainer.strategy.batch_to_device(images))[0].cpu()
 
         as_sheet = self.output.figure is True
-        return draw_predictions(self.images, self.chosen, predict, model.decision, path, as_sheet)
+        explain = Explainer(model) if self.explained else None
+        return draw_predictions(
+            self.images, self.chosen, predict, model.decision, path, as_sheet, explain, self.explained
+        )
 
 
 def _order_of(trainer: Trainer) -> PredictionOrder:

@@ -1,6 +1,5 @@
 """What an evaluation prints, and leaves beside its checkpoint."""
 
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +10,8 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.explanation import Explainer
 from multilabel_pl.results.evaluation_writer import EvaluationOutput, write_evaluation
-from multilabel_pl.results.heat_maps import draw_heat_maps
 from multilabel_pl.results.model_card import CARD, write_model_card
 from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.report import report
@@ -57,7 +56,7 @@ def report_evaluation(
     images = _evaluated(trainer, stage)
     origin = _origin(trainer, model, images, Path(beside))
     folder = Path(beside).parent / command
-    explain = partial(draw_heat_maps, model) if output.explain else None
+    explain = Explainer(model) if output.explain else None
     write_evaluation(evaluation, images, origin, folder, output, stage, learned_here, explain)
     if command == "test":
         write_model_card(evaluation, origin, folder / CARD)

@@ -163,6 +163,7 @@ class Trainer(pl.Trainer):
         output: str | None = None,
         figure: bool | int | list[int] | None = None,
         spreadsheet: bool = False,
+        explain: list[str | int] | str | None = None,
         restart: bool = False,
         return_predictions: bool | None = False,
         **kwargs: Any,
@@ -178,6 +179,8 @@ class Trainer(pl.Trainer):
                 indices, for the probabilities of these images; `false` for nothing. Image 9 of a test set and nothing
                 of files if not given.
             spreadsheet: Whether to quote names in CSV that a spreadsheet would take for formulas.
+            explain: A label, or a list such as "[cat, dog]": the figure is a sheet of the images with heat maps of what
+                in them speaks for it.
             restart: Whether to predict all images again if the same prediction was interrupted, rather than to resume.
             return_predictions: Whether to return the predictions, which are then all in memory.
             **kwargs: As in Lightning's Trainer.
@@ -188,7 +191,8 @@ class Trainer(pl.Trainer):
         if output is None and ckpt_path is None:
             raise InputError("predict needs an output, or a checkpoint to write it beside")
         kwargs["ckpt_path"], kwargs["return_predictions"] = ckpt_path, return_predictions
-        asked = PredictionOutput(Path(output or BESIDE_CHECKPOINT), figure, spreadsheet)
+        explained = [explain] if isinstance(explain, str) else list(map(str, explain or []))
+        asked = PredictionOutput(Path(output or BESIDE_CHECKPOINT), figure, spreadsheet, explained)
         checkpoint = Path(ckpt_path) if ckpt_path is not None else None
         writer = PredictionWriter(asked, checkpoint, beside_checkpoint=output is None, restart=restart)
         with writing(self, self.callbacks, writer):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from multilabel_pl import MultiLabelClassifier, SceneDataModule, Task, Trainer
 from multilabel_pl.data.scenes import Scenes
 from multilabel_pl.errors import InputError
-from multilabel_pl.model.explanation import explain
+from multilabel_pl.model.explanation import Explainer
 from multilabel_pl.model.feature_maps import find_feature_maps
 
 LABELS = ("a", "b", "c")
@@ -38,7 +38,7 @@ def test_the_last_maps_that_all_scores_depend_on_are_found(network: str, size: i
     model = untrained(network, size, channels=3)
     found = find_feature_maps(model.network.eval(), images(size, channels=3))
     assert next(name for name, module in model.network.named_modules() if module is found.layer) == layer
-    heat = explain(model, images(size, channels=3), torch.tensor([0, 1, 2]))
+    heat = Explainer(model)(images(size, channels=3), torch.tensor([0, 1, 2]))
     assert (heat.shape, heat.dtype) == ((3, size, size), torch.float32)
     assert heat.min() >= 0
     assert set(heat.amax(dim=(1, 2)).tolist()) <= {0.0, 1.0}
@@ -55,8 +55,8 @@ def test_the_model_stays_as_it_was_also_in_inference_mode(head: str) -> None:
     modes = [module.training for module in model.modules()]
     needs = [p.requires_grad for p in model.parameters()]
     with torch.inference_mode():
-        heat = explain(model, images(28) + 0, torch.tensor([0, 1, 2]))
-    assert torch.equal(heat, explain(model, images(28), torch.tensor([0, 1, 2])))
+        heat = Explainer(model)(images(28) + 0, torch.tensor([0, 1, 2]))
+    assert torch.equal(heat, Explainer(model)(images(28), torch.tensor([0, 1, 2])))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert [module.training for module in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()] == needs
@@ -70,9 +70,9 @@ def test_the_model_stays_as_it_was_also_in_inference_mode(head: str) -> None:
 def test_where_nothing_speaks_for_a_label_heat_is_zero() -> None:
     model = untrained("conv_stack", 28)
     nn.init.constant_(model.network.get_parameter("scores.weight"), -1.0)
-    heat = explain(model, images(28), torch.tensor([0, 1, 2]))
+    heat = Explainer(model)(images(28), torch.tensor([0, 1, 2]))
     assert not heat.any()
-    assert explain(model, images(28, count=0), torch.zeros(0, dtype=torch.int64)).shape == (0, 28, 28)
+    assert Explainer(model)(images(28, count=0), torch.zeros(0, dtype=torch.int64)).shape == (0, 28, 28)
 
 
 class Flat(nn.Module):
@@ -88,7 +88,7 @@ class Flat(nn.Module):
 @pytest.mark.parametrize("network", [Flat(), "conv_pool_dense_keras"])
 def test_a_network_without_places_is_refused(network: str | nn.Module) -> None:
     with pytest.raises(InputError, match=r"^no layer of the network keeps the places .* --model\.network conv_stack"):
-        explain(untrained(network, 28), images(28), torch.tensor([0, 1, 2]))
+        Explainer(untrained(network, 28))(images(28), torch.tensor([0, 1, 2]))
 
 
 def shares(model: MultiLabelClassifier, scenes: Scenes) -> Tensor:
@@ -96,7 +96,7 @@ def shares(model: MultiLabelClassifier, scenes: Scenes) -> Tensor:
     chosen = (scenes.counts >= 2).nonzero()[:100, 0].tolist()
     pixels, _ = scenes.__getitems__(chosen)
     digits = scenes.digits.targets[scenes.chosen[chosen, 0], :10].argmax(dim=1)
-    heat = explain(model, pixels, digits)
+    heat = Explainer(model)(pixels, digits)
     inside = torch.zeros_like(heat)
     for mask, (top, left) in zip(inside, scenes.corners[chosen, 0].tolist(), strict=True):
         mask[max(top, 0) : top + 28, max(left, 0) : left + 28] = 1

@@ -1,8 +1,9 @@
+import numpy as np
 import torch
 from matplotlib.colors import to_rgba
 
 from multilabel_pl.results.figures import MODEL, REFERENCE, WRONG
-from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, prediction_figure
+from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, heat_map_sheet, prediction_figure
 
 
 def test_a_figure_shows_tags_truth_and_thresholds() -> None:
@@ -55,3 +56,17 @@ def test_of_many_labels_the_true_and_the_likely_are_drawn() -> None:
     names = [name.get_text() for name in figure.axes[1].get_xticklabels()]
     assert names == ["label 3", *labels[176:]]
     assert len(figure.axes[1].patches) == 25
+
+
+def test_heat_maps_stand_beside_their_images_with_probabilities() -> None:
+    labels = ["cat", "$x_1$", "owl"]
+    image = torch.zeros(3, 20, 30, dtype=torch.uint8)
+    heat_maps = torch.randint(256, (7, 2, 3, 8, 8), dtype=torch.uint8)
+    items = [TaggedImage(image, f"{i}.jpg", None, torch.tensor([0.9, 0.6, 0.1])) for i in range(7)]
+    figure = heat_map_sheet(items, heat_maps, [2, 1], labels, torch.tensor([0.5, 0.5, 0.7]))
+    cells = [axes for axes in figure.axes if axes.images]
+    assert len(cells) == 7 * 3
+    titles = [(axes.get_title(), axes.title.get_fontweight()) for axes in cells[3:6]]
+    assert titles == [("1.jpg\ncat, $x_1$", "normal"), ("owl\n0.10", "normal"), ("$x_1$\n0.60", "bold")]
+    for row, axes in ((1, cells[4]), (6, cells[19])):
+        assert np.array_equal(axes.images[0].get_array(), heat_maps[row, 0].permute(1, 2, 0).numpy())  # type: ignore[arg-type]

@@ -73,6 +73,21 @@ def test_names_are_no_formulas_in_a_spreadsheet(workplace: Path) -> None:
     assert Path("False.csv").read_text(encoding="utf-8").startswith("path,tags,error,=1+1,-cat,dog\n@a.png,")
 
 
+def test_heat_maps_are_drawn_of_the_images_and_labels_asked_for(
+    model: MultiLabelClassifier, data: MNISTDataModule, workplace: Path
+) -> None:
+    tables, drawings = [], []
+    for explain in (["7", "≥5"], None):
+        predict(model, data, output="p.csv", explain=explain, figure=[0, 299])
+        tables.append(Path("p.csv").read_bytes())
+        drawings.append(matplotlib.image.imread("p.png"))
+    assert tables[0] == tables[1]
+    assert [bool((pixels[..., 0] > pixels[..., 2] + 0.3).any()) for pixels in drawings] == [
+        True,
+        False,
+    ]  # yellow to red
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -83,6 +98,14 @@ def test_names_are_no_formulas_in_a_spreadsheet(workplace: Path) -> None:
         ({"output": "p.csv", "figure": [0, 300]}, r"^figure must name images in \[0, 300\), got 300$"),
         ({"output": "p.csv", "figure": -1}, r"^figure must name images in \[0, 300\), got -1$"),
         ({"output": "p.csv", "figure": [0] * 101}, r"^figure takes at most 100 images, got 101$"),
+        ({"output": "p.csv", "explain": "≥55"}, r"^explain: the model has no label '≥55'; did you mean '≥5'\?$"),
+        (
+            {"output": "p.csv", "explain": ["1", "cat"]},
+            r"^explain: .* no label 'cat'; it has 0, 1, .*, 9 and 1 more$",
+        ),
+        ({"output": "p.csv", "explain": "1", "figure": []}, r"^explain draws a figure, which figure false leaves out"),
+        ({"output": "p.csv", "explain": list(LABELS)}, r"^explain takes at most 9 labels, got 11$"),
+        ({"output": "-", "explain": "1"}, r"^a table on standard output has no figure .*: leave out explain, or name"),
         ({"output": "p.csv", "limit": 0}, r"^there were no images to predict: raise --trainer\.limit_predict_batches$"),
         ({}, r"^predict needs an output, or a checkpoint to write it beside$"),
     ],
