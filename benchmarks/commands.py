@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from multilabel_pl.training.runs import BEST, find_checkpoint
+from multilabel_pl.file_names import BEST
+from multilabel_pl.training.runs import find_checkpoint
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -6,7 +6,6 @@ import signal
 import sys
 from pathlib import Path
 
-from multilabel_pl import __version__
 from multilabel_pl.errors import INCOMPLETE, MISTAKE, SIGNALLED
 from multilabel_pl.processes import end_with_parent
 
@@ -53,22 +52,17 @@ def _drop_output() -> None:
 
 
 def _run() -> None:
-    if sys.argv[1:] == ["--version"]:  # before Lightning's imports, which take seconds
-        print(f"multilabel_pl {__version__}")
-        return
-    if sys.argv[1:] in (["--help"], ["-h"]):
-        from multilabel_pl.cli.commands import overview
+    from multilabel_pl.cli.answers import read_request
 
-        print(overview())
-        return
+    request = read_request()  # which may end the program before the imports below, which take seconds
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if 0 <= limit < ADDRESS_SPACE:
         print(f"error: {limit / GB:.1f} GB of memory (ulimit -v) don't hold PyTorch: allow 4 or more", file=sys.stderr)
         sys.exit(MISTAKE)
     end_with_parent()
-    from multilabel_pl.cli.main import main as run
+    from multilabel_pl.cli.main import run
 
-    run()
+    run(request)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ Control characters, which could come from the name of a label or a file, are esc
 import re
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
-from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 BREAKS = re.compile(r" *[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+ *")  # of lines, and tabs
@@ -42,20 +42,28 @@ def abridged(names: Sequence[str]) -> str:
     return ", ".join(map(shortened, names[:NAMED])) + more
 
 
-@rank_zero_only
 def say(text: str) -> None:
     """Prints a result on standard output, flushed for readers that follow a file."""
-    tqdm.write(escaped(text), file=sys.stdout)
+    _write(escaped(text), sys.stdout)
     sys.stdout.flush()
 
 
-@rank_zero_only
 def note(text: str) -> None:
     """Prints something unexpected but harmless on standard error."""
-    tqdm.write(f"note: {one_line(text)}", file=sys.stderr)
+    _write(f"note: {one_line(text)}", sys.stderr)
 
 
-@rank_zero_only
 def warn(text: str) -> None:
     """Prints a problem that stops nothing on standard error."""
-    tqdm.write(f"warning: {one_line(text)}", file=sys.stderr)
+    _write(f"warning: {one_line(text)}", sys.stderr)
+
+
+def _write(line: str, file: TextIO) -> None:
+    if _is_first_process():
+        tqdm.write(line, file=file)
+
+
+def _is_first_process() -> bool:
+    """Whether this is the first of several processes, which Lightning knows: unless it is imported, there is one."""
+    rank_zero = sys.modules.get("lightning.fabric.utilities.rank_zero")
+    return rank_zero is None or rank_zero.rank_zero_only.rank == 0

@@ -23,7 +23,7 @@ LAYERS = [
 ORDER = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 MAX_LINES = {
     "multilabel_pl.cli.lightning_cli": 330,
-    "multilabel_pl.training.trainer": 295,
+    "multilabel_pl.training.trainer": 300,
     "multilabel_pl.data.table": 250,
 }
 RETIRED = re.compile(

@@ -11,14 +11,15 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 
 from multilabel_pl.checkpoint import read_checkpoint
-from multilabel_pl.cli.request import Request
+from multilabel_pl.cli.request import Request, class_name
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import BEST, LAST
 from multilabel_pl.messages import note
 from multilabel_pl.schema.forms import ANYTHING, check_form, record
 from multilabel_pl.schema.signatures import arguments_of
-from multilabel_pl.training.runs import BEST, LAST, Run, find_checkpoint, newest_checkpoints, newest_run, run_of
+from multilabel_pl.training.runs import Run, find_checkpoint, newest_checkpoints, newest_run, run_of
 
 POSITIVE = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")  # of the trainer's options
 OFTEN_MINUS_ONE = ("max_epochs", "max_steps", "num_sanity_val_steps", "devices")  # for no limit, or all
@@ -221,8 +222,3 @@ def _is_recorded_as(asked: Any, own: Any) -> bool:
 def is_long(value: Any) -> bool:
     """Whether a value is a list that takes jsonargparse long, whose time grows with the square of its length."""
     return isinstance(value, list) and len(value) > LONG
-
-
-def class_name(class_path: str) -> str:
-    """Returns the name of a class, which may be imported from several modules."""
-    return class_path.rpartition(".")[2]

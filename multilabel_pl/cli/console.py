@@ -5,15 +5,14 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import NoReturn
 
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from multilabel_pl.cli.mistakes import fail
 from multilabel_pl.cli.request import Request
-from multilabel_pl.errors import MISTAKE, InputError, MultipleInputError
-from multilabel_pl.messages import one_line
-from multilabel_pl.processes import LOST, give_way, is_lost_connection
+from multilabel_pl.errors import InputError, MultipleInputError
+from multilabel_pl.processes import LOST, is_lost_connection
 from multilabel_pl.results.prediction_output import STDOUT
 from multilabel_pl.training.quiet import log_to_stdout
 
@@ -31,9 +30,9 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise  # the output is no longer read, which is no mistake
     except ArgumentError as error:
-        _fail(_in_short(str(error)))
+        fail(_in_short(str(error)))
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (
         MemoryError,
         MisconfigurationException,
@@ -48,11 +47,11 @@ def one_line_errors() -> Iterator[None]:
         mistake = _mistake(error)
         if mistake is None:
             raise
-        _fail(*(mistake.mistakes if isinstance(mistake, MultipleInputError) else [_own_words(mistake)]))
+        fail(mistake if isinstance(mistake, MultipleInputError) else _own_words(mistake))
     except Exception as error:
         if not _is_of_tracker(error):
             raise
-        _fail(str(error))
+        fail(str(error))
 
 
 @contextmanager
@@ -102,13 +101,6 @@ def _is_of_lightning(error: BaseException) -> bool:
 def _own_words(mistake: BaseException) -> str:
     """Removes the traceback that torch puts before the message of a worker process."""
     return str(mistake).rpartition(f"{InputError.__name__}: ")[2]
-
-
-def _fail(*mistakes: str) -> NoReturn:
-    give_way()
-    for mistake in mistakes:
-        print(f"error: {one_line(mistake)}", file=sys.stderr)
-    sys.exit(MISTAKE)
 
 
 def _in_short(message: str) -> str:

@@ -1,18 +1,16 @@
 """Commands that are functions, rather than methods of the Trainer."""
 
-import sys
 from collections.abc import Callable
 
 from jsonargparse import ArgumentParser
 
+from multilabel_pl.cli.answers import check_names, print_help
 from multilabel_pl.cli.commands import program
 from multilabel_pl.cli.compare import compare
-from multilabel_pl.cli.help import help_for
+from multilabel_pl.cli.options import describe
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.serve import serve
-from multilabel_pl.cli.suggestions import check_options
-from multilabel_pl.messages import say
-from multilabel_pl.training.lightning_internals import add_command, options_of
+from multilabel_pl.training.lightning_internals import add_command
 
 FUNCTIONS: dict[str, Callable[..., None]] = {"serve": serve, "compare": compare}
 
@@ -35,11 +33,9 @@ def run_function(request: Request) -> None:
     """Runs a command, or prints its help."""
     command = str(request.command)
     parser = function_parser(command)
-    options = options_of(parser)
-    if (text := help_for(request, options, "")) is not None:
-        say(text)
-        sys.exit(0)
-    check_options(request.options, options, "")
+    known = describe(command, parser)
+    print_help(request, known)
+    check_names(request, known, "")
     if isinstance(request.args, list):
         parsed = parser.parse_args(request.args[request.args.index(command) + 1 :])
     else:

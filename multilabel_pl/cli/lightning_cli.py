@@ -15,31 +15,31 @@ from lightning.pytorch.utilities import rank_zero_only
 from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
+from multilabel_pl.cli.answers import check_names, print_help
 from multilabel_pl.cli.arguments import (
     check_data,
     check_makeable,
     check_processes,
     check_values,
     checkpoint_to_use,
-    class_name,
     is_long,
     note_ignored,
     note_other_data,
     read_sound,
     recorded_data,
 )
-from multilabel_pl.cli.commands import COMMANDS, overview, program
+from multilabel_pl.cli.commands import COMMANDS, program
 from multilabel_pl.cli.console import messages_apart_from_rows
 from multilabel_pl.cli.functions import FUNCTIONS, add_functions
-from multilabel_pl.cli.help import help_for
-from multilabel_pl.cli.request import Request
-from multilabel_pl.cli.run import RunConfig, callbacks_of_run, options_of_run, report_end, write_to
-from multilabel_pl.cli.suggestions import check_monitors, check_options
+from multilabel_pl.cli.options import describe
+from multilabel_pl.cli.request import Request, class_name
+from multilabel_pl.cli.run import RunConfig, callbacks_of_run, check_monitors, options_of_run, report_end, write_to
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.streaming import share_seen_images
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import INCOMPLETE, InputError
+from multilabel_pl.file_names import BEST, LAST
 from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import metric_names
@@ -47,10 +47,10 @@ from multilabel_pl.model.loading import build_model
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.completion import why_finished
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown
-from multilabel_pl.training.lightning_internals import options_of, watch_launched
+from multilabel_pl.training.lightning_internals import watch_launched
 from multilabel_pl.training.optimizer_forms import check_own_optimizer
 from multilabel_pl.training.restoring import check_fits
-from multilabel_pl.training.runs import BEST, LAST, RUNS, Run, find_checkpoint, lock, make_run
+from multilabel_pl.training.runs import RUNS, Run, find_checkpoint, lock, make_run
 from multilabel_pl.training.trainer import Trainer
 
 DEFAULT_DATA = f"{MNISTDataModule.__module__}.{MNISTDataModule.__name__}"
@@ -80,11 +80,6 @@ class CLI(LightningCLI):
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        if self.request.command is None and self.request.help is not None:
-            say(overview())
-            sys.exit(0)
-        if self.request.command is None and not self.request.options:
-            raise InputError(f"no command is given: there are {', '.join(COMMANDS)}; --help explains them")
         try:
             with messages_apart_from_rows(self.request):
                 super().__init__(
@@ -123,7 +118,7 @@ class CLI(LightningCLI):
         parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
         # A class that is named gets no default beside it, as jsonargparse would give it that one's values of options
         # with the same names (https://github.com/mauvilsa/jsonargparse/issues/460).
-        if self._data_asked_for() is None:
+        if self.request.data is None:
             parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -156,25 +151,19 @@ class CLI(LightningCLI):
 
     def _prepare(self, parser: LightningArgumentParser, command: str) -> None:
         """Prints help, or checks the names of the options and makes those of a checkpoint the defaults."""
-        if command == "validate" and "output" in self.request.options:
-            raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
         if command in REPORTING:
             parser.set_defaults({f"{command}.verbose": True})
-        options = options_of(self.options_parser)
-        asked = class_name(self._data_asked_for() or "")
-        if (text := help_for(self.request, options, asked)) is not None:
-            say(text)
-            sys.exit(0)
+        known = describe(command, self.options_parser)
+        print_help(self.request, known)
         if self.request.help is not None:
             return
         self.run, self.path = checkpoint_to_use(self.request, self._root)
         if self.run is not None and command == "fit":
-            self._resume(parser, self.run, options)
+            self._resume(parser, self.run, known.commands[command])
         if self.path is not None:
             self._set_defaults(parser, self.path)
         recorded = class_name(str((self.recorded_data or {}).get("class_path", DEFAULT_DATA)))
-        known = [*options, *(["list"] if command == "predict" else [])]  # which stands for --data.list_file
-        check_options(self.request.options, known, asked or recorded)
+        check_names(self.request, known, recorded)
         if self.request.recipe is not None:
             say(f"using the recipe {self.request.recipe}: --config names another")
 
@@ -197,8 +186,8 @@ class CLI(LightningCLI):
         self.loaded = build_model(MultiLabelClassifier, self.content, path)
         parser.set_defaults({f"{subcommand}.model.{name}": own[name] for name in own if name != "task"})
         self.recorded_data = recorded_data(self.content, path)
-        asked = self._data_asked_for()
-        if (data := self.recorded_data) and (asked is None or class_name(asked) == class_name(data["class_path"])):
+        asked = self.request.data
+        if (data := self.recorded_data) and (asked is None or asked == class_name(data["class_path"])):
             check_makeable(data, self.request.options, path)
             init_args = {name: value for name, value in data.items() if name != "class_path"}
             self.long_lists = {name: init_args.pop(name) for name in list(init_args) if is_long(init_args[name])}
@@ -208,10 +197,6 @@ class CLI(LightningCLI):
     def _root(self) -> Path:
         """The folder of the runs."""
         return Path(self.request.get("trainer.default_root_dir") or RUNS)
-
-    def _data_asked_for(self) -> str | None:
-        """Returns the data class that the command line names."""
-        return self.request.get("data.class_path") or self.request.get("data")
 
     def before_instantiate_classes(self) -> None:
         """Sets the path of the checkpoint again, which Lightning's own reading is over by now."""

@@ -1,9 +1,8 @@
 """The command line."""
 
-import sys
-
 from lightning.pytorch.cli import ArgsType
 
+from multilabel_pl.cli.answers import read_request
 from multilabel_pl.cli.console import agrees_to_train, one_line_errors
 from multilabel_pl.cli.functions import FUNCTIONS, run_function
 from multilabel_pl.cli.lightning_cli import CLI
@@ -25,11 +24,19 @@ def main(args: ArgsType = None) -> None:
     Raises:
         SystemExit: With status 2 after a user's mistake, which is reported in one line on standard error.
     """
+    run(read_request(args))
+
+
+def run(request: Request) -> None:
+    """Does what is asked for.
+
+    Raises:
+        SystemExit: As from `main`.
+    """
     keep_freed_memory()
     filter_messages()
-    configure_parsers(sys.argv[1:] if args is None else args if isinstance(args, list) else [])
+    configure_parsers(completes="print_completion" in request.options)
     with one_line_errors():
-        request = Request.read(args)
         if request.command in FUNCTIONS:
             run_function(request)
             return

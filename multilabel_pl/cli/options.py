@@ -1,15 +1,15 @@
-"""Options: how all parsers read them, and those of the classes of data and of the optimizers known by name."""
+"""Options: how all parsers read them, and descriptions of them."""
 
-from argparse import Action
-from collections.abc import Sequence
-from functools import cache
+from argparse import SUPPRESS, Action
+from collections.abc import Collection
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import ArgumentParser, set_parsing_settings
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.strategies import Strategy
 from torch import nn
 
+from multilabel_pl.cli.description import DataClass, Description, Option, Options, first_sentence
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule
@@ -24,29 +24,50 @@ DATA_CLASSES: dict[str, type[LightningDataModule]] = {
 }
 
 
-def configure_parsers(words: Sequence[str]) -> None:
+def configure_parsers(completes: bool) -> None:
     """Sets what all parsers have in common.
 
     Args:
-        words: Those of the command line.
+        completes: Whether completions are asked for.
     """
     # Otherwise the help of --model.network would list all subclasses of Module, and completions those of Strategy.
-    completes = any(word.startswith("--print_completion") for word in words)
     set_parsing_settings(
         add_print_completion_argument=True, subclasses_disabled=[nn.Module, *([Strategy] if completes else [])]
     )
 
 
-@cache
-def data_options(name: str) -> dict[str, Action]:
-    """Returns the options of a class of data, known by its name."""
-    parser = LightningArgumentParser(add_help=False)
-    parser.add_class_arguments(DATA_CLASSES[name], fail_untyped=False)
-    return options_of(parser)
+def describe(command: str, parser: ArgumentParser) -> Description:
+    """Describes all options but those of other commands, and keeps that for the next process.
+
+    Args:
+        command: The command.
+        parser: Its parser.
+    """
+    known = Description.read()
+    if command not in known.commands:
+        known.commands[command] = _described(parser)
+        known.data = known.data or {
+            name: DataClass(first_sentence(str(data.__doc__)), _options_of_class(data))
+            for name, data in DATA_CLASSES.items()
+        }
+        known.optimizers = known.optimizers or {
+            name: _options_of_class(optimizer, {*FIXED, *OF_THE_MODEL}) for name, optimizer in OPTIMIZERS.items()
+        }
+        known.write()
+    return known
 
 
-def optimizer_options(name: str) -> dict[str, Action]:
-    """Returns the options of an optimizer, known by its name, with torch's texts."""
+def _options_of_class(kind: type, skip: Collection[str] = ()) -> Options:
     parser = LightningArgumentParser(add_help=False)
-    parser.add_class_arguments(OPTIMIZERS[name], skip={*FIXED, *OF_THE_MODEL}, fail_untyped=False)
-    return options_of(parser)
+    parser.add_class_arguments(kind, skip=set(skip), fail_untyped=False)
+    return _described(parser)
+
+
+def _described(parser: ArgumentParser) -> Options:
+    return {name: _option(action) for name, action in options_of(parser).items()}
+
+
+def _option(action: Action) -> Option:
+    value = action.metavar if str(action.metavar).startswith("{") else "…"
+    default = None if action.default in (None, False, SUPPRESS) else str(action.default)
+    return Option(str(value), first_sentence(str(action.help)), default, action.default != SUPPRESS)

@@ -6,21 +6,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
-from lightning.pytorch.cli import ArgsType
 
 from multilabel_pl.cli.commands import COMMANDS, PROGRAM_OPTIONS
 from multilabel_pl.cli.recipes import find_config
 from multilabel_pl.cli.suggestions import suggest_command
-from multilabel_pl.data.image_files import ImageFilesDataModule
-from multilabel_pl.data.shards import DESCRIPTION
-from multilabel_pl.data.streaming import StreamingDataModule
-from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import BEST, LAST, SHARDS
 from multilabel_pl.nested import flat
-from multilabel_pl.training.runs import BEST, LAST
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import ArgsType
 
 OPTION = re.compile(r"-[^\d.].*", re.DOTALL)  # not a negative number, and not the - of standard input
 HELP_ALL = "--help-all"  # the parser's own help
@@ -28,6 +26,7 @@ VALUELESS = ("-h", "--help", HELP_ALL, "--version", "--print_config")
 CONFIG = ("--config", "-c")
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # endings of files
 TABLE_RECIPE = "table"
+OF_TABLES, OF_FILES, OF_SHARDS = "TableDataModule", "ImageFilesDataModule", "StreamingDataModule"  # classes of data
 OPTION_OF = {"CHECKPOINT": "--ckpt_path", "TABLE": "--data.table", "MODEL": "--model"}  # that an operand stands for
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
 # As other programs of LightningCLI have them: --model.optimizer SGD --model.optimizer.momentum 0.9
@@ -59,7 +58,7 @@ class Request:
 
     command: str | None
     options: dict[str, Any] = field(default_factory=dict)
-    args: ArgsType = None
+    args: "ArgsType" = None
     images: list[str] = field(default_factory=list)
     recipe: str | None = None
     insists: bool = False
@@ -68,6 +67,12 @@ class Request:
     def help(self) -> str | None:
         """The option that asks for help, if there is one."""
         return next((n for n in self.options if n in ("h", "help", "help-all") or n.endswith(".help")), None)
+
+    @property
+    def data(self) -> str | None:
+        """The name of the class of the data, if it is given."""
+        path = self.get("data.class_path") or self.get("data")
+        return None if path is None else class_name(path)
 
     @property
     def has_whole_table(self) -> bool:
@@ -82,7 +87,7 @@ class Request:
         return None if value in (None, "null") else str(value)
 
     @classmethod
-    def read(cls, args: ArgsType) -> "Request":
+    def read(cls, args: "ArgsType") -> "Request":
         """Reads the words of a command line, or a configuration as a dictionary.
 
         Mistakes in options are left to the parser.
@@ -105,6 +110,8 @@ class Request:
             raise InputError(f"there is no command {command}{suggest_command(command)}")
         if stray := next((str(word) for word in before if word.name.lstrip("-") not in PROGRAM_OPTIONS), None):
             raise InputError(f"{stray} must come after {command}")
+        if command == "validate" and any(word.name == "--output" for word in rest):
+            raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
         operands, images = _sort(command, rest[1:])
         after = [*(word for word in rest[1:] if word.name), *operands]
         common = flat(_options(before, nested=True).get(command) or {})
@@ -114,6 +121,11 @@ class Request:
         given = ["--help" if word == HELP_ALL else word for word in given]
         insists = [word.name for word in after].count("--trainer.devices") > 1
         return cls(command, {**common, **_options(after)}, given, images, recipe, insists)
+
+
+def class_name(class_path: str) -> str:
+    """Returns the name of a class, which may be imported from several modules."""
+    return class_path.rpartition(".")[2]
 
 
 def _read_words(words: Sequence[str]) -> Iterator[Word]:
@@ -173,7 +185,7 @@ def _kind(operand: str, takes: str) -> str | None:
 
 
 def _are_shards(kind: str, operand: str) -> bool:
-    return kind == "TABLE" and Path(operand, DESCRIPTION).is_file()
+    return kind == "TABLE" and Path(operand, SHARDS).is_file()
 
 
 def _implied(command: str, options: Mapping[str, Any], images: Sequence[str]) -> tuple[list[Word], str | None]:
@@ -183,10 +195,9 @@ def _implied(command: str, options: Mapping[str, Any], images: Sequence[str]) ->
     if "data.table" in options and command == "fit" and "ckpt_path" not in options:
         return [Word(CONFIG[0], find_config(TABLE_RECIPE))], TABLE_RECIPE
     if "data.table" in options:
-        return [Word("--data", TableDataModule.__name__)], None
+        return [Word("--data", OF_TABLES)], None
     if images or options.keys() & {"data.path", "data.list_file"}:
-        data = ImageFilesDataModule if command == "predict" else StreamingDataModule
-        return [Word("--data", data.__name__)], None
+        return [Word("--data", OF_FILES if command == "predict" else OF_SHARDS)], None
     return [], None
 
 

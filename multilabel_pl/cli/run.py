@@ -1,7 +1,7 @@
 """The run of a `fit`: its folder, and the options that are saved there and read again when it is resumed."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,13 +14,15 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from multilabel_pl.cli.commands import program
+from multilabel_pl.cli.suggestions import suggestion
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import BEST
 from multilabel_pl.messages import say
-from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
+from multilabel_pl.training.checkpointing import KEPT, BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.csv_logger import ResumableCSVLogger
 from multilabel_pl.training.folder_guard import FolderGuard
 from multilabel_pl.training.logger_artifacts import log_artifacts
-from multilabel_pl.training.runs import BEST, Run, checkpoint_of
+from multilabel_pl.training.runs import Run, checkpoint_of
 from multilabel_pl.training.trainer import Trainer
 
 CONFIG, CURVES = "config.yaml", "metrics.csv"
@@ -75,6 +77,26 @@ def callbacks_of_run(given: Callback | Sequence[Callback] | None, resumes: bool)
     """
     callbacks = [given] if isinstance(given, Callback) else list(given or [])
     return [callback for callback in callbacks if not (resumes and isinstance(callback, SEARCHES))]
+
+
+def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> None:
+    """Checks that the metrics that callbacks monitor will be logged, unless a callback of the user's may log more.
+
+    Args:
+        callbacks: All of them.
+        known: Names of the metrics of a fit.
+
+    Raises:
+        InputError: If there is no such metric.
+    """
+    if not all(type(callback).__module__.startswith(("lightning.", "multilabel_pl.")) for callback in callbacks):
+        return
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor not in known:
+            option = "--best_checkpoint.monitor" if isinstance(callback, BestCheckpoint) else type(callback).__name__
+            meant = suggestion(monitor, known)
+            raise InputError(f"{option}: no metric {monitor} is logged{meant} there are {', '.join(KEPT)} and others")
 
 
 def write_to(run: Run, trainer: Trainer, step: int, log: bool) -> None:

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 from multilabel_pl.errors import check_at_least, check_extra
+from multilabel_pl.file_names import BEST, LAST
 from multilabel_pl.messages import say
-from multilabel_pl.training.runs import BEST, LAST, RUNS, find_checkpoint
+from multilabel_pl.training.runs import RUNS, find_checkpoint
 
 
 def serve(

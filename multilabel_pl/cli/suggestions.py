@@ -1,14 +1,11 @@
 """What was probably meant by a command or an option that doesn't exist."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
-from lightning.pytorch import Callback
-
 from multilabel_pl.cli.commands import COMMANDS
-from multilabel_pl.cli.options import DATA_CLASSES, data_options
-from multilabel_pl.errors import InputError, MultipleInputError
-from multilabel_pl.training.checkpointing import KEPT, BestCheckpoint
+from multilabel_pl.cli.description import DataClass
+from multilabel_pl.errors import MultipleInputError
 
 # What other programs call it.
 OTHER_COMMANDS = {
@@ -79,67 +76,61 @@ def suggest_command(name: str) -> str:
     return f"{suggestion(name, [*COMMANDS, *OTHER_COMMANDS], OTHER_COMMANDS)} there are {', '.join(COMMANDS)}"
 
 
-def check_options(asked: Iterable[str], known: Collection[str], data: str) -> None:
+def check_options(
+    asked: Collection[str],
+    known: Collection[str],
+    classes: Mapping[str, DataClass],
+    data: str | None,
+    is_sure: bool = True,
+) -> None:
     """Checks that all options exist.
 
     Args:
         asked: Dotted names, from the command line and from configuration files.
         known: Names of the options of the command, those of the data aside.
-        data: Name of the class of the data; the options of one that isn't the package's are not checked.
+        classes: The classes of data by name.
+        data: Name of the class of the data; the options of one that is not among these are not checked.
+        is_sure: Whether the data are of that class; otherwise a mistake must be one whatever their class.
 
     Raises:
         MultipleInputError: If some don't exist, with what was probably meant by each.
     """
-    own = [f"data.{name}" for name in data_options(data)] if data in DATA_CLASSES else []
+    mistakes = list(_mistakes(asked, known, classes, data))
+    others = () if is_sure else (None, *classes)
+    if mistakes and all(list(_mistakes(asked, known, classes, other)) == mistakes for other in others):
+        raise MultipleInputError(mistakes)
+
+
+def _mistakes(
+    asked: Iterable[str], known: Collection[str], classes: Mapping[str, DataClass], data: str | None
+) -> Iterator[str]:
+    own = [f"data.{name}" for name in classes[data].options] if data and data in classes else []
     of_any = [f"data.{name}" for name in OF_ANY_DATA]
     candidates = [name for name in (*known, *own) if not name.endswith(".help")]
-    mistakes = []
+    having = _classes_by_option(classes)
     for name in dict.fromkeys(name.replace("data.init_args.", "data.").removesuffix("+") for name in asked):
         if _exists(name, known) or (name.startswith("data.") and (not own or _exists(name, [*own, *of_any]))):
             continue
         last = name.rpartition(".")[2]
-        classes = _classes_by_option()
-        others = classes.get(last)
+        others = having.get(last)
         if others and name.startswith("data."):
             remedy = "name the table too" if "TableDataModule" in others else f"choose --data {others[0]}"
-            mistakes.append(f"--{name} is an option of {' and '.join(others)}, but the data are of {data}: {remedy}")
+            yield f"--{name} is an option of {' and '.join(others)}, but the data are of {data}: {remedy}"
         elif meant := _likely(name, candidates):
-            mistakes.append(f"--{name}: did you mean {' or '.join(f'--{option}' for option in meant)}?")
-        elif close := get_close_matches(last, classes, 1, CLOSE):
-            mistakes.append(f"--{name}: did you mean --data.{close[0]}, of {' or '.join(classes[close[0]])}?")
+            yield f"--{name}: did you mean {' or '.join(f'--{option}' for option in meant)}?"
+        elif close := get_close_matches(last, having, 1, CLOSE):
+            yield f"--{name}: did you mean --data.{close[0]}, of {' or '.join(having[close[0]])}?"
         else:
-            mistakes.append(f"there is no option --{name}: --help lists them")
-    if mistakes:
-        raise MultipleInputError(mistakes)
+            yield f"there is no option --{name}: --help lists them"
 
 
-def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> None:
-    """Checks that the metrics that callbacks monitor will be logged, unless a callback of the user's may log more.
-
-    Args:
-        callbacks: All of them.
-        known: Names of the metrics of a fit.
-
-    Raises:
-        InputError: If there is no such metric.
-    """
-    if not all(type(callback).__module__.startswith(("lightning.", "multilabel_pl.")) for callback in callbacks):
-        return
-    for callback in callbacks:
-        monitor = getattr(callback, "monitor", None)
-        if monitor is not None and monitor not in known:
-            option = "--best_checkpoint.monitor" if isinstance(callback, BestCheckpoint) else type(callback).__name__
-            meant = suggestion(monitor, known)
-            raise InputError(f"{option}: no metric {monitor} is logged{meant} there are {', '.join(KEPT)} and others")
-
-
-def _classes_by_option() -> dict[str, list[str]]:
+def _classes_by_option(classes: Mapping[str, DataClass]) -> dict[str, list[str]]:
     """Returns the classes of data that have an option, by its name."""
-    classes: dict[str, list[str]] = {}
-    for data in DATA_CLASSES:
-        for option in data_options(data):
-            classes.setdefault(option, []).append(data)
-    return classes
+    having: dict[str, list[str]] = {}
+    for name, data in classes.items():
+        for option in data.options:
+            having.setdefault(option, []).append(name)
+    return having
 
 
 def _exists(name: str, known: Collection[str]) -> bool:

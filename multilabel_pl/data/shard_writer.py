@@ -20,9 +20,10 @@ from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import Batch, LabelledDataset, identity_collate
 from multilabel_pl.data.image_files import BATCH_SIZE
 from multilabel_pl.data.shard_layout import image_size
-from multilabel_pl.data.shards import DESCRIPTION, HASHES, NAMES, Counts, Shards, import_litdata
+from multilabel_pl.data.shards import HASHES, NAMES, Counts, Shards, import_litdata
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import SHARDS
 from multilabel_pl.messages import say
 
 SHARD_BYTES = 2**26  # LitData's own default
@@ -50,7 +51,7 @@ def write_shards(data: LabelledDataModule, folder: Path) -> None:
     sets = {"train": data.train_set, "val": data.val_set, "test": data.test_set}
     known = data.fingerprints if isinstance(data, TableDataModule) else Fingerprints()
     counts = {s: _write(shards, s, images, data.num_workers, known) for s in SPLITS if (images := sets[s]) is not None}
-    _write_json(folder / DESCRIPTION, Shards(folder, data.task, counts).description())
+    _write_json(folder / SHARDS, Shards(folder, data.task, counts).description())
     say(f"written to {folder}; train on them: fit {shlex.quote(str(folder))}")
 
 
@@ -61,7 +62,7 @@ def _check_output(folder: Path) -> None:
         raise InputError(f"output must be a folder, but {folder} is a file")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: delete it, or name another folder")
-    check_writable(folder / DESCRIPTION)
+    check_writable(folder / SHARDS)
 
 
 def _write(shards: Shards, split: str, images: LabelledDataset, num_workers: int, fingerprints: Fingerprints) -> Counts:

@@ -34,10 +34,11 @@ from multilabel_pl.data.shard_layout import (
     splits_form,
 )
 from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.file_names import SHARDS
 from multilabel_pl.schema.forms import check_form
 from multilabel_pl.task import Task
 
-DESCRIPTION, INDEX, HASHES, NAMES = "task.json", "index.json", "hashes.npy", "names.json"
+INDEX, HASHES, NAMES = "index.json", "hashes.npy", "names.json"
 REMEDY = "write it again with the command optimize"
 
 
@@ -79,11 +80,9 @@ class Shards:
         """
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder}: write one with optimize TABLE --output {folder}")
-        path = folder / DESCRIPTION
+        path = folder / SHARDS
         if not path.is_file():
-            raise InputError(
-                f"{folder} has no {DESCRIPTION}: optimize has not finished it, or it is no folder of shards"
-            )
+            raise InputError(f"{folder} has no {SHARDS}: optimize has not finished it, or it is no folder of shards")
         content = _read_json(path)
         check_form(content, description_form(), path, remedy=REMEDY)
         labels = content["task"]["labels"]

@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import OUTPUTS
 from multilabel_pl.messages import abridged
 from multilabel_pl.model.comparison import in_order
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.nested import flat
-from multilabel_pl.results.outputs import OUTPUTS, UNKNOWN, Outputs, read_outputs
+from multilabel_pl.results.outputs import UNKNOWN, Outputs, read_outputs
 
 CONFIG = "config.yaml"  # in the folder of a run
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.file_names import OUTPUTS
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results import label_errors
 from multilabel_pl.results.heat_maps import Explain
 from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.origin import Origin
-from multilabel_pl.results.outputs import OUTPUTS, write_outputs
+from multilabel_pl.results.outputs import write_outputs
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
 
 

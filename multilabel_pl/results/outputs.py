@@ -22,7 +22,6 @@ from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.text import utf_8
 from multilabel_pl.zip_archives import holds_more_than_its_file
 
-OUTPUTS = "outputs.npz"  # in the folder of an evaluation
 UNKNOWN = -1  # as a target
 TEXTS = ("images", "checkpoint", "source", "date")
 Array = npt.NDArray[Any]

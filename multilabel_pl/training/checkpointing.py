@@ -11,9 +11,9 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, StochasticW
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import BEST, LAST
 from multilabel_pl.messages import note
 from multilabel_pl.training.completion import is_stopped, mark_if_stopped
-from multilabel_pl.training.runs import BEST, LAST
 
 LOWEST_IS_BEST = ("loss", "error")  # endings of metrics' names
 SHOWN = ("val_loss", "val_map", "val_exact_match")  # they fit on a line

@@ -7,11 +7,10 @@ from typing import NamedTuple, TextIO
 
 from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import BEST, LAST, OUTPUTS
 from multilabel_pl.locks import lock_folder
-from multilabel_pl.results.outputs import OUTPUTS
 
 RUNS = "runs"  # folder of the runs, unless another one is named
-BEST, LAST = "best", "last"
 
 
 class NoRunError(InputError):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
+from multilabel_pl.file_names import OUTPUTS
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.origin import Origin
-from multilabel_pl.results.outputs import OUTPUTS, write_outputs
+from multilabel_pl.results.outputs import write_outputs
 from multilabel_pl.task import Task
 
 SIZE = 400

@@ -1,0 +1,87 @@
+"""What is answered without the parsers, in a tenth of their time: help, and mistakes in names."""
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from multilabel_pl import __version__
+from multilabel_pl.cli.commands import COMMANDS, overview
+from multilabel_pl.cli.description import Description
+from multilabel_pl.cli.help import help_for
+from multilabel_pl.cli.mistakes import fail
+from multilabel_pl.cli.request import Request
+from multilabel_pl.cli.suggestions import check_options
+from multilabel_pl.errors import InputError
+from multilabel_pl.messages import say
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import ArgsType
+
+DEFAULT_DATA = "MNISTDataModule"  # of `fit`
+
+
+def read_request(args: "ArgsType" = None) -> Request:
+    """Reads a command line, and ends the program with help, or with a mistake that can be seen by now.
+
+    Args:
+        args: The words after the program's name, those of this process if not given, or a configuration.
+
+    Returns:
+        What is asked for, to be parsed.
+
+    Raises:
+        SystemExit: As said.
+    """
+    if (sys.argv[1:] if args is None else args) == ["--version"]:
+        _end(f"multilabel_pl {__version__}")
+    try:
+        request = Request.read(args)
+        if request.command is None:
+            _check_command(request)
+            return request
+        known = Description.read()
+        if request.command in known.commands:
+            print_help(request, known)
+            is_new = request.command == "fit" and request.get("ckpt_path") is None
+            check_names(request, known, DEFAULT_DATA, is_sure=is_new)  # of a checkpoint, its data are the default
+    except InputError as mistake:
+        fail(mistake)
+    return request
+
+
+def print_help(request: Request, known: Description) -> None:
+    """Prints the help that is asked for, if the parser doesn't do that, and ends the program."""
+    if (text := help_for(request, known)) is not None:
+        _end(text)
+
+
+def check_names(request: Request, known: Description, default_data: str, is_sure: bool = True) -> None:
+    """Checks that all options exist.
+
+    Args:
+        request: What is asked for.
+        known: The options, those of the command among them.
+        default_data: The class of the data if none is named.
+        is_sure: Whether it is; otherwise a mistake must be one whatever the data are.
+
+    Raises:
+        MultipleInputError: If some don't exist, with what was probably meant by each.
+    """
+    if request.help is not None:
+        return
+    command = str(request.command)
+    classes = known.data if COMMANDS[command].supplied else {}  # a function takes no data
+    is_sure = is_sure or request.data is not None
+    names = [*known.commands[command], *(["list"] if command == "predict" else [])]  # which stands for data.list_file
+    check_options(request.options, names, classes, request.data or default_data, is_sure)
+
+
+def _check_command(request: Request) -> None:
+    if request.help is not None:
+        _end(overview())
+    if not request.options:
+        raise InputError(f"no command is given: there are {', '.join(COMMANDS)}; --help explains them")
+
+
+def _end(text: str) -> NoReturn:
+    say(text)
+    sys.exit(0)

@@ -1,0 +1,5 @@
+"""Names of the files by which folders are known."""
+
+BEST, LAST = "best", "last"  # checkpoints in the folder of a run, with the suffix .ckpt
+OUTPUTS = "outputs.npz"  # in the folder of an evaluation
+SHARDS = "task.json"  # in a folder of shards, written last
