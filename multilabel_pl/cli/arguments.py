@@ -78,11 +78,19 @@ def check_data(data: LightningDataModule, subcommand: str) -> None:
 
 
 def check_processes(trainer: Trainer, request: Request) -> None:
-    """Checks that there is a core for each process that is to compute on one.
+    """Checks that there is a core for each process that is to compute on one, and that they are one run.
 
     Raises:
-        InputError: If there are more processes, unless their number was asked for twice.
+        InputError: If there are more processes, unless their number was asked for twice; or other than torchrun has
+            started, which would each work alone.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ["WORLD_SIZE"] != str(trainer.world_size):
+        nodes = os.environ.get("GROUP_WORLD_SIZE", "1")
+        needed = f"--trainer.devices {os.environ['LOCAL_WORLD_SIZE']}"
+        needed += f" --trainer.num_nodes {nodes}" if nodes != "1" else ""
+        raise InputError(
+            f"torchrun has started {os.environ['WORLD_SIZE']} processes, not {trainer.world_size}: give {needed}"
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores and not request.insists:
         raise InputError(
