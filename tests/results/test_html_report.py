@@ -15,6 +15,7 @@ from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
+from multilabel_pl.results import evaluation_plots
 from multilabel_pl.results.gallery import MAX_MISTAKES, exhibit_mistakes
 from multilabel_pl.results.html_report import write_html_report
 from multilabel_pl.results.origin import Origin
@@ -187,8 +188,11 @@ def test_a_report_of_ten_thousand_images_is_small(tmp_path: Path) -> None:
     assert path.stat().st_size < 8_000_000
 
 
-def test_the_command_writes_it_with_heat_maps(small_run: Path, small_set: str, workplace: Path) -> None:
+def test_the_command_writes_it_with_heat_maps(
+    small_run: Path, small_set: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("captum")
+    monkeypatch.setattr(evaluation_plots, "write_figures", lambda *_: {})  # most of the time, and not the subject
     folder = copied_run(small_run, workplace)
     main(["test", "--data.data_dir", small_set, "--explain", "true", *QUIET])
     page = folder / "test" / "report.html"
