@@ -27,7 +27,7 @@ train: $(INSTALLED)  ## the main job: train with the sigmoid head, test, and pre
 	$(BIN)/python -m multilabel_pl test
 	$(BIN)/python -m multilabel_pl predict
 
-test: $(INSTALLED)  ## run the tests but the slow ones: five minutes on two cores
+test: $(INSTALLED)  ## run the tests but the slow ones: four minutes on two cores
 	$(BIN)/pytest -n auto -m 'not slow'
 
 test-all: $(INSTALLED)  ## run all tests, those of the page in a browser among them

@@ -1,21 +1,25 @@
-"""Fixtures shared by the tests: a clean process, and one short training run for each head."""
+"""Fixtures shared by the tests: a clean process, and one short training run for each head.
 
+PyTorch and Lightning are imported in functions: the main process of pytest-xdist, which runs no test, reads this file
+before it starts those that do.
+"""
+
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
-from multilabel_pl.cli.main import main
-from multilabel_pl.data.mnist import ARCHIVES, FILES, NUM_DIGITS, read_digits
-from multilabel_pl.model.head import HeadName
+if TYPE_CHECKING:
+    from multilabel_pl.model.head import HeadName
 
 ROOT = Path(__file__).parents[1]
 # `pytest --hypothesis-profile thorough` tries a hundred times as many examples of every property.
@@ -26,11 +30,11 @@ STACK = [
     *("--model.network", "conv_stack", "--model.lr_schedule", "one_cycle"),
     *("--trainer.callbacks", '[{"class_path": "EarlyStopping", "init_args": {"monitor": "val_loss"}}]'),
 ]
-SHORT = [*QUIET, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "100"]
+SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "100"]
 
 # One thread in each process of the tests, unless said otherwise: they run side by side, and small networks gain nothing
-# from more.
-torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+# from more. It is read as PyTorch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -84,23 +88,52 @@ def copied_run(run_folder: Path, root: Path) -> Path:
     return folder
 
 
-def short_run(head: HeadName, place: Path) -> Path:
-    """Trains for two short epochs in a folder and returns that of the run."""
-    with chdir(place):
-        main(["fit", "--model.head", head, *SHORT])
-    return place / "runs" / "version_0"
+MakeOnce = Callable[[str, Callable[[], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+def make_once(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> MakeOnce:
+    """Returns a function that makes a folder of a name, in the folder itself, in the first process that needs it.
+
+    The folder is not to be written into later, as the processes that run the tests side by side share it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # that of all workers
+
+    def once(name: str, make: Callable[[], object]) -> Path:
+        place, is_made = root / name, root / f"{name}.made"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            if not is_made.exists():
+                shutil.rmtree(place, ignore_errors=True)  # of a process that failed
+                place.mkdir()
+                with chdir(place):
+                    make()
+                is_made.touch()
+        return place
+
+    return once
+
+
+def a_run(make_once: MakeOnce, name: str, *words: str) -> Path:
+    """Trains once, quietly, and returns the folder of the run."""
+    from multilabel_pl.cli.main import main
+
+    return make_once(name, lambda: main(["fit", *QUIET, *words])) / "runs" / "version_0"
+
+
+@pytest.fixture(scope="session")
+def run_folder(make_once: MakeOnce) -> Path:
     """The run folder of a short training run of the sigmoid head; not to be written into."""
-    return short_run("sigmoid", tmp_path_factory.mktemp("sigmoid"))
+    return a_run(make_once, "sigmoid", "--model.head", "sigmoid", *SHORT)
 
 
 @pytest.fixture(scope="session")
-def runs(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[HeadName, Path]:
+def runs(run_folder: Path, make_once: MakeOnce) -> "dict[HeadName, Path]":
     """The run folders of a short training run for each head; not to be written into."""
-    return {"sigmoid": run_folder, "softmax": short_run("softmax", tmp_path_factory.mktemp("softmax"))}
+    words = ["--model.head", "softmax", *SHORT, "--data.val_size", "1000"]
+    return {"sigmoid": run_folder, "softmax": a_run(make_once, "softmax", *words)}
 
 
 @pytest.fixture
@@ -109,34 +142,34 @@ def checkpoint(run_folder: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def small_set(tmp_path_factory: pytest.TempPathFactory) -> str:
+def small_set(make_once: MakeOnce) -> str:
     """A folder of 600 training and 300 test images of MNIST, in its format; for `--data.data_dir`."""
-    folder = tmp_path_factory.mktemp("small_set")
+    return str(make_once("small_set", write_small_set))
+
+
+def write_small_set() -> None:
+    import torch
+
+    from multilabel_pl.data.mnist import ARCHIVES, FILES, NUM_DIGITS, read_digits
+
     digits = read_digits(ARCHIVES, "test")
     values = digits.targets[:, :NUM_DIGITS].argmax(dim=1).to(torch.uint8)
     for split, chosen in (("train", slice(0, 600)), ("test", slice(600, 900))):
         for name, content in zip(FILES[split], (digits.images[chosen, 0], values[chosen]), strict=True):
             sizes = b"".join(size.to_bytes(4, "big") for size in content.shape)
-            (folder / name).write_bytes(bytes([0, 0, 8, content.ndim]) + sizes + content.numpy().tobytes())
-    return str(folder)
+            Path(name).write_bytes(bytes([0, 0, 8, content.ndim]) + sizes + content.numpy().tobytes())
 
 
 @pytest.fixture(scope="session")
-def small_run(small_set: str, tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+def small_run(small_set: str, make_once: MakeOnce) -> Path:
     """The run folder of six steps, in two epochs, on the small set; not to be written into."""
-    place = tmp_path_factory.mktemp("small_run")
-    with chdir(place):
-        main(["fit", *QUIET, *BRIEF, *small(small_set), "--trainer.max_epochs", "2"])
-    return place / "runs" / "version_0"
+    return a_run(make_once, "small_run", *BRIEF, *small(small_set), "--trainer.max_epochs", "2")
 
 
 @pytest.fixture(scope="session")
-def stack_run(small_set: str, tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+def stack_run(small_set: str, make_once: MakeOnce) -> Path:
     """The run folder of six steps with much to restore: a schedule, running means, early stopping."""
-    place = tmp_path_factory.mktemp("stack_run")
-    with chdir(place):
-        main(["fit", *QUIET, *BRIEF, *small(small_set), *STACK, "--trainer.max_epochs", "2"])
-    return place / "runs" / "version_0"
+    return a_run(make_once, "stack_run", *BRIEF, *small(small_set), *STACK, "--trainer.max_epochs", "2")
 
 
 @pytest.fixture

@@ -452,7 +452,7 @@ def test_a_checkpoint_that_is_left_alone_is_used(
     use(command, folder / "x.ckpt", small_set)
 
 
-@ONE_FIXTURE
+@settings(ONE_FIXTURE, max_examples=settings().max_examples // 2)  # since training takes its time
 @given(name=CHECKPOINTS, command=USES, mutations=MUTATIONS)
 @pytest.mark.usefixtures("_no_program")
 @pytest.mark.filterwarnings("ignore")

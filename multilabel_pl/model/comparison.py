@@ -16,7 +16,6 @@ from multilabel_pl.model.intervals import (
     decision_estimates,
     errors_at_once,
 )
-from multilabel_pl.model.metrics import precision_recall_f1
 
 LEADING = ("exact_match", "f1_macro", "f1_micro", "map", "label_accuracy")
 
@@ -87,7 +86,7 @@ def _compare_labels(first: Evaluation, other: Evaluation, differ: Tensor) -> lis
     images = first.truth.sum(dim=0)
     has_interval = (images >= ENOUGH) & (differ.sum(dim=0) >= ENOUGH)
     errors = errors_at_once(max(1, int(has_interval.sum())))
-    f1 = [precision_recall_f1(side.tags, side.targets, dim=0)["f1"] for side in (first, other)]
+    f1 = [side.label_decisions["f1"] for side in (first, other)]
     right = [((side.tags == side.truth) & differ).sum(dim=0) for side in (other, first)]
     columns = (images, *f1, *right, first.label_rankings[0], other.label_rankings[0])
     rows = zip(*(column.tolist() for column in columns), strict=True)

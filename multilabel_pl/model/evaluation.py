@@ -7,13 +7,20 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import Trainer
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate
-from multilabel_pl.model.metrics import HALF, calibration_error, decision_metrics, ranking_metrics
+from multilabel_pl.model.metrics import (
+    HALF,
+    calibration_error,
+    decision_metrics,
+    precision_recall_f1,
+    ranking_metrics,
+)
 from multilabel_pl.model.ranking import label_rankings
 
 
@@ -95,10 +102,28 @@ class Evaluation:
         """Bool (N, L): the tags of labels that images are known not to carry."""
         return self.tags & self.known & ~self.truth
 
-    @property
+    @cached_property
     def wrong(self) -> Tensor:
         """Bool (N,): the images with a wrong tag, or without one that they should have."""
         return (self.missed | self.mistaken).any(dim=1)
+
+    @cached_property
+    def worst_first(self) -> tuple[Tensor, Tensor]:
+        """The indices of the wrongly tagged images, those with the highest loss first, and their losses, (M,) each."""
+        losses = F.binary_cross_entropy_with_logits(self.logits, self.targets, reduction="none")  # (N, L)
+        indices = self.wrong.nonzero()[:, 0]
+        loss, order = losses.where(self.known, 0).sum(dim=1)[indices].sort(descending=True, stable=True)
+        return indices[order], loss
+
+    @cached_property
+    def label_decisions(self) -> dict[str, Tensor]:
+        """Each label's precision, recall and F1, (L,); see `metrics.precision_recall_f1`."""
+        return precision_recall_f1(self.tags, self.targets, dim=0)
+
+    @cached_property
+    def label_decisions_at_half(self) -> dict[str, Tensor]:
+        """The same at 0.5."""
+        return precision_recall_f1(self.tags_at_half, self.targets, dim=0)
 
     @cached_property
     def label_rankings(self) -> tuple[Tensor, Tensor]:
@@ -126,12 +151,12 @@ class Evaluation:
             metrics["calibration_error_uncalibrated"] = before
         return {**metrics, "label_accuracy_of_no_tags": 1 - self.targets.float().nanmean()}
 
-    @property
+    @cached_property
     def intervals(self) -> dict[str, Interval]:
         """95 % intervals of the leading metrics, by the names that these have in `metrics`."""
         return {name: estimate.interval() for name, estimate in self.estimates.items()}
 
-    @property
+    @cached_property
     def gains(self) -> dict[str, Interval]:
         """What the thresholds gain against 0.5, by metric."""
         estimates = self.estimates

@@ -15,6 +15,7 @@ from multilabel_pl.model.comparison import in_order
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.nested import flat
 from multilabel_pl.results.outputs import UNKNOWN, Outputs, read_outputs
+from multilabel_pl.results.text import as_yaml
 
 CONFIG = "config.yaml"  # in the folder of a run
 
@@ -61,7 +62,7 @@ def differing_options(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
     if len(known) < len(runs):
         return {}
     names = dict.fromkeys(name for options in known for name in options)
-    values = {name: [_written(options.get(name)) for options in known] for name in names}
+    values = {name: [as_yaml(options.get(name)) for options in known] for name in names}
     return {name: each for name, each in values.items() if len(set(each)) > 1}
 
 
@@ -106,11 +107,3 @@ def _read_options(path: Path) -> dict[str, Any] | None:
         return flat(yaml.safe_load(text))
     except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path} is damaged: remove it, and the runs are compared without their options") from error
-
-
-def _written(value: Any) -> str:
-    return (
-        str(yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10**6))
-        .removesuffix("...\n")
-        .strip()
-    )

@@ -8,7 +8,7 @@ from multilabel_pl.messages import shortened
 from multilabel_pl.model.comparison import LabelComparison
 
 MOST = 40  # labels that are drawn
-LEFT, RIGHT = 220, 700  # of the plot, as the template draws it
+LEFT, RIGHT = 220, 700  # of the plot; names end before it
 NAME = 26  # characters
 
 
@@ -32,13 +32,31 @@ class Row(NamedTuple):
     text: str
 
 
-def plot_rows(labels: Sequence[LabelComparison]) -> list[Row]:
-    """Returns the labels whose difference has an interval, the best first; of many, those that differ most."""
-    drawn = [label for label in labels if math.isfinite(label.difference.low)]
-    drawn = sorted(drawn, key=lambda label: -abs(label.difference.value))[:MOST]
+class Plot(NamedTuple):
+    """A forest plot.
+
+    Attributes:
+        rows: Its labels, the best first.
+        is_part: Whether more labels have an interval, and only those that differ most are drawn.
+        left: Where it begins; names end before it.
+        zero: Where there is no difference.
+        right: Where it ends.
+    """
+
+    rows: list[Row]
+    is_part: bool
+    left: int = LEFT
+    zero: int = (LEFT + RIGHT) // 2
+    right: int = RIGHT
+
+
+def plot(labels: Sequence[LabelComparison]) -> Plot:
+    """Plots the labels whose difference has an interval; of many, those that differ most."""
+    known = [label for label in labels if math.isfinite(label.difference.low)]
+    drawn = sorted(known, key=lambda label: -abs(label.difference.value))[:MOST]
     drawn.sort(key=lambda label: -label.difference.value)
     farthest = max((max(-label.difference.low, label.difference.high) for label in drawn), default=1)
-    return [_row(label, farthest) for label in drawn]
+    return Plot([_row(label, farthest) for label in drawn], is_part=len(drawn) < len(known))
 
 
 def _row(label: LabelComparison, farthest: float) -> Row:

@@ -9,7 +9,7 @@ from multilabel_pl.atomic import atomic_path
 from multilabel_pl.model.comparison import LEADING, LabelComparison, compare
 from multilabel_pl.model.intervals import ENOUGH, Interval
 from multilabel_pl.results.compared_runs import ComparedRun, differing_options
-from multilabel_pl.results.comparison_plot import Row, plot_rows
+from multilabel_pl.results.comparison_plot import Plot, plot
 from multilabel_pl.results.html_page import write_page
 from multilabel_pl.results.report_content import DECIMALS, INTERVAL, Table, number
 from multilabel_pl.results.text import as_markdown, table
@@ -39,7 +39,7 @@ class Section:
     about_labels: str
     labels: Table
     by_difference: list[list[str]]
-    plot: list[Row]
+    plot: Plot
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _section(first: ComparedRun, other: ComparedRun) -> Section:
         about_labels=_about_labels(*names),
         labels=(header, [_label_row(label) for label in labels]),
         by_difference=[_label_row(label) for label in most_different],
-        plot=plot_rows(labels),
+        plot=plot(labels),
     )
 
 

@@ -27,7 +27,6 @@ from multilabel_pl.results.label_plots import (
     precision_recall_figure,
     which_labels,
 )
-from multilabel_pl.results.mistakes import worst_first
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet
 from multilabel_pl.results.text import listed
 from multilabel_pl.results.training_plots import training_figure
@@ -157,7 +156,7 @@ def reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor,
 def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
     """Draws the wrongly tagged images with the highest loss: above their names and true tags, below what is wrong."""
     wrong = evaluation.wrong
-    worst = worst_first(evaluation)[0][:MISTAKES].tolist()
+    worst = evaluation.worst_first[0][:MISTAKES].tolist()
     rows = math.ceil(len(worst) / MISTAKES_A_ROW)
     figure = Figure(figsize=(2.0 * MISTAKES_A_ROW, 2.8 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
     panels = list(figure.subplots(rows, MISTAKES_A_ROW, squeeze=False).flat)

@@ -50,7 +50,7 @@ def write_evaluation(
     prefix: str,
     learned_here: bool = False,
     explain: Explain | None = None,
-) -> None:
+) -> str:
     """Writes report.md, report.html, metrics.json, mistakes.csv, outputs.npz and the figures.
 
     Args:
@@ -62,13 +62,17 @@ def write_evaluation(
         prefix: What the names of the metrics begin with, `val` or `test`.
         learned_here: Whether thresholds were learned from these very images.
         explain: What makes heat maps of the mistakes, if they are asked for.
+
+    Returns:
+        The report, in Markdown.
     """
     metrics = {f"{prefix}_{name}": value for name, value in all_metrics(evaluation).items()}
     write_metrics(metrics, folder / "metrics.json")
     write_mistakes(evaluation, images, folder / "mistakes.csv")
     write_outputs(evaluation, images, origin, folder / OUTPUTS)
     title = origin.title(folder.name)
-    sections = [f"# {title}", report(evaluation, learned_here)]
+    text = report(evaluation, learned_here)
+    sections = [f"# {title}", text]
     found = label_errors.find_label_errors(evaluation) if output.label_errors else None
     if found is not None:
         sections.append(label_errors.write_label_errors(evaluation, found, images, folder / label_errors.FILE))
@@ -81,3 +85,4 @@ def write_evaluation(
     if output.figures:
         page = folder / html_report.FILE
         html_report.write_html_report(evaluation, images, origin, page, title, learned_here, found, explain)
+    return text

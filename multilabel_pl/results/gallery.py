@@ -16,7 +16,6 @@ from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.heat_maps import Explain, draw_heat_maps
 from multilabel_pl.results.image_tables import image_names
 from multilabel_pl.results.label_errors import SHOWN, LabelErrors
-from multilabel_pl.results.mistakes import worst_first
 from multilabel_pl.results.true_tags import name_true_tags
 
 MAX_MISTAKES = 200
@@ -97,7 +96,7 @@ def exhibit_label_errors(evaluation: Evaluation, found: LabelErrors, images: Lab
 
 def _worst_of_every_label(evaluation: Evaluation) -> Tensor:
     """Returns the indices of so many wrongly tagged images, the worst first, that labels have a fair share of them."""
-    numbers, _ = worst_first(evaluation)
+    numbers, _ = evaluation.worst_first
     wrong = (evaluation.missed | evaluation.mistaken)[numbers]  # (M, L)
     place = wrong.cumsum(dim=0, dtype=torch.int32).where(wrong, len(numbers)).amin(dim=1)  # the best of an image's
     chosen = place.argsort(stable=True)[:MAX_MISTAKES].sort().values

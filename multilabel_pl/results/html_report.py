@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.model.evaluation import Evaluation
@@ -28,6 +27,7 @@ from multilabel_pl.results.report_content import (
     ranking_table,
     remarks,
 )
+from multilabel_pl.results.text import as_yaml
 from multilabel_pl.results.threshold_curves import threshold_curves
 from multilabel_pl.results.training_plots import read_curves
 
@@ -160,4 +160,4 @@ def _options(origin: Origin) -> Iterator[tuple[str, str]]:
     for group, options in {"model": origin.options, "data": origin.data_options}.items():
         for name, value in options.items():
             if name != "task":  # the labels are in the report
-                yield f"{group}.{name}", yaml.safe_dump(value, allow_unicode=True).removesuffix("...\n").strip()
+                yield f"{group}.{name}", as_yaml(value)

@@ -40,7 +40,7 @@ def which_labels(evaluation: Evaluation) -> str:
 
 def precision_recall_figure(evaluation: Evaluation) -> Figure:
     """Draws a precision-recall curve for each label, with the threshold on it, where there is something."""
-    chosen = precision_recall_f1(evaluation.tags, evaluation.targets, dim=0)
+    chosen = evaluation.label_decisions
     start = _zoom(evaluation, chosen)
     space = 0.04 * (1 - start)
     limits = (start - space if start else 0, 1 + space)
@@ -72,7 +72,7 @@ def f1_figure(evaluation: Evaluation) -> Figure:
     """Draws each label's F1 against its threshold, with the chosen one."""
     targets = evaluation.targets
     grid = torch.linspace(0, 1, GRID)
-    chosen = precision_recall_f1(evaluation.tags, targets, dim=0)["f1"].nan_to_num(0)
+    chosen = evaluation.label_decisions["f1"].nan_to_num(0)
 
     def draw(axes: Axes, label: int) -> None:
         tags = evaluation.probabilities[:, label] >= grid[:, None]  # (thresholds, N)

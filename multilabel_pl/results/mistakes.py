@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from multilabel_pl.data.datasets import LabelledDataset
@@ -12,14 +11,6 @@ from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.image_tables import Row, write_image_table
 from multilabel_pl.results.prediction_tables import TAG_SEPARATOR
 from multilabel_pl.results.true_tags import name_true_tags
-
-
-def worst_first(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
-    """Returns the numbers of the wrongly tagged images, (M,), those with the highest loss first, and their losses."""
-    losses = F.binary_cross_entropy_with_logits(evaluation.logits, evaluation.targets, reduction="none")  # (N, L)
-    numbers = evaluation.wrong.nonzero()[:, 0]
-    loss, order = losses.where(evaluation.known, 0).sum(dim=1)[numbers].sort(descending=True, stable=True)
-    return numbers[order], loss
 
 
 def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path: Path) -> None:
@@ -33,7 +24,7 @@ def write_mistakes(evaluation: Evaluation, images: LabelledDataset | None, path:
 
 
 def _rows(evaluation: Evaluation) -> Iterator[Row]:
-    numbers, losses = worst_first(evaluation)
+    numbers, losses = evaluation.worst_first
     true = name_true_tags(evaluation.targets[numbers], evaluation.labels)
     predicted = name_tags(evaluation.tags[numbers], evaluation.labels)
     named = [map(TAG_SEPARATOR.join, names) for names in (true, predicted)]

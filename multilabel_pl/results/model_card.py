@@ -14,9 +14,7 @@ from multilabel_pl import __version__
 from multilabel_pl.atomic import atomic_path
 from multilabel_pl.messages import abridged
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.metrics import precision_recall_f1
 from multilabel_pl.results.origin import Origin
-from multilabel_pl.results.report import report
 from multilabel_pl.results.text import as_markdown, utf_8
 
 CARD = "MODEL_CARD.md"  # beside the report of a test
@@ -25,8 +23,15 @@ WEAK = 0.5  # F1
 DECIMALS = 6
 
 
-def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None:
-    """Writes what the users of a model should know of it: what it is for, how good it is, and where it is weak."""
+def write_model_card(evaluation: Evaluation, text: str, origin: Origin, path: Path) -> None:
+    """Writes what the users of a model should know of it: what it is for, how good it is, and where it is weak.
+
+    Args:
+        evaluation: Of the test images.
+        text: Its report, in Markdown.
+        origin: What was evaluated.
+        path: Where to.
+    """
     sections = [
         f"---\n{yaml.safe_dump(_front_matter(evaluation, origin), allow_unicode=True, sort_keys=False)}---",
         f"# {as_markdown(_name(origin))}",
@@ -34,7 +39,7 @@ def write_model_card(evaluation: Evaluation, origin: Origin, path: Path) -> None
         "## Intended use",
         _use(origin),
         "## Evaluation",
-        f"On {as_markdown(origin.source)}: {report(evaluation)}",
+        f"On {as_markdown(origin.source)}: {text}",
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(evaluation, origin)),
     ]
@@ -106,7 +111,7 @@ def _use(origin: Origin) -> str:
 def _limits(evaluation: Evaluation, origin: Origin) -> Iterator[str]:
     """Yields where the model is weak, or little is known of it."""
     support = evaluation.truth.sum(dim=0)
-    f1 = precision_recall_f1(evaluation.tags, evaluation.targets, dim=0)["f1"]
+    f1 = evaluation.label_decisions["f1"]
 
     def named(chosen: Tensor, values: Tensor) -> str:
         indices = chosen.nonzero()[:, 0].tolist()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from multilabel_pl.atomic import atomic_path
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.metrics import precision_recall_f1
 from multilabel_pl.results.report_content import (
     decision_table,
     facts,
@@ -79,7 +78,7 @@ def _labels(evaluation: Evaluation, width: int | None) -> list[str]:
     header, rows = label_table(evaluation)
     if width is None or len(rows) <= MAX_ROWS:
         return [table(header, rows, width)]
-    f1 = precision_recall_f1(evaluation.tags, evaluation.targets, dim=0)["f1"].nan_to_num(1)
+    f1 = evaluation.label_decisions["f1"].nan_to_num(1)
     support = evaluation.truth.sum(dim=0)
     frequent = support.argsort(descending=True, stable=True)[:MOST_FREQUENT].tolist()
     worst = [label for label in f1.argsort(stable=True).tolist() if label not in frequent][:WORST]

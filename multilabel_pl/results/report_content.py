@@ -8,7 +8,7 @@ from torch import Tensor
 
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import ENOUGH, Interval, has_few
-from multilabel_pl.model.metrics import HALF, precision_recall_f1
+from multilabel_pl.model.metrics import HALF
 
 Table = tuple[list[str], list[list[str]]]  # names of the columns, and the cells of the rows
 
@@ -54,10 +54,10 @@ def ranking_table(evaluation: Evaluation) -> Table:
 def label_table(evaluation: Evaluation) -> Table:
     """Returns a row for each label: its images, threshold and metrics."""
     average_precision, auroc = evaluation.label_rankings
-    at_half = _precision_recall_f1(evaluation.tags_at_half, evaluation)
+    at_half = _where_defined(evaluation.label_decisions_at_half, evaluation.tags_at_half, evaluation)
     columns: dict[str, Tensor] = {
         "threshold": evaluation.thresholds,
-        **_precision_recall_f1(evaluation.tags, evaluation),
+        **_where_defined(evaluation.label_decisions, evaluation.tags, evaluation),
         "AP": average_precision,
         **{f"{name} at 0.5": at_half[name] for name in ("f1", "precision", "recall")},
         "AUROC": auroc,
@@ -122,9 +122,8 @@ def _with_interval(evaluation: Evaluation, intervals: dict[str, Interval], name:
     return [number(evaluation.metrics[name].item()), range_of(intervals[name]) if name in intervals else ""]
 
 
-def _precision_recall_f1(tags: Tensor, evaluation: Evaluation) -> dict[str, Tensor]:
-    """Returns each label's, (L,), and NaN for precision without tags and recall without positives."""
-    values = precision_recall_f1(tags, evaluation.targets, dim=0)
-    values["precision"] = values["precision"].where((tags & evaluation.known).any(dim=0), torch.nan)
-    values["recall"] = values["recall"].where(evaluation.truth.any(dim=0), torch.nan)
-    return values
+def _where_defined(values: dict[str, Tensor], tags: Tensor, evaluation: Evaluation) -> dict[str, Tensor]:
+    """Returns each label's, (L,), with NaN for precision without tags and recall without positives."""
+    precision = values["precision"].where((tags & evaluation.known).any(dim=0), torch.nan)
+    recall = values["recall"].where(evaluation.truth.any(dim=0), torch.nan)
+    return {**values, "precision": precision, "recall": recall}

@@ -8,6 +8,9 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from multilabel_pl.messages import one_line, shortened
 
@@ -46,6 +49,12 @@ def display_width(text: str) -> int:
 def as_markdown(text: str) -> str:
     """Writes a text in one line of Markdown."""
     return MARKUP.sub(r"\\\g<0>", one_line(text))
+
+
+def as_yaml(value: Any) -> str:
+    """Writes the value of an option in one line of YAML, as it is typed on the command line."""
+    text: str = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10**6)
+    return text.removesuffix("...\n").strip()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:

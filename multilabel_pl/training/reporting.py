@@ -57,9 +57,9 @@ def report_evaluation(
     origin = _origin(trainer, model, images, Path(beside))
     folder = Path(beside).parent / command
     explain = Explainer(model) if output.explain else None
-    write_evaluation(evaluation, images, origin, folder, output, stage, learned_here, explain)
+    text = write_evaluation(evaluation, images, origin, folder, output, stage, learned_here, explain)
     if command == "test":
-        write_model_card(evaluation, origin, folder / CARD)
+        write_model_card(evaluation, text, origin, folder / CARD)
     log_artifacts(trainer.loggers, sorted(folder.iterdir()), command)
     say(f"written to {folder}")
 

@@ -9,22 +9,24 @@ from multilabel_pl.errors import MISTAKE
 from multilabel_pl.model.comparison import in_order
 from multilabel_pl.results.text import display_width
 from tests.browser import opened
-from tests.conftest import QUIET, copied_run
+from tests.conftest import QUIET, MakeOnce, copied_run
 from tests.results.compared import an_evaluation, write_run
 
 LABELS = ["cat", "<script>alert(1)</script>", "👍 $x$", "a|b"]
 
 
 @pytest.fixture(scope="session")
-def tested(small_run: Path, stack_run: Path, small_set: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tested(small_run: Path, stack_run: Path, small_set: str, make_once: MakeOnce) -> Path:
     """A folder of the runs of two networks, both tested on the small set; not to be written into."""
-    place = tmp_path_factory.mktemp("tested")
-    for version, run in enumerate((small_run, stack_run)):
-        folder = copied_run(run, place / str(version)).rename(place / f"version_{version}")
-        shutil.copy(run / "config.yaml", folder)
-        checkpoint = str(folder / "best.ckpt")
-        main(["test", checkpoint, *QUIET, "--figures", "false", "--data.data_dir", small_set])
-    return place
+
+    def test_both() -> None:
+        for version, run in enumerate((small_run, stack_run)):
+            folder = copied_run(run, Path(str(version))).rename(f"version_{version}")
+            shutil.copy(run / "config.yaml", folder)
+            checkpoint = str(folder / "best.ckpt")
+            main(["test", checkpoint, *QUIET, "--figures", "false", "--data.data_dir", small_set])
+
+    return make_once("tested", test_both)
 
 
 @pytest.fixture

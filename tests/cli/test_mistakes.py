@@ -178,8 +178,6 @@ OPTION_MISTAKES = {
         an_option("--model.lr fast", "--model.lr: Expected a float"),
         an_option("--model.lr -1", "lr must be a positive number, got -1.0"),
         an_option("--model.lr nan", "--model.lr: Expected a float. Got value: nan"),
-        an_option("--model.lr .nan", "lr must be a positive number, got nan"),
-        an_option("--model.lr .inf", "lr must be a positive number, got inf"),
         an_option("--model.lr_schedule cosine", "--model.lr_schedule: Expected one of ['constant', 'one_cycle']"),
         an_option("--model.optimizer Adma", "must be one of AdamW, Adam, NAdam, RAdam, RMSprop, SGD, got Adma"),
         an_option("--model.optimizer Muon", "optimizer Muon takes matrices alone, but networks have convolutions and"),
@@ -188,10 +186,7 @@ OPTION_MISTAKES = {
         an_option("--model.optimizer.eps true", "optimizer_options.eps must be a number, got True"),
         an_option("--model.optimizer.lr 1", "optimizer_options can't have lr: it is an option of the model, set lr"),
         an_option("--model.optimizer SGD --model.optimizer.nesterov true", "Nesterov momentum requires a momentum"),
-        an_option("--model.weight_decay -1", "weight_decay must be at least 0, got -1.0"),
-        an_option("--model.label_smoothing 1", "label_smoothing must be in [0, 1), got 1.0"),
         an_option("--model.gamma_neg -1", "gamma_neg must be at least 0, got -1.0"),
-        an_option("--model.clip 1", "clip must be in [0, 1), got 1.0"),
         an_option("--model.pos_weight '[1, 2]'", "pos_weight must be auto, or 11 positive numbers, got [1.0, 2.0]"),
         an_option("--model.threshold 1.5", "threshold must be in [0, 1], got 1.5"),
         an_option("--model.threshold '[0.5, 0.5]'", "threshold must be a number or 11 of them, got 2"),
@@ -202,13 +197,9 @@ OPTION_MISTAKES = {
             "--data.flip true",
             "--data.flip is an option of TableDataModule and StreamingDataModule, but the data are of MNIST",
         ),
-        an_option("--data.val_size -1", "val_size must be at least 0, got -1"),
         an_option("--data.val_size 60000", "val_size must be in [0, 60000), got 60000: set --data.val_size"),
         an_option("--data.val_size many", "val_size: Expected an int. Got value: many"),
-        an_option("--data.batch_size 0", "batch_size must be at least 1, got 0"),
         an_option("--data.batch_size 99999999999999999999", "--data.batch_size is too large: 99999999999999999999"),
-        an_option("--data.eval_batch_size -5", "eval_batch_size must be at least 1, got -5"),
-        an_option("--data.max_shift -1", "max_shift must be at least 0, got -1.0"),
         an_option("--data.max_rotation .inf", "max_rotation must be at least 0, got inf"),
         an_option("--data.split_seed -1", "split_seed must be at least 0, got -1"),
         an_option("--data.split_seed 99999999999999999999", "--data.split_seed is too large: 99999999999999999999"),
@@ -571,6 +562,7 @@ def test_a_full_standard_output_is_reported() -> None:
     assert result.returncode == 2
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_in_a_process_of_its_own(earlier: Path) -> None:
     command = [sys.executable, "-m", "multilabel_pl", "fit", "--data.val_size", "60000"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import matplotlib.image
@@ -22,19 +23,25 @@ MISSING = "No such file or directory"
 TEST_IMAGES = read_digits(ARCHIVES, "test").images
 
 
+@cache
+def photographs() -> list[bytes]:
+    rng = np.random.default_rng(0)
+    return [photograph(digit, rng) for digit in TEST_IMAGES[:40]]
+
+
 @pytest.fixture
 def scans(workplace: Path) -> Path:
     """A folder of 40 photographed digits, more than a batch."""
     folder = workplace / "scans"
     folder.mkdir()
-    rng = np.random.default_rng(0)
-    for index, digit in enumerate(TEST_IMAGES[:40]):
-        (folder / f"{index:02}.jpg").write_bytes(photograph(digit, rng))
+    for index, content in enumerate(photographs()):
+        (folder / f"{index:02}.jpg").write_bytes(content)
     return folder
 
 
 def predict(checkpoint: str, *words: str) -> None:
-    main(["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", *words])
+    own = [] if "--data.num_workers" in words else ["--data.num_workers", "0"]
+    main(["predict", *QUIET, "--ckpt_path", checkpoint, "--data", "ImageFilesDataModule", *own, *words])
 
 
 def fail(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -22,7 +22,7 @@ from multilabel_pl.data import shard_writer
 from multilabel_pl.data.datasets import Batch
 from multilabel_pl.data.shard_writer import write_shards
 from multilabel_pl.errors import InputError
-from tests.conftest import QUIET, in_a_process
+from tests.conftest import QUIET, MakeOnce, in_a_process
 from tests.data.tagged_images import write_images, write_table
 from tests.training.test_processes import DDP
 from tests.training.test_resume import UNHARMED, assert_same_end, strikes
@@ -47,15 +47,17 @@ def write_scenes(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+def place(make_once: MakeOnce) -> Path:
     """A folder with a table, its shards of a few images each, and the run of a fit to these; not to be written into."""
-    place = tmp_path_factory.mktemp("shards")
-    table = write_scenes(place)
-    with chdir(place), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_writer, "SHARD_BYTES", IN_A_SHARD * (3 * 24 * 24 + 30))
-        main(["optimize", table, "--output", "shards", *SIZE])
+
+    def write_and_fit() -> None:
+        table = write_scenes(Path.cwd())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shard_writer, "SHARD_BYTES", IN_A_SHARD * (3 * 24 * 24 + 30))
+            main(["optimize", table, "--output", "shards", *SIZE])
         main([*FIT, "shards"])
-    return place
+
+    return make_once("shards", write_and_fit)
 
 
 @pytest.fixture

@@ -315,10 +315,10 @@ def test_a_table_is_trained_on_tested_and_predicted(workplace: Path, capsys: pyt
     said = capsys.readouterr().out
     assert len(re.findall(r"^images: 60 \(\d+ train, \d+ val, \d+ test\)$", said, flags=re.MULTILINE)) == 1
     assert "most frequent pairs: " in said
-    for command in (["validate", "--figures", "false"], ["test"], ["predict"]):
-        main([*command, *QUIET])
+    for command in ("validate", "test", "predict"):
+        main([command, *QUIET, *([] if command == "predict" else ["--figures", "false"])])
     run = Path("runs/version_0")
-    assert {"report.md", "mistakes.png"} <= {path.name for path in (run / "test").iterdir()}
+    assert (run / "predict" / "predictions.png").is_file()
     title = f"# test of {run}/best.ckpt on {workplace}/images.csv\n"
     assert (run / "test" / "report.md").read_text(encoding="utf-8").startswith(title)
     with (run / "predict" / "predictions.csv").open(encoding="utf-8", newline="") as file:
@@ -346,9 +346,8 @@ def known_and_tagged(row: Mapping[str, str]) -> tuple[set[str], set[str], set[st
     return names - unknown, {name[1:] for name in unknown}, set(filter(None, row["predicted_tags"].split("|")))
 
 
-@pytest.mark.parametrize("columns", [False, True])
 def test_a_table_of_which_some_is_unknown_is_trained_on_tested_and_predicted(
-    columns: bool, workplace: Path, capsys: pytest.CaptureFixture[str]
+    workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     rows = write_images(workplace, 90)
@@ -363,16 +362,21 @@ def test_a_table_of_which_some_is_unknown_is_trained_on_tested_and_predicted(
     ]
     marks = {"0": "", "1": "{}", "?": "?{}"}
     texts = ["|".join(filter(None, (marks[c].format(n) for n, c in zip(LABELS, row, strict=True)))) for row in cells]
-    header = ["path", "split", *(LABELS if columns else ["tags"])]
     named = [[path, part] for (path, _), part in zip(rows, parts, strict=True)]
-    lines = [one + (row if columns else [text]) for one, row, text in zip(named, cells, texts, strict=True)]
-    write_table(workplace / "images.csv", header, lines)
+    in_columns = [[*one, *row] for one, row in zip(named, cells, strict=True)]
+    write_table(workplace / "wide.csv", ["path", "split", *LABELS], in_columns)
+    in_one = [[*one, text] for one, text in zip(named, texts, strict=True)]
+    write_table(workplace / "images.csv", ["path", "split", "tags"], in_one)
+    wide, tagged = (opened(name).train_set for name in ("wide.csv", "images.csv"))
+    assert wide is not None
+    assert tagged is not None
+    assert torch.equal(wide.targets.nan_to_num(-1), tagged.targets.nan_to_num(-1))
     main(["fit", *QUIET, *BRIEF, *TABLE, "--model.calibrate", "true", "--model.threshold", "f1_exact"])
     said = capsys.readouterr()
     assert f"\nknown: {990 - unknown.sum():,} of 990 decisions; unknown: " in said.out
     assert "no threshold learned by f1_exact for " in said.err
-    for command in ("test", "predict"):
-        main([command, *QUIET])
+    main(["test", *QUIET, "--figures", "false"])
+    main(["predict", *QUIET])
     folder = Path("runs/version_0")
     report = (folder / "test" / "report.md").read_text(encoding="utf-8")
     of_tests = unknown[2::3]
@@ -380,7 +384,6 @@ def test_a_table_of_which_some_is_unknown_is_trained_on_tested_and_predicted(
     [five] = [line for line in report.splitlines() if line.startswith("| 5 ")]
     assert [cell.strip() for cell in five.strip("|").split("|")][1:3] == ["0", "0"]
     assert re.fullmatch(r"[| –]*", five.split("|", 5)[5])  # no metric
-    assert {"mistakes.png", "images.png", "reliability.png"} <= {path.name for path in (folder / "test").iterdir()}
     assert (folder / "predict" / "predictions.png").is_file()
     metrics = json.loads((folder / "test" / "metrics.json").read_text(encoding="utf-8"))
     assert [name for name, value in metrics.items() if value is None and not name.endswith(("_low", "_high"))] == []
@@ -424,7 +427,7 @@ def test_images_that_trained_or_validated_a_checkpoint_are_counted(
     def warned(command: str, *words: str) -> tuple[int, int, str, str] | None:
         """Returns what the command warns of: how many images, of how many, of which splits, and their earlier use."""
         capsys.readouterr()
-        main([command, *QUIET, *([] if command == "predict" else ["--figures", "false"]), *words])
+        main([command, *QUIET, "--figure" if command == "predict" else "--figures", "false", *words])
         pattern = r"^warning: (\d+) of (\d+) (.*) images were used to (.*) this checkpoint: the data or the split has"
         found = re.search(pattern, capsys.readouterr().err, re.MULTILINE)
         return (int(found[1]), int(found[2]), found[3], found[4]) if found else None
@@ -468,7 +471,7 @@ def test_a_table_of_new_images_is_evaluated_as_a_whole(workplace: Path, capsys: 
     main(["fit", *QUIET, *BRIEF, *TABLE])
     new, quick = ["--data.table", "new.csv"], ["--figures", "false"]
     assert divided(capsys, "test", *new, *quick) == ("30 (30 test)", False)
-    assert divided(capsys, "predict", *new) == ("30 (30 test)", False)
+    assert divided(capsys, "predict", *new, "--figure", "false") == ("30 (30 test)", False)
     assert divided(capsys, "validate", *new, *quick) == ("30 (30 val)", False)
     sizes = ["--data.test_size", "5", "--data.val_size", "0"]
     assert divided(capsys, "test", *new, *quick, *sizes) == ("30 (25 train, 5 test)", False)

@@ -77,17 +77,27 @@ def test_torch_predicts_what_the_checkpoint_does(small_run: Path, images: Tensor
 
 
 NETWORKS = [
-    ("conv_pool_dense", 28, "sigmoid"),
-    ("conv_pool_dense_keras", 28, "sigmoid"),
-    ("conv_stack", 28, "softmax"),
-    ("test_resnet", 32, "sigmoid"),
-    pytest.param("resnet10t", 64, "softmax", marks=pytest.mark.slow),
-    pytest.param("vit_tiny_patch16_224", 32, "sigmoid", marks=pytest.mark.slow),
+    ("conv_pool_dense", 28, "sigmoid", ".pt2"),
+    ("conv_stack", 28, "softmax", ".pt2"),
+    ("test_resnet", 32, "sigmoid", ".pt2"),
+    *(
+        pytest.param(*network, marks=pytest.mark.slow)
+        for network in [
+            ("conv_pool_dense", 28, "sigmoid", ".onnx"),  # as above, by the command
+            ("conv_pool_dense_keras", 28, "sigmoid", ".onnx"),
+            ("conv_pool_dense_keras", 28, "sigmoid", ".pt2"),
+            ("conv_stack", 28, "softmax", ".onnx"),  # as in test_reading.py
+            ("test_resnet", 32, "sigmoid", ".onnx"),
+            ("resnet10t", 64, "softmax", ".onnx"),
+            ("resnet10t", 64, "softmax", ".pt2"),
+            ("vit_tiny_patch16_224", 32, "sigmoid", ".onnx"),
+            ("vit_tiny_patch16_224", 32, "sigmoid", ".pt2"),
+        ]
+    ),
 ]
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize(("network", "size", "head"), NETWORKS)
+@pytest.mark.parametrize(("network", "size", "head", "suffix"), NETWORKS)
 def test_every_network_is_exported(
     network: str, size: int, head: HeadName, suffix: str, images: Tensor, workplace: Path
 ) -> None:
@@ -112,7 +122,7 @@ class Noise(torch.nn.Module):
         return torch.rand(images.shape[0], 2, device=images.device)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize("suffix", [pytest.param(".onnx", marks=pytest.mark.slow), ".pt2"])
 def test_a_program_that_predicts_otherwise_is_not_written(suffix: str, images: Tensor, workplace: Path) -> None:
     model = MultiLabelClassifier(network=Noise(), task=Task(["a", "b"], (1, 28, 28)))
     output = Path(f"model{suffix}")

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -23,56 +23,55 @@ def estimates(threshold: float = 0.5) -> dict[str, Estimate]:
     }
 
 
-def bootstrap(metric: Callable[[Tensor, Tensor], Tensor]) -> Interval:
-    """Returns the interval of a metric over draws of the images."""
-    values = torch.stack([metric(SCORES[rows], TARGETS[rows]) for rows in DRAWN]).double()
-    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Interval(metric(SCORES, TARGETS).item(), low, high)
+def metrics(scores: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    return {**decision_metrics(scores >= 0.5, targets), "map": label_rankings(scores, targets)[0].mean()}
 
 
-@pytest.mark.parametrize("name", ["exact_match", "f1_macro", "f1_micro", "map"])
-def test_intervals_are_those_of_a_bootstrap(name: str) -> None:
-    if name == "map":
-        drawn = bootstrap(lambda scores, targets: label_rankings(scores, targets)[0].mean())
-    else:
-        drawn = bootstrap(lambda scores, targets: decision_metrics(scores >= 0.5, targets)[name])
-    interval = estimates()[name].interval()
-    width = drawn.high - drawn.low
-    assert interval.value == pytest.approx(drawn.value, rel=1e-5)
-    assert interval.high - interval.low == pytest.approx(width, rel=0.1)
-    assert [interval.low, interval.high] == pytest.approx([drawn.low, drawn.high], abs=0.15 * width)
+Metrics = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 
-@pytest.mark.parametrize("name", ["exact_match", "f1_macro", "map"])
-def test_intervals_of_what_is_known_are_those_of_a_bootstrap(name: str) -> None:
+def bootstrap(measure: Metrics, names: Sequence[str], targets: Tensor = TARGETS) -> dict[str, Interval]:
+    """Returns the intervals of metrics over draws of the images."""
+    drawn = [measure(SCORES[rows], targets[rows]) for rows in DRAWN]
+    values = {name: torch.stack([each[name] for each in drawn]).double() for name in names}
+    bounds = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    whole = measure(SCORES, targets)
+    return {name: Interval(whole[name].item(), *values[name].quantile(bounds).tolist()) for name in names}
+
+
+def test_intervals_are_those_of_a_bootstrap() -> None:
+    for name, drawn in bootstrap(metrics, ["exact_match", "f1_macro", "f1_micro", "map"]).items():
+        interval = estimates()[name].interval()
+        width = drawn.high - drawn.low
+        assert interval.value == pytest.approx(drawn.value, rel=1e-5), name
+        assert interval.high - interval.low == pytest.approx(width, rel=0.1), name
+        assert [interval.low, interval.high] == pytest.approx([drawn.low, drawn.high], abs=0.15 * width), name
+
+
+def test_intervals_of_what_is_known_are_those_of_a_bootstrap() -> None:
     known = torch.rand(SIZE, 6, generator=torch.Generator().manual_seed(4)) < 0.4
     targets = TARGETS.where(known, torch.nan)
     assert not known.any(dim=1).all()
-
-    def metric(rows: Tensor) -> Tensor:
-        if name == "map":
-            return label_rankings(SCORES[rows], targets[rows])[0].mean()
-        return decision_metrics(SCORES[rows] >= 0.5, targets[rows])[name]
-
     found = {
         **decision_estimates(SCORES >= 0.5, targets),
         "map": map_estimate(SCORES, targets, label_rankings(SCORES, targets)[0]),
     }
-    interval = found[name].interval()
-    values = torch.stack([metric(rows) for rows in DRAWN]).double()
-    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    assert interval.value == pytest.approx(metric(torch.arange(SIZE)).item(), rel=1e-5)
-    assert [interval.low, interval.high] == pytest.approx([low, high], abs=0.2 * (high - low))
+    for name, drawn in bootstrap(metrics, ["exact_match", "f1_macro", "map"], targets).items():
+        interval = found[name].interval()
+        width = drawn.high - drawn.low
+        assert interval.value == pytest.approx(drawn.value, rel=1e-5), name
+        assert [interval.low, interval.high] == pytest.approx([drawn.low, drawn.high], abs=0.2 * width), name
 
 
 def test_the_interval_of_a_difference_is_that_of_a_bootstrap() -> None:
     ours, other = estimates(0.4)["f1_micro"], estimates()["f1_micro"]
     difference = ours.minus(other)
-    drawn = bootstrap(
-        lambda scores, targets: (
-            decision_metrics(scores >= 0.4, targets)["f1_micro"] - decision_metrics(scores >= 0.5, targets)["f1_micro"]
-        )
-    )
+
+    def gain(scores: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        low, half = (decision_metrics(scores >= threshold, targets)["f1_micro"] for threshold in (0.4, 0.5))
+        return {"gain": low - half}
+
+    drawn = bootstrap(gain, ["gain"])["gain"]
     assert tuple(difference) == pytest.approx(tuple(drawn), abs=0.1 * (drawn.high - drawn.low))
     assert ours.minus(ours) == Interval(0, 0, 0)
 

@@ -52,6 +52,8 @@ def test_only_figures_with_something_to_show_are_drawn(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("epoch,step,train_loss,val_loss\n0,10,,0.5\n")
     right = evaluation(logits=TARGETS * 2 - 1)
     assert [name for name, *_ in draw_evaluation(right, IMAGES, tmp_path)] == [*ALWAYS, "images", "training"]
+    some = evaluation(targets=PARTLY)
+    assert [name for name, *_ in draw_evaluation(some, IMAGES, tmp_path)] == [*ALWAYS, "mistakes", "images", "training"]
     one = evaluation(LOGITS[:, :1], TARGETS[:, :1], ["cat"])
     assert "cooccurrence" not in [name for name, *_ in draw_evaluation(one, None, tmp_path)]
 

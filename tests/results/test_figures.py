@@ -49,10 +49,10 @@ def test_lists_are_cut_to_their_place() -> None:
 def test_labels_of_any_kind_and_number_are_drawn(count: int, tmp_path: Path) -> None:
     labels = [*NAMES, *(f"label number {i}" for i in range(count))][:count]
     generator = torch.Generator().manual_seed(0)
-    targets = (torch.rand(60, count, generator=generator) < 0.2).float()
-    logits = torch.randn(60, count, generator=generator) + targets
+    targets = (torch.rand(30, count, generator=generator) < 0.2).float()
+    logits = torch.randn(30, count, generator=generator) + targets
     images = LabelledImages(
-        torch.zeros(60, 3, 8, 8, dtype=torch.uint8), targets, [Path(f"{'x' * 99}{i}") for i in range(60)]
+        torch.zeros(30, 3, 8, 8, dtype=torch.uint8), targets, [Path(f"{'x' * 99}{i}") for i in range(30)]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")

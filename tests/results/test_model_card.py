@@ -67,9 +67,11 @@ def test_a_card_names_where_a_model_is_weak(workplace: Path) -> None:
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"weights")
     options = {"head": "softmax", "loss": "bce", "threshold": [0.5], "calibrate": False}
-    write_model_card(evaluation, Origin(Task(labels, (3, 8, 8)), options, checkpoint, "a\nb.csv"), Path("card.md"))
+    origin = Origin(Task(labels, (3, 8, 8)), options, checkpoint, "a\nb.csv")
+    write_model_card(evaluation, "The report.", origin, Path("card.md"))
     card = ModelCard.load("card.md")
     assert card.data.eval_results[0].dataset_name == "a\nb.csv"
+    assert "On a b.csv: The report.\n" in card.text
     _, limits = card.text.split("## Limits\n\n")
     lines = limits.splitlines()
     assert lines[0] == r"- An F1 below 0.5: we\|ak (0)."

@@ -368,7 +368,8 @@ def test_a_token_opens_it_to_other_machines(checkpoint: str, workplace: Path) ->
         assert httpx.get(f"{server.url}/health").status_code == 200
 
 
-@pytest.mark.parametrize("kind", [pytest.param("ckpt", marks=pytest.mark.slow), "onnx"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ckpt", "onnx"])
 def test_photos_of_any_size_get_what_predict_says(kind: str, workplace: Path) -> None:
     torch.manual_seed(0)
     model = MultiLabelClassifier(network="conv_stack", task=Task(ODD_LABELS, (3, 32, 32)))

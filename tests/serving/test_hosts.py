@@ -4,6 +4,7 @@ import http.client
 import io
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -36,9 +37,9 @@ def served_at(name: str, checkpoint: str) -> Iterator[str]:
     page.close()
 
 
-@pytest.fixture
-def address(checkpoint: str) -> Iterator[str]:
-    yield from served_at("127.0.0.1", checkpoint)
+@pytest.fixture(scope="module")
+def address(run_folder: Path) -> Iterator[str]:
+    yield from served_at("127.0.0.1", str(run_folder / "best.ckpt"))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.test_schema import Place, changed, check_refused
 MLFLOW = ["--trainer.logger", "MLFlowLogger", "--trainer.logger.tracking_uri"]
 WANDB = ["--trainer.logger", "WandbLogger", "--trainer.logger.offline", "true"]
 SWA = ["StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.001", "--trainer.callbacks.swa_epoch_start", "1"]
-OF_SWA = ("callbacks", "StochasticWeightAveraging")
+SWA_STATE = ("callbacks", "StochasticWeightAveraging")
 EMA = ["EMAWeightAveraging", "--trainer.callbacks.decay", "0.5"]
 FINDER = ["LearningRateFinder", "--trainer.callbacks.num_training_steps", "20"]
 STRUCK = [  # in the second epoch
@@ -100,6 +100,7 @@ def test_wandb_gets_the_report_and_the_figures(tracked: Path) -> None:
     assert {path.read_bytes() for path in results} <= staged()
 
 
+@pytest.mark.slow
 def test_wandb_gets_the_curves_and_the_options(small_set: str, tracked: Path) -> None:
     fit(small_set, *WANDB)
     wandb.finish()
@@ -164,35 +165,31 @@ def test_stochastic_averages_are_in_the_last_checkpoint(small_set: str, workplac
     assert differences(last["state_dict"], content_of("version_1/last")["state_dict"]) == []
 
 
-@pytest.mark.parametrize(
-    ("callback", "place", "value", "message"),
-    [
-        (EMA, ("current_model_state",), "x", "current_model_state must be a dictionary, got 'x'"),
-        (EMA, ("current_model_state", "network.scores.bias"), torch.zeros(3), "must be a dense tensor of floats, 11"),
-        (
-            EMA,
-            ("averaging_state", "n_averaged"),
-            3,
-            "averaging_state.n_averaged must be a dense tensor of whole",
-        ),
-        (SWA, (*OF_SWA, "average_model_state", "network.scores.bias"), "x", "must be a dense tensor of floats, 11"),
-        (SWA, (*OF_SWA, "scheduler_state"), "x", "scheduler_state must be None or a dictionary, got 'x'"),
-        (SWA, (*OF_SWA, "n_averaged"), -3, "n_averaged must be a whole number of at least 0"),
-    ],
-)
+OF_EMA: list[tuple[Place, Any, str]] = [
+    (("current_model_state",), "x", "current_model_state must be a dictionary, got 'x'"),
+    (("current_model_state", "network.scores.bias"), torch.zeros(3), "must be a dense tensor of floats, 11"),
+    (("averaging_state", "n_averaged"), 3, "averaging_state.n_averaged must be a dense tensor of whole"),
+]
+OF_SWA: list[tuple[Place, Any, str]] = [
+    ((*SWA_STATE, "average_model_state", "network.scores.bias"), "x", "must be a dense tensor of floats, 11"),
+    ((*SWA_STATE, "scheduler_state"), "x", "scheduler_state must be None or a dictionary, got 'x'"),
+    ((*SWA_STATE, "n_averaged"), -3, "n_averaged must be a whole number of at least 0"),
+]
+
+
+@pytest.mark.parametrize(("callback", "changes"), [(EMA, OF_EMA), (SWA, OF_SWA)], ids=["EMA", "SWA"])
 def test_averages_that_no_run_has_are_refused(
     callback: list[str],
-    place: Place,
-    value: Any,
-    message: str,
+    changes: list[tuple[Place, Any, str]],
     small_set: str,
     workplace: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fit(small_set, "--trainer.max_epochs", "2", callback=callback)
-    changed(Path("runs/version_0"), place, value)
     words = ["fit", *QUIET, *BRIEF, *small(small_set), "--trainer.callbacks", *callback, "--trainer.max_epochs", "3"]
-    check_refused([*words, "--ckpt_path", "x.ckpt"], message, capsys)
+    for place, value, message in changes:
+        changed(Path("runs/version_0"), place, value)
+        check_refused([*words, "--ckpt_path", "x.ckpt"], message, capsys)
 
 
 def test_a_found_rate_is_used_recorded_and_kept(small_set: str, workplace: Path) -> None:

@@ -2,13 +2,13 @@
 
 import csv
 import gzip
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.crash import differences
 from multilabel_pl.cli.main import main
-from tests.conftest import BRIEF, QUIET, copied_run, in_a_process, small
+from tests.conftest import BRIEF, QUIET, MakeOnce, copied_run, small
 from tests.data.tagged_images import write_images, write_table, write_tagged
 
 TRAINING = [  # 2 epochs of 5 steps, with much to restore: random shifts, a schedule, running means
@@ -49,12 +49,9 @@ def assert_same_end(run: Path, whole: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> Path:
+def whole(make_once: MakeOnce) -> Path:
     """The folder of a run that was neither killed nor stopped."""
-    place = tmp_path_factory.mktemp("whole")
-    with chdir(place):
-        main(TRAINING)
-    return place / "runs" / "version_0"
+    return make_once("whole", lambda: main(TRAINING)) / "runs" / "version_0"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +68,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _no_command_line: None) -> P
 def test_a_killed_run_is_resumed_exactly(
     name: str, moment: str, step: int, resumed_at: int | None, whole: Path, workplace: Path
 ) -> None:
-    ended = in_a_process([*TRAINING, *strikes(name, moment, step)])
-    assert -ended.returncode == (signal.SIGXFSZ if name == "full disk" else signal.SIGKILL), ended.stderr
+    process = multiprocessing.get_context("fork").Process(
+        target=main, args=([*TRAINING, *strikes(name, moment, step)],)
+    )
+    process.start()  # it need not import anything
+    process.join()
+    assert process.exitcode == -(signal.SIGXFSZ if name == "full disk" else signal.SIGKILL)
     last = Path("runs/version_0/last.ckpt")
     assert last.exists() == (resumed_at is not None)
     if resumed_at is not None:

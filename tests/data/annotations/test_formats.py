@@ -340,7 +340,7 @@ def test_a_folder_of_classes_is_trained_on_and_tested(workplace: Path) -> None:
             (workplace / "set" / tag).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, workplace / "set" / tag)
     main(["fit", "set", *QUIET, *BRIEF, "--data.image_size", "16", "--data.num_workers", "0"])
-    main(["test", *QUIET])
+    main(["test", *QUIET, "--figures", "false"])
     report = (workplace / "runs" / "version_0" / "test" / "report.md").read_text(encoding="utf-8")
     assert report.startswith(f"# test of runs/version_0/best.ckpt on {workplace}/set")
     assert "| ≥5 " in report
