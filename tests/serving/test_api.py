@@ -348,14 +348,21 @@ def drip(connection: socket.socket, seconds: float) -> None:
         time.sleep(0.1)
 
 
+def descendants(pid: int) -> list[int]:
+    """Returns the processes that a process has started, and what these have."""
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
 @pytest.mark.slow
-def test_sigterm_lets_what_was_accepted_be_answered(checkpoint: str) -> None:
+@pytest.mark.parametrize("to_all", [False, True], ids=["server", "all, as systemd does"])
+def test_sigterm_lets_what_was_accepted_be_answered(to_all: bool, checkpoint: str) -> None:
     with served(checkpoint) as server, ThreadPoolExecutor(16) as clients:
         body = in_json([base64.b64encode(file).decode() for file in pages(8) * 4])
         answers = [clients.submit(server.predict, body, "application/json") for _ in range(16)]
         while figures(server)["active_requests"] < 16:
             time.sleep(0.05)
-        server.process.send_signal(signal.SIGTERM)
+        for process in (server.process.pid, *(descendants(server.process.pid) if to_all else [])):
+            os.kill(process, signal.SIGTERM)
         assert [answer.result().status_code for answer in answers] == [200] * 16
         assert server.process.wait(timeout=60) == 0
     assert server.process.communicate()[1] == ""
