@@ -5,6 +5,8 @@ photographed page, another one tags photos of 640 x 480 pixels.
 """
 
 import argparse
+import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -13,7 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,13 +64,15 @@ MODELS = {"photographed digits": photographed_digits, "photos": photos}
 @contextmanager
 def serving(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a server, once it answers."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             _wait_for(port, process)
             yield process
         finally:
             process.terminate()
             process.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # LitServe leaves processes behind, which slow the next one
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

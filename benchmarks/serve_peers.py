@@ -13,8 +13,6 @@ from PIL import Image
 
 from multilabel_pl import MultiLabelClassifier
 
-BATCH_SECONDS = 0.005  # for which LitServe waits for more images
-
 
 def answer(prediction: Any) -> dict[str, Any]:
     """Returns what is sent for an image."""
@@ -38,25 +36,9 @@ def fastapi(checkpoint: str, port: int) -> None:
 
 def litserve(checkpoint: str, port: int) -> None:
     """LitServe, with its batches."""
-    import litserve as ls
+    from benchmarks.litserve_peer import run
 
-    class API(ls.LitAPI):  # type: ignore[misc] # it is not installed for the project
-        def setup(self, device: str) -> None:
-            self.model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
-
-        def decode_request(self, request: Any) -> Image.Image:
-            image: Image.Image = Image.open(request["image"].file)
-            image.load()
-            return image
-
-        def predict(self, images: list[Image.Image]) -> list[Any]:
-            return self.model.predict_images(images)
-
-        def encode_response(self, output: Any) -> dict[str, Any]:
-            return answer(output)
-
-    server = ls.LitServer(API(max_batch_size=64, batch_timeout=BATCH_SECONDS), accelerator="cpu")
-    server.run(port=port, generate_client_file=False, log_level="warning")
+    run(checkpoint, port)
 
 
 PEERS = {"fastapi": fastapi, "litserve": litserve}

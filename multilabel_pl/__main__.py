@@ -26,7 +26,8 @@ def main() -> None:
         sys.exit(INCOMPLETE)
     except OSError as error:  # such as a full disk
         _drop_output()
-        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        reason = f"standard output: {error.strerror}" if error.strerror else str(error)  # a library's, without a number
+        print(f"error: {reason}", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         sys.exit(SIGNALLED + signal.SIGINT)

@@ -2,13 +2,14 @@
 
 import asyncio
 import hmac
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from multilabel_pl import __version__
 from multilabel_pl.errors import InputError
 from multilabel_pl.serving.batching import Batcher
-from multilabel_pl.serving.bodies import Body, Loaded
+from multilabel_pl.serving.bodies import JSON, Body, Loaded
 from multilabel_pl.serving.decoders import Decoders, Images
 from multilabel_pl.serving.limits import Admission
 from multilabel_pl.serving.openapi import DESCRIPTION, PREDICT
@@ -25,10 +26,15 @@ from multilabel_pl.serving.telemetry import CONTENT_TYPE, Measured, Telemetry
 
 DECODED_AT_ONCE = 8  # bodies that a process takes at a time
 DECIMALS = 6  # of a probability, as in tables
-BAD, UNAUTHORIZED = 400, 401
+OK, BAD, UNAUTHORIZED = 200, 400, 401
 PATH = "/predict"
 
-Answer = dict[str, Any]  # of an image
+
+class Answer(NamedTuple):
+    """What is sent of an image: JSON, and the problem that it has."""
+
+    content: str
+    error: str | None
 
 
 class Predictor:
@@ -62,7 +68,7 @@ class Predictor:
     async def _answer(self, image: Loaded) -> Answer:
         if image.pixels is None:
             self._telemetry.count_failed()
-            return {"tags": [], "probabilities": {}, "error": image.problem}
+            return Answer(_as_json({"tags": [], "probabilities": {}, "error": image.problem}), image.problem)
         return await self._tag(image.pixels)
 
     async def _decode_batch(self, bodies: list[Body]) -> list[Images]:
@@ -73,17 +79,22 @@ class Predictor:
         with self._telemetry.stage("model"):
             probabilities, tags = await asyncio.to_thread(self._served.tag, np.stack(images))
         self._telemetry.count_tagged(tags)
-        labels = self._served.task.labels
-        values = probabilities.astype(float).round(DECIMALS).tolist()
-        return [_named(labels, row, given) for row, given in zip(values, tags, strict=True)]
+        return await asyncio.to_thread(_answers, self._served.task.labels, probabilities, tags)
 
 
-def _named(labels: Sequence[str], probabilities: list[float], tags: NDArray[np.bool_]) -> Answer:
-    return {
-        "tags": [labels[index] for index in tags.nonzero()[0].tolist()],
-        "probabilities": dict(zip(labels, probabilities, strict=True)),
-        "error": None,
-    }
+def _answers(labels: Sequence[str], probabilities: NDArray[np.float32], tags: NDArray[np.bool_]) -> list[Answer]:
+    """Writes an answer for each image; with thousands of labels, that takes a while."""
+    values = probabilities.astype(float).round(DECIMALS).tolist()
+    return [Answer(_named(labels, row, given), None) for row, given in zip(values, tags, strict=True)]
+
+
+def _named(labels: Sequence[str], probabilities: list[float], tags: NDArray[np.bool_]) -> str:
+    given = [labels[index] for index in tags.nonzero()[0].tolist()]
+    return _as_json({"tags": given, "probabilities": dict(zip(labels, probabilities, strict=True)), "error": None})
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def build_api(
@@ -106,7 +117,7 @@ def build_api(
     """
     telemetry = Telemetry(served.task.labels)
     predictor = Predictor(served, decoders, telemetry, max_batch)
-    thresholds = served.thresholds
+    thresholds = _as_json(served.thresholds)
     protected = APIRouter(dependencies=[Depends(_check_of(token))] if token is not None else [])
 
     @asynccontextmanager
@@ -116,16 +127,17 @@ def build_api(
         decoders.close()
 
     @protected.post(PATH, summary="Tag images", **PREDICT)
-    async def predict(request: Request) -> JSONResponse:
+    async def predict(request: Request) -> Response:
         async with admission.body_of(request) as content:
             try:
                 answers = await predictor(Body(content, request.headers.get("content-type", "")))
             except InputError as error:
                 raise HTTPException(BAD, str(error)) from None
-        answer = {"predictions": answers, "thresholds": thresholds}
-        if all(each["error"] is not None for each in answers):
-            return JSONResponse({"detail": answers[0]["error"], **answer}, BAD)
-        return JSONResponse(answer)
+        is_bad = all(each.error is not None for each in answers)
+        detail = f'"detail":{_as_json(answers[0].error)},' if is_bad else ""
+        predictions = ",".join(each.content for each in answers)
+        text = f'{{{detail}"predictions":[{predictions}],"thresholds":{thresholds}}}'
+        return Response(text, BAD if is_bad else OK, media_type=JSON)
 
     @protected.get("/model", summary="Describe the model: its labels, thresholds, metrics and card")
     async def model() -> dict[str, Any]:

@@ -26,7 +26,9 @@ def prepare_decoders() -> None:
     """Starts the process that decoders will be copies of, so that they start at once; it imports for some seconds."""
     os.environ.update(ONE_THREAD)  # for these: this process has read it already
     forkserver.set_forkserver_preload([__name__])
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inherited: it has to outlive what systemd sends to all
     forkserver.ensure_running()
+    signal.signal(signal.SIGTERM, previous)
 
 
 class Decoders:

@@ -70,7 +70,7 @@ class Admission:
             if size > self._max_body:
                 raise self._too_large()
             if self._held > HELD * self._max_body:
-                raise HTTPException(BUSY, "too many bytes are under way: try again in a second", RETRY | CLOSE)
+                raise HTTPException(BUSY, "too many bytes are under way: try again in a second", RETRY)
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(TOO_LARGE, f"a body may have {self._max_body / MEGABYTE:g} MB: send less", CLOSE)
+        return HTTPException(TOO_LARGE, f"a body may have {self._max_body / MEGABYTE:g} MB: send less")

@@ -16,6 +16,7 @@ from multilabel_pl.serving.hosts import LOOPBACK, KnownHosts, names_of
 
 HEAD_SECONDS = 10  # in which the head of a request must arrive
 MAX_HEAD = 2**16  # bytes
+REST_SECONDS = 30  # in which the rest of a body must arrive whose request has been answered
 DRAIN_SECONDS = 30
 MAX_CONNECTIONS = 1000
 BACKLOG = 2048
@@ -23,9 +24,14 @@ MIN_TOKEN = 16  # characters
 
 
 class PromptHeads(HttpToolsProtocol):
-    """Uvicorn's protocol, by which a client may send the head of a request slowly and without end; here it may not."""
+    """Uvicorn's protocol, with deadlines for the heads of requests, and for the rest of bodies that are refused.
+
+    The rest of such a body is read and dropped: many clients, proxies among them, send all before they look at the
+    answer, and would get a reset connection instead of it.
+    """
 
     _deadline: TimerHandle | None = None
+    _rest: TimerHandle | None = None
     _received = 0  # bytes of a head, and of what came along with it
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -44,6 +50,17 @@ class PromptHeads(HttpToolsProtocol):
         self._end_wait()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """Ends the wait for the rest of a body."""
+        self._end_rest()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begins to wait for the rest of the body, if it is not complete."""
+        super().on_response_complete()
+        if self.cycle.more_body and self.cycle.response_complete and self._rest is None:
+            self._rest = self.loop.call_later(REST_SECONDS, self.transport.abort)
+
     def data_received(self, data: bytes) -> None:
         """Takes a part of a request."""
         if self._deadline is not None:
@@ -53,8 +70,9 @@ class PromptHeads(HttpToolsProtocol):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the wait."""
+        """Ends all waits."""
         self._end_wait()
+        self._end_rest()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
@@ -65,6 +83,11 @@ class PromptHeads(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _end_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
 
 
 def listen(host: str, port: int) -> socket.socket:

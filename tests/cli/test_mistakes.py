@@ -562,6 +562,18 @@ def test_a_full_standard_output_is_reported() -> None:
     assert result.returncode == 2
 
 
+def test_an_error_that_a_library_words_is_reported() -> None:
+    program = """
+import multilabel_pl.__main__ as entry
+def fail(): raise OSError("a writable cache is needed")
+entry._run = fail
+entry.main()
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stderr == "error: a writable cache is needed\n"
+    assert result.returncode == 2
+
+
 @pytest.mark.slow
 def test_a_mistake_is_one_line_in_a_process_of_its_own(earlier: Path) -> None:
     command = [sys.executable, "-m", "multilabel_pl", "fit", "--data.val_size", "60000"]

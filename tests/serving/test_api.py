@@ -315,6 +315,14 @@ def test_endless_heads_are_cut_off(server: Server) -> None:
             head.sendall(b"X-Header: more\r\n" * 10_000_000)
 
 
+def test_a_refusal_reaches_clients_that_send_all_first(server: Server) -> None:
+    for _ in range(3):
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
+        connection.request("POST", "/predict", bytes(30_000_000))
+        assert connection.getresponse().status == 413
+        connection.close()
+
+
 @pytest.mark.slow
 def test_slow_clients_are_cut_off(server: Server) -> None:
     parts = urlsplit(server.url)
@@ -325,16 +333,36 @@ def test_slow_clients_are_cut_off(server: Server) -> None:
         assert 5 < time.monotonic() - start < 30
     connection = begun(server, page(0))
     assert connection.getresponse().status == 408
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as rest:
+        rest.sendall(b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\n\r\n")
+        assert rest.recv(100).startswith(b"HTTP/1.1 413")
+        with pytest.raises(ConnectionError):
+            drip(rest, seconds=60)
+
+
+def drip(connection: socket.socket, seconds: float) -> None:
+    """Sends a byte now and then."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        connection.sendall(b"x")
+        time.sleep(0.1)
+
+
+def descendants(pid: int) -> list[int]:
+    """Returns the processes that a process has started, and what these have."""
+    return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
 @pytest.mark.slow
-def test_sigterm_lets_what_was_accepted_be_answered(checkpoint: str) -> None:
+@pytest.mark.parametrize("to_all", [False, True], ids=["server", "all, as systemd does"])
+def test_sigterm_lets_what_was_accepted_be_answered(to_all: bool, checkpoint: str) -> None:
     with served(checkpoint) as server, ThreadPoolExecutor(16) as clients:
         body = in_json([base64.b64encode(file).decode() for file in pages(8) * 4])
         answers = [clients.submit(server.predict, body, "application/json") for _ in range(16)]
         while figures(server)["active_requests"] < 16:
             time.sleep(0.05)
-        server.process.send_signal(signal.SIGTERM)
+        for process in (server.process.pid, *(descendants(server.process.pid) if to_all else [])):
+            os.kill(process, signal.SIGTERM)
         assert [answer.result().status_code for answer in answers] == [200] * 16
         assert server.process.wait(timeout=60) == 0
     assert server.process.communicate()[1] == ""
