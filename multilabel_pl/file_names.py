@@ -2,4 +2,5 @@
 
 BEST, LAST = "best", "last"  # checkpoints in the folder of a run, with the suffix .ckpt
 OUTPUTS = "outputs.npz"  # in the folder of an evaluation
+STDOUT = "-"  # where a file may be named
 SHARDS = "task.json"  # in a folder of shards, written last

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from jsonargparse import ArgumentError
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from multilabel_pl.cli.mistakes import fail
 from multilabel_pl.cli.request import Request
 from multilabel_pl.errors import InputError, MultipleInputError
+from multilabel_pl.file_names import STDOUT
 from multilabel_pl.processes import LOST, is_lost_connection
-from multilabel_pl.results.prediction_output import STDOUT
 from multilabel_pl.training.quiet import log_to_stdout
 
 TOO_LARGE = re.compile(
@@ -33,14 +32,7 @@ def one_line_errors() -> Iterator[None]:
         fail(_in_short(str(error)))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (
-        MemoryError,
-        MisconfigurationException,
-        ModuleNotFoundError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (MemoryError, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
         if is_lost_connection(error):
             print("error: another process of this run is gone", file=sys.stderr)
             sys.exit(LOST)
@@ -49,7 +41,7 @@ def one_line_errors() -> Iterator[None]:
             raise
         fail(mistake if isinstance(mistake, MultipleInputError) else _own_words(mistake))
     except Exception as error:
-        if not _is_of_tracker(error):
+        if not _is_for_users(error):
             raise
         fail(str(error))
 
@@ -79,17 +71,16 @@ def _mistake(error: BaseException | None) -> BaseException | None:
 
     jsonargparse wraps the errors of data modules, loggers and callbacks, once or twice.
     """
-    if error is None or _is_of_tracker(error):
-        return error
-    if isinstance(error, InputError | MisconfigurationException | ModuleNotFoundError):
+    if error is None or _is_for_users(error) or isinstance(error, InputError | ModuleNotFoundError):
         return error
     if isinstance(error, MemoryError) or TOO_LARGE.search(str(error)):  # torch's messages
         return InputError("this takes more memory than there is: lower a size, such as --data.batch_size")
     return error if _is_of_lightning(error) else _mistake(error.__cause__)
 
 
-def _is_of_tracker(error: BaseException) -> bool:
-    return type(error).__module__.startswith(TRACKERS)
+def _is_for_users(error: BaseException) -> bool:
+    """Whether an error is of a kind that libraries raise for users: known by name, as most commands import none."""
+    return type(error).__module__.startswith(TRACKERS) or type(error).__name__ == "MisconfigurationException"
 
 
 def _is_of_lightning(error: BaseException) -> bool:

@@ -72,8 +72,11 @@ class Description:
             pass
         return cls()
 
-    def write(self) -> None:
-        """Keeps it, if there is a place for that."""
+    def remember(self, command: str, options: Options) -> None:
+        """Adds the options of a command, and keeps all for the next process, if there is a place for that."""
+        if self.commands.get(command) == options:
+            return
+        self.commands[command] = options
         with suppress(OSError), atomic_path(_path()) as path:
             path.write_text(json.dumps({"versions": _versions(), **asdict(self)}, ensure_ascii=False), encoding="utf-8")
 

@@ -7,10 +7,10 @@ from jsonargparse import ArgumentParser
 from multilabel_pl.cli.answers import check_names, print_help
 from multilabel_pl.cli.commands import program
 from multilabel_pl.cli.compare import compare
-from multilabel_pl.cli.options import describe
+from multilabel_pl.cli.description import Description
+from multilabel_pl.cli.parsers import add_command, described
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.serve import serve
-from multilabel_pl.training.lightning_internals import add_command
 
 FUNCTIONS: dict[str, Callable[..., None]] = {"serve": serve, "compare": compare}
 
@@ -33,7 +33,8 @@ def run_function(request: Request) -> None:
     """Runs a command, or prints its help."""
     command = str(request.command)
     parser = function_parser(command)
-    known = describe(command, parser)
+    known = Description.read()
+    known.remember(command, described(parser))
     print_help(request, known)
     check_names(request, known, "")
     if isinstance(request.args, list):

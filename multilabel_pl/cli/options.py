@@ -1,6 +1,5 @@
 """Options: how all parsers read them, and descriptions of them."""
 
-from argparse import SUPPRESS, Action
 from collections.abc import Collection
 
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -9,14 +8,14 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.strategies import Strategy
 from torch import nn
 
-from multilabel_pl.cli.description import DataClass, Description, Option, Options, first_sentence
+from multilabel_pl.cli.description import DataClass, Description, Options, first_sentence
+from multilabel_pl.cli.parsers import described
 from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.scenes import SceneDataModule
 from multilabel_pl.data.streaming import StreamingDataModule
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.model.torch_optimizers import FIXED, OF_THE_MODEL, OPTIMIZERS
-from multilabel_pl.training.lightning_internals import options_of
 
 DATA_CLASSES: dict[str, type[LightningDataModule]] = {
     data.__name__: data
@@ -44,30 +43,18 @@ def describe(command: str, parser: ArgumentParser) -> Description:
         parser: Its parser.
     """
     known = Description.read()
-    if command not in known.commands:
-        known.commands[command] = _described(parser)
-        known.data = known.data or {
-            name: DataClass(first_sentence(str(data.__doc__)), _options_of_class(data))
-            for name, data in DATA_CLASSES.items()
-        }
-        known.optimizers = known.optimizers or {
-            name: _options_of_class(optimizer, {*FIXED, *OF_THE_MODEL}) for name, optimizer in OPTIMIZERS.items()
-        }
-        known.write()
+    known.data = known.data or {
+        name: DataClass(first_sentence(str(data.__doc__)), _options_of_class(data))
+        for name, data in DATA_CLASSES.items()
+    }
+    known.optimizers = known.optimizers or {
+        name: _options_of_class(optimizer, {*FIXED, *OF_THE_MODEL}) for name, optimizer in OPTIMIZERS.items()
+    }
+    known.remember(command, described(parser))
     return known
 
 
 def _options_of_class(kind: type, skip: Collection[str] = ()) -> Options:
     parser = LightningArgumentParser(add_help=False)
     parser.add_class_arguments(kind, skip=set(skip), fail_untyped=False)
-    return _described(parser)
-
-
-def _described(parser: ArgumentParser) -> Options:
-    return {name: _option(action) for name, action in options_of(parser).items()}
-
-
-def _option(action: Action) -> Option:
-    value = action.metavar if str(action.metavar).startswith("{") else "…"
-    default = None if action.default in (None, False, SUPPRESS) else str(action.default)
-    return Option(str(value), first_sentence(str(action.help)), default, action.default != SUPPRESS)
+    return described(parser)

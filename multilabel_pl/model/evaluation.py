@@ -4,11 +4,10 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
@@ -22,6 +21,9 @@ from multilabel_pl.model.metrics import (
     ranking_metrics,
 )
 from multilabel_pl.model.ranking import label_rankings
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def metric_names(calibrate: bool) -> list[str]:
     return list(Evaluation(Decision(["label"], HALF, calibrate), one, one, one.squeeze()).metrics)
 
 
-def gather(outputs: Sequence[tuple[Tensor, Tensor]], trainer: Trainer, loader: Any) -> tuple[Tensor, Tensor]:
+def gather(outputs: Sequence[tuple[Tensor, Tensor]], trainer: "Trainer", loader: Any) -> tuple[Tensor, Tensor]:
     """Joins the outputs of all batches and all processes, in the order of the images.
 
     Args:

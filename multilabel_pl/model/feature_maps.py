@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from multilabel_pl.errors import InputError
 
+MIN_PLACES = 4  # in both directions: with 2 x 2, heat is not where the label is
 MAX_PREFIX = 16  # tokens before those of places, such as the class token and registers
 TOLERANCE = 0.01  # of scores, as a share of how far those of two images differ
 
@@ -54,7 +55,7 @@ class FeatureMaps:
 
 
 def find_feature_maps(network: nn.Module, images: Tensor) -> FeatureMaps:
-    """Finds the last feature maps that all scores depend on, in any network.
+    """Finds the last feature maps of at least 4 x 4 places that all scores depend on, in any network.
 
     Two images are scored. In question are outputs in the shape of a grid like the images', with a gradient at its
     places: of a transformer's last tokens there is none if its class token alone is scored. Taken is the last that
@@ -126,7 +127,7 @@ def _layout(output: Tensor, size: torch.Size) -> Layout | None:
             return Layout((second, third), channels_first=True)
         return Layout((first, second)) if _is_grid(first, second, height, width) else None
     if output.ndim == 3:
-        grids = [(height // patch, width // patch) for patch in range(1, min(height, width) // 2 + 1)]
+        grids = [(height // patch, width // patch) for patch in range(1, min(height, width) // MIN_PLACES + 1)]
         fitting = [grid for grid in grids if 0 <= output.shape[1] - math.prod(grid) <= MAX_PREFIX]
         return Layout(fitting[0], prefix=output.shape[1] - math.prod(fitting[0])) if fitting else None
     return None
@@ -135,4 +136,4 @@ def _layout(output: Tensor, size: torch.Size) -> Layout | None:
 def _is_grid(rows: int, columns: int, height: int, width: int) -> bool:
     """Whether maps have places, as many in both directions for the size of the image, give or take one."""
     near = (rows - 1) * width < (columns + 1) * height and (columns - 1) * height < (rows + 1) * width
-    return near and min(rows, columns) > 1
+    return near and min(rows, columns) >= MIN_PLACES

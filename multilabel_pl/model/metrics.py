@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import binary_calibration_error
 
 from multilabel_pl.model.ranking import label_rankings
 
@@ -90,6 +89,8 @@ def calibration_error(probabilities: Tensor, targets: Tensor) -> Tensor:
         The mean over all known decisions, in 15 equal bins of their probability (the expected calibration error); NaN
         if there are none.
     """
+    from torchmetrics.functional.classification import binary_calibration_error  # takes seconds to import
+
     known = ~targets.isnan()
     if not known.any():
         return probabilities.new_tensor(torch.nan)

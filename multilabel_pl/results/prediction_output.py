@@ -8,6 +8,7 @@ from pathlib import Path
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError, check_extra
+from multilabel_pl.file_names import STDOUT
 from multilabel_pl.messages import abridged, shortened
 from multilabel_pl.results.prediction_parquet import ParquetFormat
 from multilabel_pl.results.prediction_tables import CsvFormat, JsonLinesFormat, PredictedImages, TableFormat, columns_of
@@ -15,7 +16,6 @@ from multilabel_pl.results.prediction_tables import CsvFormat, JsonLinesFormat, 
 MAX_DRAWN = 100
 MAX_EXPLAINED = 9  # labels, beside an image in a row of the sheet
 TUTORIAL_IMAGE = 9  # that the tutorial shows
-STDOUT = "-"
 BESIDE_CHECKPOINT = "predict/predictions.csv"
 FORMATS: dict[str, Callable[[Sequence[str], Sequence[str], bool], TableFormat]] = {
     ".csv": CsvFormat,

@@ -4,10 +4,8 @@
 """
 
 import threading
-from argparse import Action
 from typing import Any
 
-from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
@@ -113,18 +111,3 @@ def has_stopped_early(trainer: Trainer) -> bool:
     Lightning's own loop asks the same; nothing public tells a stop that is put off from one that is not.
     """
     return bool(trainer.should_stop and trainer.fit_loop._can_stop_early)
-
-
-def add_command(parser: ArgumentParser, name: str, command: ArgumentParser) -> None:
-    """Adds a command to those that Lightning has added to a parser; `add_subcommands` can be called but once."""
-    assert parser._subcommands_action is not None
-    parser._subcommands_action.add_subcommand(name, command)
-
-
-def options_of(parser: ArgumentParser) -> dict[str, Action]:
-    """Returns the options of a parser by their dotted names, in order, with their texts; argparse offers no list."""
-    return {
-        name.removeprefix("--"): action
-        for name, action in parser._option_string_actions.items()
-        if name.startswith("--") and not name.endswith("+")
-    }

@@ -26,12 +26,14 @@ def untrained(network: str | nn.Module, size: int, channels: int = 1, **options:
     ("network", "size", "layer"),
     [
         ("conv_pool_dense", 28, "conv"),
-        ("conv_stack", 28, "last"),
-        ("resnet18", 64, "model.layer4"),
-        ("resnet18", 28, "model.layer3"),  # whose last maps have a single place
-        ("mobilenetv3_small_100", 64, "model.blocks"),
+        ("conv_stack", 28, "blocks.2.1"),  # 7 x 7, as the last maps are 3 x 3
+        ("conv_stack", 64, "last"),
+        ("resnet18", 128, "model.layer4"),
+        ("resnet18", 64, "model.layer3"),  # whose last maps are 2 x 2
+        ("resnet18", 28, "model.layer2"),
+        ("mobilenetv3_small_100", 128, "model.blocks"),
         ("vit_tiny_patch16_224", 64, "model.blocks.10"),  # after which the class token alone counts
-        ("swin_tiny_patch4_window7_224", 64, "model.norm"),
+        ("swin_tiny_patch4_window7_224", 64, "model.layers.2"),
     ],
 )
 def test_the_last_maps_that_all_scores_depend_on_are_found(network: str, size: int, layer: str) -> None:
@@ -68,11 +70,11 @@ def test_the_model_stays_as_it_was_also_in_inference_mode(head: str) -> None:
 
 
 def test_where_nothing_speaks_for_a_label_heat_is_zero() -> None:
-    model = untrained("conv_stack", 28)
+    model = untrained("conv_stack", 64)
     nn.init.constant_(model.network.get_parameter("scores.weight"), -1.0)
-    heat = Explainer(model)(images(28), torch.tensor([0, 1, 2]))
+    heat = Explainer(model)(images(64), torch.tensor([0, 1, 2]))
     assert not heat.any()
-    assert Explainer(model)(images(28, count=0), torch.zeros(0, dtype=torch.int64)).shape == (0, 28, 28)
+    assert Explainer(model)(images(64, count=0), torch.zeros(0, dtype=torch.int64)).shape == (0, 64, 64)
 
 
 class Flat(nn.Module):
