@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 from multilabel_pl.atomic import check_writable
+from multilabel_pl.digests import file_digest
 from multilabel_pl.errors import InputError
-from multilabel_pl.messages import say
+from multilabel_pl.messages import note, say
 from multilabel_pl.training.runs import RUNS, find_evaluation, newest_evaluations
 
 FORMATS = (".md", ".html")
@@ -43,6 +44,11 @@ def compare(
         if name.endswith(".ckpt") and Path(name).name != found.outputs.checkpoint:
             remedy = f"run {split} --ckpt_path {name} first"
             raise InputError(f"{folder} is of {found.outputs.checkpoint}, not of {name}: {remedy}")
+    for folder, found in zip(folders, compared, strict=True):
+        checkpoint = folder.resolve().parent / found.outputs.checkpoint
+        if checkpoint.is_file() and file_digest(checkpoint) != found.outputs.digest:
+            remedy = f"run {split} --ckpt_path {folder.parent / checkpoint.name} again"
+            note(f"{folder} is of an earlier {checkpoint.name}, of {found.outputs.date[:10]}: {remedy}")
     report = report_comparison(compared)
     say(report.text(screen_width()))
     for file in files:

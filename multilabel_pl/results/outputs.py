@@ -23,7 +23,7 @@ from multilabel_pl.results.text import utf_8
 from multilabel_pl.zip_archives import holds_more_than_its_file
 
 UNKNOWN = -1  # as a target
-TEXTS = ("images", "checkpoint", "source", "date")
+TEXTS = ("images", "checkpoint", "digest", "source", "date")
 Array = npt.NDArray[Any]
 
 
@@ -35,6 +35,7 @@ class Outputs:
         evaluation: The evaluation; its logits are calibrated already.
         images: Digest of the names of the images' files, in their order.
         checkpoint: Name of the checkpoint's file.
+        digest: SHA-256 of that file.
         source: The data, as a report names them.
         date: When it was written.
     """
@@ -42,6 +43,7 @@ class Outputs:
     evaluation: Evaluation
     images: str
     checkpoint: str
+    digest: str
     source: str
     date: str
 
@@ -55,7 +57,7 @@ def write_outputs(evaluation: Evaluation, images: LabelledDataset | None, origin
         origin: What was evaluated.
         path: Where to. The arrays are labels (L,), thresholds float32 (L,), logits float32 (N, L), calibrated, so that
             their sigmoid is the probability, targets int8 (N, L), 1, 0, or -1 where unknown, loss float32 (), and
-            texts: images, a digest of the names of their files, checkpoint, source and date.
+            texts: images, a digest of the names of their files, checkpoint, its digest, source and date.
     """
     names = (images.paths if images is not None else None) or []
     arrays: dict[str, Any] = {
@@ -66,6 +68,7 @@ def write_outputs(evaluation: Evaluation, images: LabelledDataset | None, origin
         "loss": evaluation.loss.float().numpy(),
         "images": paths_digest(Path(path.name) for path in names[: len(evaluation.targets)]),
         "checkpoint": utf_8(origin.checkpoint.name),
+        "digest": origin.digest,
         "source": origin.source,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }

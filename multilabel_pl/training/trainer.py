@@ -147,14 +147,16 @@ class Trainer(pl.Trainer):
         super().validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
         if (before := model.evaluation) is None:
             raise InputError("tune had no images to learn from: raise --trainer.limit_val_batches")
-        model.decision.configure(threshold, calibrate)
-        model.decision.fit(before.uncalibrated, before.targets)
+        decision = model.decision
+        decision.configure(threshold, calibrate)
+        decision.fit(before.uncalibrated, before.targets)
         model.evaluate(before.uncalibrated, before.targets)
-        report_evaluation(self, "val", path, "tune", True, EvaluationOutput(figures))
-        for text in model.decision.notes:
-            note(text)
         if self.is_global_zero:
-            write_tuned(content, model, datamodule, path)
+            write_tuned(content, model, datamodule, path)  # of which the report has the digest
+        report_evaluation(self, "val", path, "tune", True, EvaluationOutput(figures))
+        for text in decision.notes:
+            note(text)
+        say(f"written to {path}: thresholds by {decision.threshold}{', calibrated' * decision.calibrate}")
 
     def predict(
         self,

@@ -7,7 +7,6 @@ from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import write_checkpoint
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.errors import InputError
-from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 
 
@@ -44,4 +43,3 @@ def write_tuned(
     if (state := content.get(name := type(datamodule).__qualname__)) is not None:
         content[name] = datamodule.state_when_tuned(state)
     write_checkpoint(content, output)
-    say(f"written to {output}: thresholds by {decision.threshold}{', calibrated' * decision.calibrate}")

@@ -57,6 +57,16 @@ def test_runs_are_named_in_many_ways(words: str, tested: Path, capsys: pytest.Ca
     assert [cell.strip() for cell in network.split("|")[2:4]] == ["conv_pool_dense", "conv_stack"]
 
 
+def test_a_checkpoint_that_has_changed_since_is_noted(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["compare"])
+    assert capsys.readouterr().err == ""
+    (compared / "version_1" / "best.ckpt").write_bytes(b"trained again")
+    main(["compare"])
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: runs/version_1/test is of an earlier best.ckpt, of 20")
+    assert line.endswith(": run test --ckpt_path runs/version_1/best.ckpt again")
+
+
 def test_both_files_are_written(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["compare", "--output", '["c.md", "new/c.html"]'])
     out = capsys.readouterr().out

@@ -26,6 +26,8 @@ def an_evaluation(labels: Sequence[str], seed: int, skill: float = 3, size: int 
 def write_run(evaluation: Evaluation, folder: Path, data: str | None = "scenes.csv") -> Path:
     """Writes the outputs of an evaluation into the folder `test` of a run, and returns their path."""
     path = folder / "test" / OUTPUTS
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "best.ckpt").write_bytes(b"weights")
     origin = Origin(Task(evaluation.labels, (1, 28, 28)), {}, folder / "best.ckpt", data)
     write_outputs(evaluation, None, origin, path)
     return path

@@ -11,7 +11,9 @@ from benchmarks.crash import differences
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import LABELS
+from multilabel_pl.digests import file_digest
 from multilabel_pl.errors import InputError
+from multilabel_pl.results.outputs import read_outputs
 from tests.conftest import BRIEF, QUIET, copied_run
 from tests.data.test_mnist import write_set
 
@@ -67,6 +69,18 @@ def test_a_report_is_beside_the_checkpoint_that_it_is_about(
     trainer.test(MultiLabelClassifier(task=TASK), datamodule=data, figures=False)
     assert "written to" not in capsys.readouterr().out
     assert not (folder / "test").exists()
+
+
+def test_the_report_of_tune_is_of_the_checkpoint_that_it_writes(
+    small_run: Path, small_set: str, workplace: Path
+) -> None:
+    copied_run(small_run, workplace)
+    Path("new").mkdir()
+    Path("new/model.ckpt").write_text("earlier")
+    words = ["--data.data_dir", small_set, "--threshold", "0.3", "--output", "new/model.ckpt"]
+    main(["tune", *QUIET, *words])
+    assert read_outputs(Path("new/tune/outputs.npz")).digest == file_digest(Path("new/model.ckpt"))
+    assert file_digest(Path("new/model.ckpt"))[:12] in Path("new/tune/report.html").read_text()
 
 
 def test_tune_learns_thresholds_by_a_rule(
