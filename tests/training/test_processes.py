@@ -140,6 +140,20 @@ def test_one_process_reports_a_mistake_of_all(workplace: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("nodes", "more"), [("1", ""), ("2", " --trainer.num_nodes 2")])
+def test_processes_that_the_trainer_does_not_know_of_are_refused(
+    nodes: str, more: str, checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": nodes}
+    for name, value in (started | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        main(["predict", checkpoint, *QUIET, "--output", "p.csv", "--trainer.accelerator", "cpu"])
+    assert caught.value.code == 2
+    line = f"error: torchrun has started 2 processes, not 1: give --trainer.devices 2{more}\n"
+    assert capsys.readouterr().err == line
+
+
 def launched_by(launcher: int) -> int | None:
     """Returns the process that Lightning has launched, of those that may be at work for a moment."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
