@@ -70,6 +70,7 @@ def _work(contender: Contender, folder: Path, pipe: Connection) -> None:
         if pipe.recv() == STOP:
             sys.exit()
 
+    multiprocessing.set_start_method(None, force=True)  # of its own processes: the system's usual one, not spawn
     os.chdir(folder)
     log = os.open("log.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)

@@ -26,19 +26,19 @@ def compare(
         output: A file to write, too: comparison.html or comparison.md, or a list of both.
         runs: Folder of the runs.
     """
-    from multilabel_pl.results.compared_runs import read_runs
-    from multilabel_pl.results.comparison_report import report_comparison
-    from multilabel_pl.results.text import screen_width
-
     files = [Path(name) for name in ([output] if isinstance(output, str) else output or [])]
     for file in files:
         if file.suffix not in FORMATS:
             raise InputError(f"--output takes files that end in {' or '.join(FORMATS)}, got {file}")
         check_writable(file)
     if run and len(run) == 1:
-        raise InputError(f"compare takes two runs or more, got {run[0]}: name another one")
+        raise InputError(f"compare takes two runs or more, got only {run[0]}: name another one")
     root = Path(runs)
     folders = [find_evaluation(root, name, split) for name in run] if run else newest_evaluations(root, split, 2)
+    from multilabel_pl.results.compared_runs import read_runs  # these take a second to import
+    from multilabel_pl.results.comparison_report import report_comparison
+    from multilabel_pl.results.text import screen_width
+
     compared = read_runs(folders)
     for name, folder, found in zip(run or [], folders, compared, strict=False):
         if name.endswith(".ckpt") and Path(name).name != found.outputs.checkpoint:
