@@ -2,5 +2,6 @@
 
 BEST, LAST = "best", "last"  # checkpoints in the folder of a run, with the suffix .ckpt
 OUTPUTS = "outputs.npz"  # in the folder of an evaluation
+PAGE = "report.html"  # there, too, unless it was left out
 STDOUT = "-"  # where a file may be named
 SHARDS = "task.json"  # in a folder of shards, written last

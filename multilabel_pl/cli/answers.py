@@ -41,8 +41,7 @@ def read_request(args: "ArgsType" = None) -> Request:
         known = Description.read()
         if request.command in known.commands:
             print_help(request, known)
-            is_new = request.command == "fit" and request.get("ckpt_path") is None
-            check_names(request, known, DEFAULT_DATA, is_sure=is_new)  # of a checkpoint, its data are the default
+            check_names_early(request, known)
     except InputError as mistake:
         fail(mistake)
     return request
@@ -73,6 +72,16 @@ def check_names(request: Request, known: Description, default_data: str, is_sure
     is_sure = is_sure or request.data is not None
     names = [*known.commands[command], *(["list"] if command == "predict" else [])]  # which stands for data.list_file
     check_options(request.options, names, classes, request.data or default_data, is_sure)
+
+
+def check_names_early(request: Request, known: Description) -> None:
+    """Checks what can be checked before a checkpoint is read, whose data are the default.
+
+    Raises:
+        MultipleInputError: As from `check_names`.
+    """
+    is_new = request.command == "fit" and request.get("ckpt_path") is None
+    check_names(request, known, DEFAULT_DATA, is_sure=is_new)
 
 
 def _check_command(request: Request) -> None:

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
 from multilabel_pl.checkpoint import AtomicCheckpointIO
-from multilabel_pl.cli.answers import check_names, print_help
+from multilabel_pl.cli.answers import check_names, check_names_early, print_help
 from multilabel_pl.cli.arguments import (
     check_data,
     check_makeable,
@@ -157,6 +157,7 @@ class CLI(LightningCLI):
         print_help(self.request, known)
         if self.request.help is not None:
             return
+        check_names_early(self.request, known)
         self.run, self.path = checkpoint_to_use(self.request, self._root)
         if self.run is not None and command == "fit":
             self._resume(parser, self.run, known.commands[command])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError, check_extra
-from multilabel_pl.file_names import OUTPUTS
+from multilabel_pl.file_names import OUTPUTS, PAGE
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results import label_errors
 from multilabel_pl.results.heat_maps import Explain
@@ -13,6 +13,11 @@ from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.outputs import write_outputs
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
+
+FIGURES = (  # that there may be
+    *("precision_recall.png", "f1.png", "confusion.png", "cooccurrence.png"),
+    *("reliability.png", "mistakes.png", "images.png", "training.png"),
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,9 @@ def write_evaluation(
         drawn = evaluation_plots.write_figures(evaluation, images, folder, origin.epoch)
     write_report("\n\n".join(sections), drawn, folder / "report.md")
     if output.figures:
-        page = folder / html_report.FILE
+        page = folder / PAGE
         html_report.write_html_report(evaluation, images, origin, page, title, learned_here, found, explain)
+    written = {*drawn, PAGE if output.figures else "", label_errors.FILE if found is not None else ""}
+    for earlier in {*FIGURES, PAGE, label_errors.FILE} - written:  # which would be taken for a part of this one
+        (folder / earlier).unlink(missing_ok=True)
     return text

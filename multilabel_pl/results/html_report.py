@@ -31,7 +31,6 @@ from multilabel_pl.results.text import as_yaml
 from multilabel_pl.results.threshold_curves import threshold_curves
 from multilabel_pl.results.training_plots import read_curves
 
-FILE = "report.html"
 LEADING = {"exact_match": "exact match", "f1_macro": "F1, macro", "f1_micro": "F1, micro", "map": "mAP"}
 DIGEST = 12  # characters
 

@@ -138,7 +138,7 @@ def test_what_can_not_be_compared_is_refused(compared: Path, capsys: pytest.Capt
     other = an_evaluation(LABELS, 1)
     other.targets[5, 1] = 1 - other.targets[5, 1]
     write_run(other, compared / "version_5")
-    assert refused(["0"], capsys) == "compare takes two runs or more, got 0: name another one"
+    assert refused(["0"], capsys) == "compare takes two runs or more, got only 0: name another one"
     assert refused(["0", "9"], capsys) == "there is no run 9: give its number, its folder, or a checkpoint"
     assert refused(["0", "2"], capsys) == (
         "runs/version_2/test has no outputs.npz: run test --ckpt_path runs/version_2/last.ckpt first"

@@ -134,9 +134,10 @@ def test_thresholds_are_moved_by_the_keyboard(width: int, scheme: Literal["light
         assert [row[1] for row in effect()[4:]] == counts(tags)
         page.focus("#threshold")
         page.keyboard.press("ArrowRight")
-        moved = float(page.locator("#chosen").text_content() or "")
-        assert moved > 0.4
-        assert [row[1] for row in effect()[4:]] == counts(tested.probabilities[:, 1] >= moved - 1e-5)
+        curve = threshold_curves(tested)[1]
+        moved = curve["thresholds"][curve["own"] + 1]
+        assert page.locator("#chosen").text_content() == f"{moved:.4f}"
+        assert [row[1] for row in effect()[4:]] == counts(tested.probabilities[:, 1] >= moved - 1e-6)
         assert [row[0] for row in effect()[4:]] == counts(tags)
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")

@@ -13,6 +13,7 @@ from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import LABELS
 from multilabel_pl.digests import file_digest
 from multilabel_pl.errors import InputError
+from multilabel_pl.results.evaluation_writer import FIGURES
 from multilabel_pl.results.outputs import read_outputs
 from tests.conftest import BRIEF, QUIET, copied_run
 from tests.data.test_mnist import write_set
@@ -81,6 +82,20 @@ def test_the_report_of_tune_is_of_the_checkpoint_that_it_writes(
     main(["tune", *QUIET, *words])
     assert read_outputs(Path("new/tune/outputs.npz")).digest == file_digest(Path("new/model.ckpt"))
     assert file_digest(Path("new/model.ckpt"))[:12] in Path("new/tune/report.html").read_text()
+
+
+def test_what_an_earlier_evaluation_drew_does_not_stay_beside_new_figures(
+    data: MNISTDataModule, small_run: Path, workplace: Path
+) -> None:
+    folder = copied_run(small_run, workplace) / "validate"
+    trainer, model = Trainer(**SILENT), MultiLabelClassifier(task=TASK)
+    trainer.validate(model, datamodule=data, ckpt_path=folder.parent / "best.ckpt")
+    drawn = {path.name for path in folder.glob("*.png")}
+    assert {f"{name}.png" for name in ("f1", "confusion", "training")} < drawn <= set(FIGURES)
+    (folder / "own.png").touch()
+    trainer.validate(model, datamodule=data, ckpt_path=folder.parent / "best.ckpt", figures=False)
+    left = {"metrics.json", "mistakes.csv", "outputs.npz", "report.md", "own.png"}
+    assert {path.name for path in folder.iterdir()} == left
 
 
 def test_tune_learns_thresholds_by_a_rule(
