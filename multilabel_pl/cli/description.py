@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from multilabel_pl.atomic import atomic_path
 
 PACKAGES = ("docstring-parser", "jsonargparse", "lightning", "torch")  # which declare options, or their texts
+NO_PLACE = (OSError, RuntimeError)  # the latter if there is no home
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -68,7 +69,7 @@ class Description:
                     for group in ("commands", "optimizers")
                 )
                 return cls(commands, data, optimizers)
-        except (OSError, AttributeError, KeyError, TypeError, ValueError):
+        except (*NO_PLACE, AttributeError, KeyError, TypeError, ValueError):
             pass
         return cls()
 
@@ -77,7 +78,7 @@ class Description:
         if self.commands.get(command) == options:
             return
         self.commands[command] = options
-        with suppress(OSError), atomic_path(_path()) as path:
+        with suppress(*NO_PLACE), atomic_path(_path()) as path:
             path.write_text(json.dumps({"versions": _versions(), **asdict(self)}, ensure_ascii=False), encoding="utf-8")
 
 

@@ -107,9 +107,16 @@ def test_a_description_that_is_damaged_or_of_other_versions_is_written_again(
     assert "serve" in Description.read().commands
 
 
-def test_without_a_place_nothing_is_kept(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_place_nothing_is_kept(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "file"))
-    with pytest.raises(SystemExit) as caught:
-        main(["serve", "--help"])
-    assert caught.value.code == 0
+    expected = answered("serve --help", capsys)
+    assert expected[0] == 0
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as for a user without an account, in a container
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert answered("serve --help", capsys) == expected
