@@ -11,7 +11,6 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
-from huggingface_hub import constants
 from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
@@ -405,11 +404,14 @@ def test_pretrained_weights_in_a_file_are_not_looked_for(workplace: Path, small_
 
 
 @pytest.mark.slow
-def test_without_a_network_pretrained_weights_are_said_to_be_missing(workplace: Path, small_set: str) -> None:
+def test_without_a_network_pretrained_weights_are_said_to_be_missing(
+    workplace: Path, small_set: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = workplace / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
     words = [*QUIET, *small(small_set), "--model.network", "resnet18", "--model.pretrained", "true"]
     ended = in_python(OFFLINE, "fit", *words)
     *_, line = ended.stderr.splitlines()
-    cache = Path(constants.HF_HUB_CACHE)
     start = "error: the network resnet18 can't be made for images of 1x28x28: its pretrained weights are not in "
     assert ended.returncode == 2
     assert line.startswith(f"{start}{cache}, and https://huggingface.co does not answer: connect, copy that folder")
