@@ -1,4 +1,4 @@
-"""Names of the files by which folders are known."""
+"""Names of files that several layers share."""
 
 BEST, LAST = "best", "last"  # checkpoints in the folder of a run, with the suffix .ckpt
 OUTPUTS = "outputs.npz"  # in the folder of an evaluation

@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from multilabel_pl import __version__
-from multilabel_pl.cli.commands import COMMANDS, overview
+from multilabel_pl.cli.commands import COMMANDS, OF_MNIST, overview
 from multilabel_pl.cli.description import Description
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.mistakes import fail
@@ -15,8 +15,6 @@ from multilabel_pl.messages import say
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
-
-DEFAULT_DATA = "MNISTDataModule"  # of `fit`
 
 
 def read_request(args: "ArgsType" = None) -> Request:
@@ -35,16 +33,25 @@ def read_request(args: "ArgsType" = None) -> Request:
         _end(f"multilabel_pl {__version__}")
     try:
         request = Request.read(args)
-        if request.command is None:
-            _check_command(request)
-            return request
-        known = Description.read()
-        if request.command in known.commands:
-            print_help(request, known)
-            check_names_early(request, known)
+    except (InputError, OSError) as mistake:
+        fail(mistake)
+    try:  # apart, as an error of the system would now be of standard output
+        _answer(request)
     except InputError as mistake:
         fail(mistake)
     return request
+
+
+def _answer(request: Request) -> None:
+    """Answers what the options that are kept suffice for."""
+    if request.command is None and request.help is not None:
+        _end(overview())
+    if request.command is None and not request.options:
+        raise InputError(f"no command is given: there are {', '.join(COMMANDS)}; --help explains them")
+    known = Description.read()
+    if request.command in known.commands:
+        print_help(request, known)
+        check_names_early(request, known)
 
 
 def print_help(request: Request, known: Description) -> None:
@@ -81,14 +88,7 @@ def check_names_early(request: Request, known: Description) -> None:
         MultipleInputError: As from `check_names`.
     """
     is_new = request.command == "fit" and request.get("ckpt_path") is None
-    check_names(request, known, DEFAULT_DATA, is_sure=is_new)
-
-
-def _check_command(request: Request) -> None:
-    if request.help is not None:
-        _end(overview())
-    if not request.options:
-        raise InputError(f"no command is given: there are {', '.join(COMMANDS)}; --help explains them")
+    check_names(request, known, OF_MNIST, is_sure=is_new)
 
 
 def _end(text: str) -> NoReturn:

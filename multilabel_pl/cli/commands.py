@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = "multilabel-pl"
+OF_MNIST, OF_TABLES = "MNISTDataModule", "TableDataModule"  # classes of data, whose modules take seconds to import
+OF_FILES, OF_SHARDS = "ImageFilesDataModule", "StreamingDataModule"
 PROGRAM_OPTIONS = ("config", "h", "help", "help-all", "print_completion", "print_config", "version")  # of no command
 _EVALUATION = ("model", "dataloaders", "datamodule")
 

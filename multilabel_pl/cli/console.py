@@ -31,7 +31,7 @@ def one_line_errors() -> Iterator[None]:
     except ArgumentError as error:
         fail(_in_short(str(error)))
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        fail(error)
     except (MemoryError, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
         if is_lost_connection(error):
             print("error: another process of this run is gone", file=sys.stderr)

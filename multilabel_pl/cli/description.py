@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -97,6 +98,7 @@ def _path() -> Path:
     return folder / f"options-{sha256(str(_PACKAGE).encode()).hexdigest()[:16]}.json"
 
 
+@cache
 def _versions() -> str:
     """Returns what the options depend on: versions, and the source of this package, which may be under development."""
     sources = (path.stat() for path in sorted(_PACKAGE.rglob("*.py")))

@@ -4,7 +4,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from multilabel_pl.cli.commands import COMMANDS, program
+from multilabel_pl.cli.commands import COMMANDS, OF_FILES, OF_MNIST, OF_TABLES, program
 from multilabel_pl.cli.description import DataClass, Description, Option, Options
 from multilabel_pl.cli.request import Request, class_name
 from multilabel_pl.errors import check_choice
@@ -26,7 +26,7 @@ TEXTS = {
 FIRST = ("model.head", "model.network", "model.pretrained", "model.threshold", "trainer.max_epochs", "ckpt_path")
 OF_FIT = ("model.", "trainer.max_", "best_checkpoint.", "seed_everything")  # beginnings of names
 HIDDEN = ("help", "print_config", "weights_only")
-USUAL_DATA = {"fit": "MNISTDataModule", "predict": "ImageFilesDataModule", "optimize": "TableDataModule"}
+USUAL_DATA = {"fit": OF_MNIST, "predict": OF_FILES, "optimize": OF_TABLES}
 MORE = {"--data.help [CLASS]": "the classes of data, or the options of one", "--help-all": "all of Lightning's too"}
 MAX_WIDTH, COLUMN = 110, 32
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from multilabel_pl.cli.commands import COMMANDS, PROGRAM_OPTIONS
+from multilabel_pl.cli.commands import COMMANDS, OF_FILES, OF_SHARDS, OF_TABLES, PROGRAM_OPTIONS
 from multilabel_pl.cli.recipes import find_config
 from multilabel_pl.cli.suggestions import suggest_command
 from multilabel_pl.errors import InputError
@@ -26,7 +26,6 @@ VALUELESS = ("-h", "--help", HELP_ALL, "--version", "--print_config")
 CONFIG = ("--config", "-c")
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # endings of files
 TABLE_RECIPE = "table"
-OF_TABLES, OF_FILES, OF_SHARDS = "TableDataModule", "ImageFilesDataModule", "StreamingDataModule"  # classes of data
 OPTION_OF = {"CHECKPOINT": "--ckpt_path", "TABLE": "--data.table", "MODEL": "--model"}  # that an operand stands for
 DIVIDING = {"val_table", "test_table", "val_size", "test_size", "default_split"}  # options that divide a table
 # As other programs of LightningCLI have them: --model.optimizer SGD --model.optimizer.momentum 0.9

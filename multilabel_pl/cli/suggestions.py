@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
-from multilabel_pl.cli.commands import COMMANDS
+from multilabel_pl.cli.commands import COMMANDS, OF_TABLES
 from multilabel_pl.cli.description import DataClass
 from multilabel_pl.errors import MultipleInputError
 
@@ -114,7 +114,7 @@ def _mistakes(
         last = name.rpartition(".")[2]
         others = having.get(last)
         if others and name.startswith("data."):
-            remedy = "name the table too" if "TableDataModule" in others else f"choose --data {others[0]}"
+            remedy = "name the table too" if OF_TABLES in others else f"choose --data {others[0]}"
             yield f"--{name} is an option of {' and '.join(others)}, but the data are of {data}: {remedy}"
         elif meant := _likely(name, candidates):
             yield f"--{name}: did you mean {' or '.join(f'--{option}' for option in meant)}?"

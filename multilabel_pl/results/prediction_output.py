@@ -49,8 +49,9 @@ class PredictionOutput:
         if not self.is_stdout and self.table.suffix not in FORMATS:
             raise InputError(f"output must end in .csv, .jsonl or .parquet, or be -, got {self.table}")
         no_figure = self.figure is False or self.figure == []
-        drawn = "explain" if self.explain else None if no_figure or self.figure is None else "figure"
-        if self.is_stdout and drawn:
+        wants_figure = self.figure is not None and not no_figure
+        if self.is_stdout and (self.explain or wants_figure):
+            drawn = "explain" if self.explain else "figure"
             raise InputError(f"a table on standard output has no figure beside it: leave out {drawn}, or name a file")
         if isinstance(self.figure, Sequence) and len(self.figure) > MAX_DRAWN:
             raise InputError(f"figure takes at most {MAX_DRAWN} images, got {len(self.figure)}")

@@ -88,6 +88,17 @@ def test_what_is_kept_answers_like_the_parsers(
     assert heavy_imports(command) == (status, [], "\n".join([*again_out.splitlines(), *again_err.splitlines()]))
 
 
+@pytest.mark.parametrize("words", [["fit"], ["fit", "--config"]])
+def test_a_name_that_no_file_can_have_is_a_mistake(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    name = "x" * 5_000
+    with pytest.raises(SystemExit) as caught:
+        main([*words, name])
+    assert caught.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {name}")
+    assert line.endswith(": File name too long")
+
+
 def test_what_needs_more_is_left_to_the_parsers(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for known in ("fit", "test"):
         answered(f"{known} --help", capsys)
