@@ -150,4 +150,6 @@ def _likely(name: str, candidates: Collection[str]) -> list[str]:
     close_last = [found for match in get_close_matches(last, by_last, 1, CLOSE) for found in by_last[match]]
     usual = [candidate for candidate in OTHER_OPTIONS.get(last, ()) if candidate in candidates]
     same = [plain] if plain in candidates else []
-    return same or usual or by_last.get(last, []) or close or close_last
+    begun = [name for name in candidates if name.startswith(plain) or name.rpartition(".")[2].startswith(last)]
+    begun = begun if len(begun) == 1 else []
+    return same or usual or by_last.get(last, []) or begun or close or close_last

@@ -58,14 +58,16 @@ def compare(first: Evaluation, other: Evaluation) -> Comparison:
     """Compares evaluations of the same images and labels, both in the same order.
 
     Intervals are paired: images that both tag alike add nothing to their width. With fewer than ten images that carry a
-    label, or that the two tag differently, they would be too narrow, and there are none: their bounds are NaN.
+    label, that the two tag differently or, for exact match, that one alone tags right, they would be too narrow, and
+    there are none: their bounds are NaN.
     """
     differ = (first.tags != other.tags) & first.known
-    has_enough = int(differ.any(dim=1).sum()) >= ENOUGH
+    tagged = int(differ.any(dim=1).sum())
+    differing = dict.fromkeys(LEADING, tagged) | {"exact_match": int((first.wrong != other.wrong).sum())}
     before, after = _leading(first), _leading(other)
     metrics = {name: after[name].minus(before[name]) for name in LEADING}
-    if not has_enough:
-        metrics |= {name: _without_bounds(metrics[name].value) for name in LEADING if name != "map"}
+    few = [name for name in LEADING if name != "map" and differing[name] < ENOUGH]
+    metrics |= {name: _without_bounds(metrics[name].value) for name in few}
     return Comparison(metrics, _compare_labels(first, other, differ))
 
 

@@ -6,18 +6,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from multilabel_pl.errors import InputError
 from multilabel_pl.file_names import OUTPUTS
 from multilabel_pl.messages import abridged
 from multilabel_pl.model.comparison import in_order
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.nested import flat
 from multilabel_pl.results.outputs import UNKNOWN, Outputs, read_outputs
+from multilabel_pl.results.run_options import read_options
 from multilabel_pl.results.text import as_yaml
-
-CONFIG = "config.yaml"  # in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,8 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
         raise InputError(f"{repeated[0]} is given twice: name two runs that differ")
     outputs = [read_outputs(folder / OUTPUTS) for folder in folders]
     pairs = zip(outputs, folders, strict=True)
-    matched = [_matched(outputs[0], other, f"{folders[0]} and {folder}") for other, folder in pairs]
-    options = [_read_options(folder.parent / CONFIG) for folder in resolved]
+    matched = [_matched(outputs[0], other, (folders[0], folder)) for other, folder in pairs]
+    options = [read_options(folder.parent) for folder in resolved]
     return [ComparedRun(*run) for run in zip(_names(resolved), matched, options, strict=True)]
 
 
@@ -66,11 +62,14 @@ def differing_options(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
     return {name: each for name, each in values.items() if len(set(each)) > 1}
 
 
-def _matched(first: Outputs, other: Outputs, both: str) -> Outputs:
+def _matched(first: Outputs, other: Outputs, folders: tuple[Path, Path]) -> Outputs:
     """Returns the other outputs with the labels in the order of the first ones."""
     labels, others = first.evaluation.labels, other.evaluation.labels
-    if differing := sorted(set(labels) ^ set(others)):
-        raise InputError(f"{both} have different labels, and can't be compared: one alone has {abridged(differing)}")
+    both = f"{folders[0]} and {folders[1]}"
+    if set(labels) != set(others):
+        alone = zip(folders, (set(labels) - set(others), set(others) - set(labels)), strict=True)
+        sides = "; ".join(f"{folder} alone has {abridged(sorted(own))}" for folder, own in alone if own)
+        raise InputError(f"{both} have different labels, and can't be compared: {sides}")
     evaluation = in_order(other.evaluation, labels)
     sizes = len(first.evaluation.targets), len(evaluation.targets)
     same = "test both on the same images"
@@ -90,20 +89,3 @@ def _names(folders: Sequence[Path]) -> list[str]:
     parts = [(folder.parent if same else folder).parts for folder in folders]
     ends = (["/".join(each[-length:]) for each in parts] for length in count(1))
     return next(names for names in ends if len(set(names)) == len(names))
-
-
-def _read_options(path: Path) -> dict[str, Any] | None:
-    """Reads the options of a run; None if there is no file.
-
-    Raises:
-        InputError: If it is no configuration.
-    """
-    if not path.is_file():
-        return None
-    try:
-        text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("a few aliases can stand for more than any memory holds")
-        return flat(yaml.safe_load(text))
-    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is damaged: remove it, and the runs are compared without their options") from error

@@ -1,23 +1,21 @@
-"""A forest plot of labels: how much the F1 of each differs, with its interval, in SVG."""
+"""A forest plot of labels: how much the F1 of each differs, with its interval, at places in percent of its width."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from multilabel_pl.messages import shortened
 from multilabel_pl.model.comparison import LabelComparison
 
 MOST = 40  # labels that are drawn
-LEFT, RIGHT = 220, 700  # of the plot; names end before it
-NAME = 26  # characters
+ROUND = (5, 2, 1)  # first digits of a tick
 
 
 class Row(NamedTuple):
-    """A label, at places of the plot.
+    """A label.
 
     Attributes:
-        name: Its name, shortened.
-        low: Where its interval begins.
+        name: Its name.
+        low: Where its interval begins, in percent.
         middle: Where the difference is.
         high: Where its interval ends.
         is_certain: Whether 0 is outside of the interval.
@@ -33,35 +31,55 @@ class Row(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """A forest plot.
+    """A forest plot, with no difference in its middle.
 
     Attributes:
         rows: Its labels, the best first.
         is_part: Whether more labels have an interval, and only those that differ most are drawn.
-        left: Where it begins; names end before it.
-        zero: Where there is no difference.
-        right: Where it ends.
+        tick: A difference that is marked on both sides.
+        tick_offset: How far from the middle, in percent.
     """
 
     rows: list[Row]
     is_part: bool
-    left: int = LEFT
-    zero: int = (LEFT + RIGHT) // 2
-    right: int = RIGHT
+    tick: float
+    tick_offset: float
 
 
-def plot(labels: Sequence[LabelComparison]) -> Plot:
-    """Plots the labels whose difference has an interval; of many, those that differ most."""
-    known = [label for label in labels if math.isfinite(label.difference.low)]
-    drawn = sorted(known, key=lambda label: -abs(label.difference.value))[:MOST]
-    drawn.sort(key=lambda label: -label.difference.value)
-    farthest = max((max(-label.difference.low, label.difference.high) for label in drawn), default=1)
-    return Plot([_row(label, farthest) for label in drawn], is_part=len(drawn) < len(known))
+def plots(compared: Sequence[Sequence[LabelComparison]]) -> list[Plot]:
+    """Plots the labels whose difference has an interval; of many, those that differ most.
+
+    Args:
+        compared: The labels of each plot. All plots have one scale.
+    """
+    known = [[label for label in labels if math.isfinite(label.difference.low)] for labels in compared]
+    drawn = [sorted(labels, key=lambda label: -abs(label.difference.value))[:MOST] for labels in known]
+    bounds = (abs(bound) for labels in drawn for label in labels for bound in label.difference[1:])
+    farthest = max(bounds, default=1) or 1
+    tick = _round(farthest)
+    return [
+        Plot(
+            [_row(label, farthest) for label in sorted(labels, key=lambda label: -label.difference.value)],
+            is_part=len(labels) < len(all_of_them),
+            tick=tick,
+            tick_offset=_place(tick, farthest) - 50,
+        )
+        for labels, all_of_them in zip(drawn, known, strict=True)
+    ]
 
 
 def _row(label: LabelComparison, farthest: float) -> Row:
     value, low, high = label.difference
-    places = [(LEFT + RIGHT + (RIGHT - LEFT) * part / (farthest or 1)) / 2 for part in (low, value, high)]
-    low_at, value_at, high_at = (round(place, 1) for place in places)
+    low_at, value_at, high_at = (_place(part, farthest) for part in (low, value, high))
     text = f"{label.label}: {value:+.4f} ({low:+.4f} to {high:+.4f})"
-    return Row(shortened(label.label, NAME), low_at, value_at, high_at, not low <= 0 <= high, text)
+    return Row(label.label, low_at, value_at, high_at, not low <= 0 <= high, text)
+
+
+def _place(difference: float, farthest: float) -> float:
+    return round(50 + 50 * difference / farthest, 2)
+
+
+def _round(farthest: float) -> float:
+    """Returns the largest number of one digit, 1, 2 or 5, that is no larger."""
+    power = 10.0 ** math.floor(math.log10(farthest))
+    return next(digit * power for digit in ROUND if digit * power <= farthest)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multilabel_pl.atomic import atomic_path
-from multilabel_pl.model.comparison import LEADING, LabelComparison, compare
+from multilabel_pl.model.comparison import LEADING, Comparison, LabelComparison, compare
 from multilabel_pl.model.intervals import ENOUGH, Interval
 from multilabel_pl.results.compared_runs import ComparedRun, differing_options
-from multilabel_pl.results.comparison_plot import Plot, plot
+from multilabel_pl.results.comparison_plot import Plot, plots
 from multilabel_pl.results.html_page import write_page
 from multilabel_pl.results.report_content import DECIMALS, INTERVAL, Table, number
-from multilabel_pl.results.text import as_markdown, table
+from multilabel_pl.results.text import as_shown, table
 
 TITLE = "Comparison of runs"
 BESIDE = ("calibration_error", "loss")  # shown beside the LEADING metrics, without a difference
@@ -61,14 +61,14 @@ class ComparisonReport:
     sections: list[Section]
 
     def text(self, width: int | None = None) -> str:
-        """Formats the comparison as Markdown.
+        """Formats the comparison as Markdown, or for a screen.
 
         Args:
             width: Columns of the screen, which tables are made to fit; of many labels, those that differ most are
                 shown. All is shown if not given.
         """
         options = [table(*self.options, width)] if self.options[1] else []
-        parts = [as_markdown(self.facts), table(*self.runs, width), as_markdown(self.about_options), *options]
+        parts = [as_shown(self.facts, width), table(*self.runs, width), as_shown(self.about_options, width), *options]
         return "\n\n".join([*parts, *(part for section in self.sections for part in _parts(section, width))])
 
     def write(self, path: Path) -> None:
@@ -86,12 +86,15 @@ def report_comparison(runs: Sequence[ComparedRun]) -> ComparisonReport:
     count, options = len(first.evaluation.targets), differing_options(runs)
     facts = f"{count:,} images of {first.outputs.source}. Differences are from {first.name}, on the same images. {FEW}"
     header = ["run", *LEADING, *BESIDE, "checkpoint", "evaluated"]
+    compared = [compare(first.evaluation, other.evaluation) for other in others]
+    drawn = plots([each.labels for each in compared])
+    sections = zip((run.name for run in others), compared, drawn, strict=True)
     return ComparisonReport(
         facts=facts,
         runs=(header, [_figures(run) for run in runs]),
         about_options=_about_options(runs, options),
         options=(["option", *(run.name for run in runs)], [[name, *values] for name, values in options.items()]),
-        sections=[_section(first, other) for other in others],
+        sections=[_section(first.name, *section) for section in sections],
     )
 
 
@@ -107,19 +110,18 @@ def _about_options(runs: Sequence[ComparedRun], options: dict[str, list[str]]) -
     return "Options that differ:" if options else "All options are the same."
 
 
-def _section(first: ComparedRun, other: ComparedRun) -> Section:
-    comparison = compare(first.evaluation, other.evaluation)
+def _section(first: str, other: str, comparison: Comparison, plot: Plot) -> Section:
     metrics = [[name, _signed(each.value), _range(each)] for name, each in comparison.metrics.items()]
-    labels, names = comparison.labels, (first.name, other.name)
+    labels, names = comparison.labels, (first, other)
     header = ["label", "images", "difference", INTERVAL, *names, "better", "worse", *(f"AP, {name}" for name in names)]
     most_different = sorted(labels, key=_order)[:MOST_DIFFERENT]
     return Section(
-        title=f"{other.name} against {first.name}",
+        title=f"{other} against {first}",
         metrics=(["metric", "difference", INTERVAL], metrics),
         about_labels=_about_labels(*names),
         labels=(header, [_label_row(label) for label in labels]),
         by_difference=[_label_row(label) for label in most_different],
-        plot=plot(labels),
+        plot=plot,
     )
 
 
@@ -138,9 +140,9 @@ def _label_row(label: LabelComparison) -> list[str]:
 
 
 def _parts(section: Section, width: int | None) -> Iterator[str]:
-    yield f"## {as_markdown(section.title)}"
+    yield f"## {as_shown(section.title, width)}"
     yield table(*section.metrics, width)
-    yield as_markdown(section.about_labels)
+    yield as_shown(section.about_labels, width)
     header, rows = section.labels
     if width is None or len(rows) <= MAX_ROWS:
         yield table(header, rows, width)

@@ -13,6 +13,7 @@ from multilabel_pl.results.mistakes import write_mistakes
 from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.outputs import write_outputs
 from multilabel_pl.results.report import all_metrics, report, write_metrics, write_report
+from multilabel_pl.results.text import as_markdown
 
 FIGURES = (  # that there may be
     *("precision_recall.png", "f1.png", "confusion.png", "cooccurrence.png"),
@@ -77,7 +78,7 @@ def write_evaluation(
     write_outputs(evaluation, images, origin, folder / OUTPUTS)
     title = origin.title(folder.name)
     text = report(evaluation, learned_here)
-    sections = [f"# {title}", text]
+    sections = [f"# {as_markdown(title)}", text]
     found = label_errors.find_label_errors(evaluation) if output.label_errors else None
     if found is not None:
         sections.append(label_errors.write_label_errors(evaluation, found, images, folder / label_errors.FILE))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.errors import InputError
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.results.evaluation_plots import reliability
@@ -27,9 +28,10 @@ from multilabel_pl.results.report_content import (
     ranking_table,
     remarks,
 )
+from multilabel_pl.results.run_options import read_options
 from multilabel_pl.results.text import as_yaml
 from multilabel_pl.results.threshold_curves import threshold_curves
-from multilabel_pl.results.training_plots import read_curves
+from multilabel_pl.results.training_plots import CURVES, read_curves
 
 LEADING = {"exact_match": "exact match", "f1_macro": "F1, macro", "f1_micro": "F1, micro", "map": "mAP"}
 DIGEST = 12  # characters
@@ -150,13 +152,24 @@ def _curves(metrics_csv: Path) -> list[dict[str, Any]]:
         epochs = sorted(set().union(*points.values()))
         values = [epochs, *([each.get(epoch) for epoch in epochs] for each in points.values())]
         if epochs:
-            panels.append({"title": title, "names": list(points), "values": values})
+            colors = [list(CURVES[title]).index(name) for name in points]  # the same, whichever there are
+            panels.append({"title": title, "names": list(points), "colors": colors, "values": values})
     return panels
 
 
 def _options(origin: Origin) -> Iterator[tuple[str, str]]:
-    """Yields the options of the model and of the data, as they are typed."""
+    """Yields the options of the model, of the data and of the run, as they are typed."""
     for group, options in {"model": origin.options, "data": origin.data_options}.items():
         for name, value in options.items():
             if name != "task":  # the labels are in the report
                 yield f"{group}.{name}", as_yaml(value)
+    for name, value in _run_options(origin.checkpoint.parent).items():
+        if name == "seed_everything" or (name.startswith("trainer.") and value is not None):
+            yield name, as_yaml(value)
+
+
+def _run_options(run: Path) -> dict[str, Any]:
+    try:
+        return read_options(run) or {}
+    except InputError:  # damaged: the page can do without
+        return {}

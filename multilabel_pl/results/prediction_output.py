@@ -95,7 +95,7 @@ class PredictionOutput:
         asked = [self.figure] if isinstance(self.figure, int) else list(self.figure)
         for index in asked:
             if not 0 <= index < size:
-                raise InputError(f"figure must name images in [0, {size}), got {index}")
+                raise InputError(f"figure takes numbers of images from 0 to {size - 1}, got {index}")
         return asked
 
     def explained(self, labels: Sequence[str]) -> list[int]:
@@ -108,7 +108,7 @@ class PredictionOutput:
             if name not in labels:
                 close = get_close_matches(name, labels, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"it has {abridged(labels)}"
-                raise InputError(f"explain: the model has no label {shortened(name)!r}; {hint}")
+                raise InputError(f"explain takes labels of the model, got {shortened(name)!r}: {hint}")
         return [labels.index(name) for name in self.explain]
 
     def check(self, images: PredictedImages) -> None:

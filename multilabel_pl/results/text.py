@@ -14,7 +14,8 @@ import yaml
 
 from multilabel_pl.messages import one_line, shortened
 
-MARKUP = re.compile(r"[|<\[]")  # that would end a cell, or begin HTML or a link
+# What Markdown, with GitHub's additions, takes for markup in a cell of a table; underscores within words are none.
+MARKUP = re.compile(r"[\\`*$~|<\[]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 COMBINING = ("Mn", "Me", "Cf")  # categories of characters that take no place of their own
 
 
@@ -51,6 +52,11 @@ def as_markdown(text: str) -> str:
     return MARKUP.sub(r"\\\g<0>", one_line(text))
 
 
+def as_shown(text: str, width: int | None) -> str:
+    """Writes a text in one line: as it is for a screen, which has a width, else as Markdown."""
+    return as_markdown(text) if width is None else one_line(text)
+
+
 def as_yaml(value: Any) -> str:
     """Writes the value of an option in one line of YAML, as it is typed on the command line."""
     text: str = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10**6)
@@ -60,13 +66,15 @@ def as_yaml(value: Any) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Formats a Markdown table whose columns are aligned as text, too: the first to the left, the others right.
 
+    On a screen, cells are as they are; elsewhere, what they hold of Markdown is escaped.
+
     Args:
         header: A name for each column.
         rows: Their cells.
         width: Columns of the screen: the rightmost columns that don't fit are left out, and names are cut to a third of
             it. All is shown if not given.
     """
-    cells = [[as_markdown(cell) for cell in row] for row in (header, *rows)]
+    cells = [[as_shown(cell, width) for cell in row] for row in (header, *rows)]
     if width is not None:
         cells = [[shortened(row[0], max(width // 3, 8)), *row[1:]] for row in cells]
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]

@@ -7,15 +7,17 @@ from torch import Tensor
 
 from multilabel_pl.model.evaluation import Evaluation
 
-POINTS = 200  # of a curve,
+POINTS = 500  # of a curve,
 FEWEST = 20  # unless there are many labels,
 BUDGET = 50_000  # which share these
+DECIMALS = 6  # of a threshold that is not the label's own: it can be typed
 
 
 def threshold_curves(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Counts the tags of each label at thresholds from 0 to 1, its own among them.
 
-    Half of the thresholds are evenly spread, the others are probabilities of positives, where recall changes.
+    Half of the thresholds are evenly spread, the others are probabilities of positives, where recall changes, rounded
+    down.
 
     Returns:
         For each label its `name`, `thresholds` in rising order and the index of its `own`; `hits`, the true tags at
@@ -26,21 +28,28 @@ def threshold_curves(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _curve(evaluation: Evaluation, label: int, points: int) -> dict[str, Any]:
-    known, own = evaluation.known[:, label], evaluation.thresholds[label]
-    probabilities, truth = evaluation.probabilities[known, label], evaluation.truth[known, label]
+    known, own = evaluation.known[:, label], evaluation.thresholds[label].double()
+    probabilities, truth = evaluation.probabilities[known, label].double(), evaluation.truth[known, label]
     positives, negatives = probabilities[truth].sort().values, probabilities[~truth].sort().values
-    even = torch.linspace(0, 1, points // 2 + 1)  # 0.5 among them
+    even = torch.linspace(0, 1, points // 2 + 1, dtype=torch.double)  # 0.5 among them
     spread = positives[torch.linspace(0, len(positives) - 1, points // 2).long()] if len(positives) else even
-    thresholds = torch.unique(torch.cat([even, spread, own[None]]))  # in rising order
+    whole = 10**DECIMALS
+    typed = torch.cat([(even * whole).round(), (spread * whole).floor()]) / whole
+    thresholds = torch.unique(torch.cat([typed, own[None]]))  # in rising order
     return {
         "name": evaluation.labels[label],
-        "thresholds": [float(f"{value:.6g}") for value in thresholds.tolist()],
+        "thresholds": _in_few_digits(thresholds),
         "own": int((thresholds == own).nonzero()),
         "hits": _reaching(positives, thresholds),
         "mistaken": _reaching(negatives, thresholds),
         "positives": len(positives),
         "negatives": len(negatives),
     }
+
+
+def _in_few_digits(thresholds: Tensor) -> list[float]:
+    """Returns the shortest decimal numbers that are the same in float32."""
+    return [float(text) for text in thresholds.float().numpy().astype(str)]
 
 
 def _reaching(ordered: Tensor, thresholds: Tensor) -> list[int]:

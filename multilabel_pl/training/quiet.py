@@ -10,7 +10,7 @@ NOISE = (  # warnings
     "does not have many workers",  # the images are in memory: worker processes would only slow their batches down
     "exists and is not empty",  # of the run's folder, where loggers and checkpoints write together
     "Total length of `list` across ranks is zero",  # a fit without validation was asked for
-    "is smaller than the logging interval",  # a small set's curves have the points of its validation
+    "is smaller than the logging interval",  # which is shortened then
     "Using `DistributedSampler` with the dataloaders",  # no image counts twice, in our metrics
     r"sync_dist=True\)` when logging on epoch level",  # each process has the metrics of all images
     "torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of torch
@@ -35,7 +35,8 @@ def filter_messages() -> None:
         warnings.filterwarnings("ignore", message=f".*{message}")
     for handler in _handlers():
         handler.addFilter(_is_worth_reading)
-    for name in ("torch.onnx", "onnxscript"):  # about operators that no network here has
+    # About operators that no network here has, and about a cache that a system's service has no home for.
+    for name in ("torch.onnx", "onnxscript", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

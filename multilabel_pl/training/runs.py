@@ -9,6 +9,7 @@ from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.errors import InputError
 from multilabel_pl.file_names import BEST, LAST, OUTPUTS
 from multilabel_pl.locks import lock_folder
+from multilabel_pl.messages import abridged
 
 RUNS = "runs"  # folder of the runs, unless another one is named
 
@@ -117,7 +118,8 @@ def find_evaluation(root: Path, name: str, split: str) -> Path:
     """
     path = _folder(root, int(name)) if name.isdecimal() and not Path(name).exists() else Path(name)
     if not path.exists():
-        raise InputError(f"there is no run {name}: give its number, its folder, or a checkpoint")
+        runs = f"; {root} has {abridged(list(map(str, _versions(root))))}" if _versions(root) else ""
+        raise InputError(f"there is no run {name}: give its number, its folder, or a checkpoint{runs}")
     if (path / OUTPUTS).is_file():
         return path
     run = path.parent if path.is_file() else path

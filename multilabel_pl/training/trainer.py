@@ -24,6 +24,7 @@ from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.example_images import first_test_images
 from multilabel_pl.training.history import History, HistoryRecorder, Results
 from multilabel_pl.training.lightning_internals import AveragedDecision, ExactResume
+from multilabel_pl.training.log_interval import LogInterval
 from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.predicting import writing
 from multilabel_pl.training.quiet import filter_messages
@@ -55,7 +56,8 @@ class Trainer(pl.Trainer):
         users = callbacks_of(kwargs)
         super().__init__(*args, **kwargs)
         self.history = History()
-        own = [NanGuard(), ExactResume(), AveragedDecision(), ResumeGuard(), HistoryRecorder(self.history)]
+        every = [LogInterval()] if kwargs.get("log_every_n_steps") is None else []
+        own = [*every, NanGuard(), ExactResume(), AveragedDecision(), ResumeGuard(), HistoryRecorder(self.history)]
         self.callbacks = [*own, *with_own_displays(self.callbacks, users)]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
             self.strategy.checkpoint_io = TrainerCheckpointIO(self)

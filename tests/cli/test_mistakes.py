@@ -247,11 +247,12 @@ OPTION_MISTAKES = {
         an_option("--config nowhere.yaml", "there is no file nowhere.yaml, and no recipe of this name; recipes are"),
         an_option("--config fats", "there is no file fats, and no recipe of this name: did you mean fast?"),
         an_option("--config set", "--config: Path is not a file: '{}/set'"),
-        Mistake("predict --figure 10000", "figure must name images in [0, 10000), got 10000"),
-        Mistake("predict --figure '[9, -1]'", "figure must name images in [0, 10000), got -1"),
+        Mistake("predict --figure 10000", "figure takes numbers of images from 0 to 9999, got 10000"),
+        Mistake("predict --figure '[9, -1]'", "figure takes numbers of images from 0 to 9999, got -1"),
         Mistake("predict --figure 0,9", 'Expected a list, such as "[0, 9]"'),
         Mistake(
-            "predict --figure 500 --trainer.limit_predict_batches 2", "figure must name images in [0, 500), got 500"
+            "predict --figure 500 --trainer.limit_predict_batches 2",
+            "figure takes numbers of images from 0 to 499, got 500",
         ),
         Mistake("predict --trainer.limit_predict_batches 0", "there were no images to predict: raise --trainer.limit"),
         Mistake("test --explain true --figures false", "explain draws in report.html, which figures false leaves out"),
@@ -287,7 +288,7 @@ OPTION_MISTAKES = {
                 ("--data.path a.png --data.num_workers -1", "num_workers must be at least 0, got -1"),
                 ("--data.path a.png --data.batch_size 0", "batch_size must be at least 1, got 0"),
                 ("--data.path a.png --data.preprocessing squash", "--data.preprocessing: Expected one of"),
-                ("--data.path a.png --figure 1", "figure must name images in [0, 1), got 1"),
+                ("--data.path a.png --figure 1", "figure takes numbers of images from 0 to 0, got 1"),
             ]
         ),
     ]

@@ -90,6 +90,18 @@ def test_few_images_that_carry_a_label_or_differ_give_no_interval() -> None:
     assert all(map(math.isnan, none.difference))
 
 
+def test_images_that_both_tag_wrong_say_nothing_of_exact_match() -> None:
+    truth = (torch.arange(200)[:, None] < torch.tensor([100, 100, 100])).float()
+    first = 2 * truth - 1
+    first[:30, 0] *= -1  # wrong in both
+    other = first.clone()
+    other[:30, 1] *= -1
+    sides = [Evaluation(Decision(LABELS, 0.5, False), logits, truth, torch.tensor(0.0)) for logits in (first, other)]
+    metrics = compare(*sides).metrics
+    assert [metrics["exact_match"].value, metrics["exact_match"].low] == pytest.approx([0, math.nan], nan_ok=True)
+    assert metrics["f1_macro"].high < 0
+
+
 def test_unknown_decisions_take_no_part() -> None:
     sides = [an_evaluation(LABELS, seed) for seed in (1, 2)]
     known = compare(*sides)

@@ -136,12 +136,15 @@ def test_thresholds_are_moved_by_the_keyboard(width: int, scheme: Literal["light
         page.keyboard.press("ArrowRight")
         curve = threshold_curves(tested)[1]
         moved = curve["thresholds"][curve["own"] + 1]
-        assert page.locator("#chosen").text_content() == f"{moved:.4f}"
+        assert page.locator("#chosen").input_value() == str(moved)
         assert [row[1] for row in effect()[4:]] == counts(tested.probabilities[:, 1] >= moved - 1e-6)
         assert [row[0] for row in effect()[4:]] == counts(tags)
         page.keyboard.press("Tab")
+        page.keyboard.type("0.9")
+        page.keyboard.press("Tab")
+        assert float(page.locator("#chosen").input_value()) == pytest.approx(0.9, abs=0.005)
         page.keyboard.press("Enter")
-        assert page.locator("#chosen").text_content() == "0.4000"
+        assert page.locator("#chosen").input_value() == "0.4"
 
 
 def test_mistakes_are_filtered_and_labels_sorted(tmp_path: Path) -> None:
@@ -153,7 +156,9 @@ def test_mistakes_are_filtered_and_labels_sorted(tmp_path: Path) -> None:
         page.select_option("#mistaken", "2")
         page.select_option("#kind", "missed")
         expect(images).to_have_count(int(tested.missed[:, 2].sum()))
-        expect(page.locator("#shown")).to_have_text(f"{int(tested.missed[:, 2].sum())} shown")
+        expect(page.locator("#shown")).to_have_text(
+            f"{int(tested.missed[:, 2].sum())} of {int(tested.wrong.sum())} shown"
+        )
         expect(page.locator("#mistakes img.heat:visible")).to_have_count(0)
         page.check("#explained")
         expect(page.locator("#mistakes img.heat:visible")).to_have_count(int(tested.missed[:, 2].sum()))

@@ -1,9 +1,12 @@
 import json
 import math
+from html import escape
 from pathlib import Path
 
 import pytest
 import torch
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
@@ -149,7 +152,31 @@ def test_tables_fit_the_screen(width: int) -> None:
 def test_what_could_be_markup_or_control_a_terminal_is_escaped() -> None:
     name = "<img src=x>|[a](b)\x1b[31m\n*"
     [_, _, row] = table(["label", "F1"], [[name, "1"]]).splitlines()
-    assert row == r"| \<img src=x>\|\[a](b)\x1b\[31m * |  1 |"
+    assert row == r"| \<img src=x>\|\[a](b)\\x1b\[31m \* |  1 |"
+    [_, _, row] = table(["label", "F1"], [[name, "1"]], width=120).splitlines()
+    assert row == r"| <img src=x>|[a](b)\x1b[31m * |  1 |"  # on a screen, markup is none
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "*very* good",
+        "_a_ b",
+        "`x`",
+        "$x$ or $5",
+        "~~no~~",
+        r"a\*b",
+        "R&D &amp; &#62;",
+        "<b>",
+        "snake_case",
+        "![x](y)",
+        "a|b",
+    ],
+)
+def test_the_name_of_a_label_shows_as_it_is_in_markdown(name: str) -> None:
+    markdown = MarkdownIt().enable(["table", "strikethrough"]).use(dollarmath_plugin)
+    page = markdown.render(table(["label", "F1"], [[name, "1"]]))
+    assert f"<td>{escape(name, quote=False)}</td>" in page
 
 
 def test_of_many_labels_a_screen_shows_the_most_frequent_and_the_worst() -> None:

@@ -6,6 +6,7 @@ const shown = (value) => value == null ? "–" : value.toFixed(4);
 const ratio = (part, whole) => whole ? part / whole : null;
 const COLORS = ["accent", "second", "third"];
 const HEIGHT = 280;
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]; // epochs from tick to tick
 const FONT = "12px system-ui, sans-serif";
 const charts = [];
 
@@ -18,9 +19,9 @@ function chart(place, x, series, values, options = {}) {
   const made = new uPlot({
     width: place.clientWidth || 300, height: HEIGHT,
     scales: {x: {time: false, range: options.xRange}, y: {range: options.yRange}},
-    axes: [axis(x, 26), axis(options.y ?? "", 44)],
+    axes: [{...axis(x, 26), incrs: options.steps}, axis(options.y ?? "", 44)],
     series: [{label: x, value: (_, value) => shown(value)}, ...series.map((label, index) => ({
-      label, stroke: color(COLORS[index]), width: 2, spanGaps: true, value: (_, value) => shown(value),
+      label, stroke: color(COLORS[options.colors?.[index] ?? index]), width: 2, spanGaps: true, value: (_, value) => shown(value),
       points: {show: options.points ?? false, size: 5},
     }))],
     cursor: {drag: {x: true, y: true}},
@@ -62,7 +63,7 @@ const ROWS = {
 };
 
 function explore() {
-  const [select, slider] = [byId("label"), byId("threshold")];
+  const [select, slider, typed] = ["label", "threshold", "chosen"].map(byId);
   const rows = Object.entries(ROWS).map(([name, text]) => {
     const row = byId("effect").tBodies[0].insertRow();
     const header = document.createElement("th");
@@ -73,7 +74,7 @@ function explore() {
   });
   select.append(...data.labels.map((label, index) => new Option(label.name, index)));
   const current = () => data.labels[select.value];
-  const write = (value, name) => ["threshold", "precision", "recall", "f1"].includes(name) ? shown(value) : value.toLocaleString("en");
+  const write = (value, name) => name === "threshold" ? value : ["precision", "recall", "f1"].includes(name) ? shown(value) : value.toLocaleString("en");
   const unit = [0, 1];
 
   const dot = (plot) => {
@@ -99,8 +100,8 @@ function explore() {
       before.textContent = write(model[name], name);
       after.textContent = write(chosen[name], name);
     }
-    byId("chosen").textContent = shown(chosen.threshold);
-    slider.setAttribute("aria-valuetext", shown(chosen.threshold));
+    typed.value = chosen.threshold;
+    slider.setAttribute("aria-valuetext", chosen.threshold);
     both.forEach((plot) => plot.redraw(false));
   };
   const choose = () => {
@@ -114,6 +115,11 @@ function explore() {
   };
   select.addEventListener("change", choose);
   slider.addEventListener("input", show);
+  typed.addEventListener("change", () => {
+    const distances = current().thresholds.map((each) => Math.abs(each - typed.value));
+    slider.value = distances.indexOf(Math.min(...distances));
+    show();
+  });
   byId("reset").addEventListener("click", () => { slider.value = current().own; show(); });
   choose();
 }
@@ -128,7 +134,7 @@ function filterMistakes() {
       return label ? labels.includes(label) : labels.length > 0;
     });
     for (const figure of all) figure.hidden = !fits(figure);
-    byId("shown").textContent = `${all.filter((figure) => !figure.hidden).length} shown`;
+    byId("shown").textContent = `${all.filter((figure) => !figure.hidden).length} of ${all.length} shown`;
   };
   for (const id of ["mistaken", "kind"]) byId(id).addEventListener("change", show);
   byId("explained")?.addEventListener("change", (event) => {
@@ -156,4 +162,6 @@ for (const section of document.querySelectorAll("main > section")) {
 explore();
 filterMistakes();
 if (data.reliability) reliability(data.reliability);
-data.curves.forEach(({names, values}, index) => chart(byId(`curve-${index}`), "epoch", names, values, {points: true}));
+data.curves.forEach(({names, colors, values}, index) => {
+  chart(byId(`curve-${index}`), "epoch", names, values, {points: true, colors, steps: WHOLE});
+});

@@ -1,0 +1,29 @@
+"""The options of a run, as its config.yaml has them."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from multilabel_pl.errors import InputError
+from multilabel_pl.nested import flat
+
+CONFIG = "config.yaml"  # in the folder of a run
+
+
+def read_options(run: Path) -> dict[str, Any] | None:
+    """Reads the options of a run by their dotted names; None if it has left none.
+
+    Raises:
+        InputError: If its file is no configuration.
+    """
+    path = run / CONFIG
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("a few aliases can stand for more than any memory holds")
+        return flat(yaml.safe_load(text))
+    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is damaged: remove it, and the options of the run are left out") from error

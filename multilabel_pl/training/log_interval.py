@@ -1,0 +1,12 @@
+"""How often the loss of a small set is logged."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class LogInterval(Callback):
+    """Logs at least once an epoch, where Lightning's default of every 50 steps would leave out whole epochs."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shortens the interval to the steps of an epoch, if these are fewer."""
+        steps = max(1, trainer.num_training_batches // trainer.accumulate_grad_batches)
+        trainer.log_every_n_steps = min(trainer.log_every_n_steps, steps)  # type: ignore[attr-defined] # undeclared
