@@ -25,6 +25,7 @@ BAR_NAME_LENGTH = 26
 PREDICTED_LENGTH = 48
 NAMES_LENGTH = 60  # of the names below the bars, side by side
 MAX_BARS = 25
+HEAT_MAPS = "what speaks for a label: each map on a scale of its own, from faint yellow to red"
 ROW_INCHES, HIGH_ROW_INCHES = 2.4, 3.9  # with horizontal and with vertical names below the bars
 WIDTH_INCHES = 8.0
 
@@ -118,6 +119,7 @@ def heat_map_sheet(
             axes.set_title(
                 f"{name}\n{item.probabilities[label]:.2f}", fontsize=9, fontweight="bold" if is_tag else None
             )
+    figure.supxlabel(HEAT_MAPS, fontsize=8, color="grey", wrap=True)
     return figure
 
 

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import PAGE
 from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.explanation import Explainer
@@ -61,7 +62,7 @@ def report_evaluation(
     if command == "test":
         write_model_card(evaluation, text, origin, folder / CARD)
     log_artifacts(trainer.loggers, sorted(folder.iterdir()), command)
-    say(f"written to {folder}")
+    say(f"written to {folder}{f': open {PAGE} in a browser' if output.figures else ''}")
 
 
 def _origin(
