@@ -10,11 +10,12 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from multilabel_pl.data.augmentation import Augmentation
-from multilabel_pl.data.datasets import Batch, LabelledDataset, defer_signals, identity_collate
+from multilabel_pl.data.datasets import Batch, LabelledDataset, LabelledImages, defer_signals, identity_collate
+from multilabel_pl.data.memory_loader import MemoryLoader, move_to_device
 from multilabel_pl.data.prediction_order import PredictionOrder
 from multilabel_pl.data.sampler import EpochLoader, EpochOrder
 from multilabel_pl.errors import InputError, check_at_least
-from multilabel_pl.messages import warn
+from multilabel_pl.messages import note, warn
 from multilabel_pl.schema.forms import Form, whole_number
 from multilabel_pl.task import WHITE, Preprocessing, Task
 
@@ -32,6 +33,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         eval_batch_size: Images in a batch of validation, test and prediction; it changes the speed, not the results.
         max_shift: Training images are shifted by up to so many pixels, up, down and sideways.
         max_rotation: Training images are rotated by up to so many degrees, either way.
+        on_device: Whether images in memory are copied to the GPU once, and batches made there.
 
     Attributes:
         labels: Names of the labels, in the order of the target columns; known after `setup`.
@@ -54,7 +56,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     test_set: LabelledDataset | None = None
     num_workers: int = 0  # for datasets that are slow
     prediction_order: PredictionOrder | None = None  # set by `setup`, for a trainer's `predict`
-    unrecorded: ClassVar[tuple[str, ...]] = ()  # options of this machine, not of a checkpoint
+    unrecorded: ClassVar[tuple[str, ...]] = ("on_device",)  # options of this machine, not of a checkpoint
     state_forms: ClassVar[dict[str, Form]] = {"seed": whole_number(0, MAX_SEED)}  # of what `state_dict` returns
 
     def __init__(
@@ -64,6 +66,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         eval_batch_size: int = 250,
         max_shift: float = 0.0,
         max_rotation: float = 0.0,
+        on_device: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # so that a checkpoint knows the data it was trained on
@@ -76,6 +79,7 @@ class LabelledDataModule(LightningDataModule, ABC):
         self.augmentation = Augmentation(max_shift, max_rotation)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.on_device = on_device
         self.seed = torch.initial_seed()
 
     @property
@@ -185,7 +189,7 @@ class LabelledDataModule(LightningDataModule, ABC):
     ) -> DataLoader[Batch]:
         workers = self.num_workers if images.is_slow else 0
         one_is_left = isinstance(order, EpochOrder) and len(order) > batch_size and len(order) % batch_size == 1
-        return (EpochLoader if isinstance(order, EpochOrder) else DataLoader)(
+        return self._loader_class(images, order)(
             dataset=images,
             batch_size=batch_size,
             sampler=order,
@@ -196,6 +200,17 @@ class LabelledDataModule(LightningDataModule, ABC):
             worker_init_fn=defer_signals,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _loader_class(
+        self, images: LabelledDataset, order: EpochOrder | PredictionOrder | None
+    ) -> type[DataLoader[Batch]]:
+        if isinstance(images, LabelledImages) and not isinstance(order, PredictionOrder):  # where Lightning counts
+            if self.on_device and self.trainer is not None:
+                move_to_device(images, self.trainer.strategy.root_device)
+            return MemoryLoader
+        if self.on_device and isinstance(order, EpochOrder):
+            note("on_device has no effect: these images are made as they are needed, not kept in memory")
+        return EpochLoader if isinstance(order, EpochOrder) else DataLoader
 
 
 def warn_of_seen(common: int, total: int, splits: str, use: str) -> None:

@@ -60,12 +60,16 @@ class LabelledImages(LabelledDataset):
         images: Pixels, uint8 (N, C, H, W) in 0..255.
         targets: float32 (N, L), 1 where the image carries the label, NaN where that is unknown, else 0.
         paths: Files of the images, if they have any.
+
+    Attributes:
+        served: Images and targets where batches are made of them: these very ones, or copies on another device.
     """
 
     def __init__(self, images: Tensor, targets: Tensor, paths: list[Path] | None = None) -> None:
         self.images = images
         self.targets = targets
         self.paths = paths
+        self.served: Batch = images, targets
 
     def __len__(self) -> int:
         return len(self.images)

@@ -38,7 +38,7 @@ class StreamingDataModule(OwnImagesDataModule):
             LitData is not installed.
     """
 
-    unrecorded = ("val_size",)
+    unrecorded = (*OwnImagesDataModule.unrecorded, "val_size")
 
     def __init__(
         self,

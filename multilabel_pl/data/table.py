@@ -74,7 +74,7 @@ class TableDataModule(OwnImagesDataModule):
         InputError: If a value is out of range; (in `setup`) if a table can't be used, or an image can't be read.
     """
 
-    unrecorded = ("cache", "num_workers")
+    unrecorded = (*OwnImagesDataModule.unrecorded, "cache", "num_workers")
 
     def __init__(
         self,
