@@ -35,7 +35,8 @@ def floor(gate: Gate) -> None:
     while True:
         gate()
         for rows in torch.split(torch.randperm(len(data)), BATCH):
-            loss = F.binary_cross_entropy_with_logits(network(data.images[rows]), data.targets[rows])
+            images, targets = data.images.index_select(0, rows), data.targets.index_select(0, rows)
+            loss = F.binary_cross_entropy_with_logits(network(images), targets)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -28,7 +28,8 @@ class MemoryLoader(DataLoader[Batch]):
         left_out = len(order) % self.batch_size if self.drop_last else 0
         for start in range(0, len(order) - left_out, self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield self._pinned(images[rows]), self._pinned(targets[rows])
+            # On CPUs, index_select copies whole rows, which images[rows] does not.
+            yield self._pinned(images.index_select(0, rows)), self._pinned(targets.index_select(0, rows))
 
     def _pinned(self, part: Tensor) -> Tensor:
         return part.pin_memory() if self.pin_memory and part.device.type == "cpu" else part
