@@ -45,7 +45,9 @@ def run(request: Request) -> None:
 def _run_trainer(request: Request) -> None:
     from multilabel_pl.cli.lightning_cli import CLI  # Lightning takes seconds to import
     from multilabel_pl.cli.options import configure_parsers
+    from multilabel_pl.training.missing_gpu import stop_looking_for_gpus
 
+    stop_looking_for_gpus()
     filter_messages()
     configure_parsers(completes="print_completion" in request.options)
     try:

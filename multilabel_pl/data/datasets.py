@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -75,8 +76,9 @@ class LabelledImages(LabelledDataset):
         return len(self.images)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a ready batch, with one indexing operation each."""
-        return self.images[indices], self.targets[indices]
+        """Returns a ready batch, with one operation each."""
+        rows = torch.tensor(indices)
+        return self.images.index_select(0, rows), self.targets.index_select(0, rows)
 
     def subset(self, rows: Sequence[int] | Tensor) -> "LabelledImages":
         """Copies the images at `rows` (M,) into a set of their own."""
