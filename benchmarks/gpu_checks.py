@@ -1,0 +1,80 @@
+"""Checks that a GPU computes what the CPU does, for `python -m benchmarks.gpu`.
+
+Runs are those of the command line, in processes of their own.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from multilabel_pl.checkpoint import read_checkpoint
+from multilabel_pl.results.outputs import Outputs, read_outputs
+
+Check = tuple[str, str, bool]  # what was checked, what was found, and whether it is as it should be
+
+# Rounding differs between devices, by some 1e-6 in a probability of this network in float32.
+PROBABILITY, THRESHOLD, METRIC = 1e-4, 1e-3, 1e-3
+BRIEF = ("--trainer.limit_train_batches", "100", "--trainer.enable_progress_bar", "false")
+
+
+def check_agreement(accelerator: str) -> Iterator[Check]:
+    """Compares predictions, learned thresholds and metrics of one checkpoint on the device and on the CPU."""
+    _run("fit", "--trainer.accelerator", accelerator, "--trainer.max_epochs", "1", *BRIEF)
+    checkpoint = Path("runs/version_0/best.ckpt")
+    outputs: dict[str, Outputs] = {}
+    metrics: dict[str, dict[str, float]] = {}
+    for device in ("cpu", accelerator):
+        placed = ("--trainer.accelerator", device, "--figures", "false")
+        _run("tune", str(checkpoint), *placed, "--output", f"{device}/tuned.ckpt")
+        _run("test", str(checkpoint), *placed)
+        outputs[device] = read_outputs(checkpoint.parent / "test" / "outputs.npz")
+        metrics[device] = json.loads((checkpoint.parent / "test" / "metrics.json").read_text())
+    one, other = (outputs[device].evaluation for device in ("cpu", accelerator))
+    difference = (one.probabilities - other.probabilities).abs()
+    yield "predictions on the CPU", f"differ by {difference.max():.1e} at most", bool((difference < PROBABILITY).all())
+    near = (one.probabilities - one.thresholds).abs() < PROBABILITY
+    tags = int(((one.tags != other.tags) & ~near).sum())
+    yield "tags on the CPU", f"{tags} differ that are not at a threshold", tags == 0
+    thresholds = [read_checkpoint(Path(device, "tuned.ckpt"))["state_dict"] for device in ("cpu", accelerator)]
+    apart = (thresholds[0]["decision.thresholds"] - thresholds[1]["decision.thresholds"]).abs().max().item()
+    yield "thresholds learned on the CPU", f"differ by {apart:.1e} at most", apart < THRESHOLD
+    values = [[value for value in each.values() if value is not None] for each in metrics.values()]
+    worst = max(abs(a - b) for a, b in zip(*values, strict=True))
+    yield "metrics on the CPU", f"differ by {worst:.1e} at most", worst < METRIC
+
+
+def check_resume(accelerator: str) -> Check:
+    """Compares a run of two epochs with one that stopped after the first."""
+    same = ("--trainer.accelerator", accelerator, "--trainer.deterministic", "true", *BRIEF)
+    _run("fit", *same, "--trainer.max_epochs", "2", "--trainer.default_root_dir", "whole")
+    _run("fit", *same, "--trainer.max_epochs", "1", "--trainer.default_root_dir", "parts")
+    again = ("--trainer.default_root_dir", "parts", "--ckpt_path", "last")
+    _run("fit", *same, "--trainer.max_epochs", "2", *again)
+    one, other = (read_checkpoint(Path(root, "version_0/last.ckpt"))["state_dict"] for root in ("whole", "parts"))
+    equal = all(torch.equal(value, other[name]) for name, value in one.items())
+    return "a resumed run", "is the same, bit for bit" if equal else "has other weights", equal
+
+
+def check_processes(count: int) -> Check:
+    """Compares an evaluation by several GPUs with that by one, after training on all of them."""
+    devices = ("--trainer.accelerator", "gpu", "--trainer.devices")
+    root = ("--trainer.default_root_dir", "several")
+    _run("fit", *devices, str(count), "--trainer.max_epochs", "1", *BRIEF, *root)
+    metrics = []
+    for number in (count, 1):
+        _run("test", "several/version_0/best.ckpt", *devices, str(number), "--figures", "false")
+        metrics.append(json.loads(Path("several/version_0/test/metrics.json").read_text()))
+    worst = max(abs(value - metrics[1][name]) for name, value in metrics[0].items() if value is not None)
+    return f"metrics of {count} GPUs", f"differ from those of one by {worst:.1e} at most", worst < METRIC
+
+
+def _run(*words: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "multilabel_pl", *words], capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        sys.exit(f"{' '.join(words)} failed:\n{result.stderr}")
