@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from multilabel_pl.checkpoint import read_checkpoint
-from multilabel_pl.results.outputs import Outputs, read_outputs
+from multilabel_pl.results.outputs import read_outputs
 
 Check = tuple[str, str, bool]  # what was checked, what was found, and whether it is as it should be
 
@@ -25,25 +25,23 @@ def check_agreement(accelerator: str) -> Iterator[Check]:
     """Compares predictions, learned thresholds and metrics of one checkpoint on the device and on the CPU."""
     _run("fit", "--trainer.accelerator", accelerator, "--trainer.max_epochs", "1", *BRIEF)
     checkpoint = Path("runs/version_0/best.ckpt")
-    outputs: dict[str, Outputs] = {}
-    metrics: dict[str, dict[str, float]] = {}
+    outputs, metrics, thresholds = [], [], []
     for device in ("cpu", accelerator):
         placed = ("--trainer.accelerator", device, "--figures", "false")
-        _run("tune", str(checkpoint), *placed, "--output", f"{device}/tuned.ckpt")
+        _run("tune", str(checkpoint), *placed, "--output", "tuned.ckpt")
         _run("test", str(checkpoint), *placed)
-        outputs[device] = read_outputs(checkpoint.parent / "test" / "outputs.npz")
-        metrics[device] = json.loads((checkpoint.parent / "test" / "metrics.json").read_text())
-    one, other = (outputs[device].evaluation for device in ("cpu", accelerator))
+        outputs.append(read_outputs(checkpoint.parent / "test" / "outputs.npz").evaluation)
+        metrics.append(_metrics(checkpoint.parent))
+        thresholds.append(read_checkpoint(Path("tuned.ckpt"))["state_dict"]["decision.thresholds"])
+    one, other = outputs
     difference = (one.probabilities - other.probabilities).abs()
     yield "predictions on the CPU", f"differ by {difference.max():.1e} at most", bool((difference < PROBABILITY).all())
     near = (one.probabilities - one.thresholds).abs() < PROBABILITY
     tags = int(((one.tags != other.tags) & ~near).sum())
     yield "tags on the CPU", f"{tags} differ that are not at a threshold", tags == 0
-    thresholds = [read_checkpoint(Path(device, "tuned.ckpt"))["state_dict"] for device in ("cpu", accelerator)]
-    apart = (thresholds[0]["decision.thresholds"] - thresholds[1]["decision.thresholds"]).abs().max().item()
+    apart = (thresholds[0] - thresholds[1]).abs().max().item()
     yield "thresholds learned on the CPU", f"differ by {apart:.1e} at most", apart < THRESHOLD
-    values = [[value for value in each.values() if value is not None] for each in metrics.values()]
-    worst = max(abs(a - b) for a, b in zip(*values, strict=True))
+    worst = max(abs(value - metrics[1][name]) for name, value in metrics[0].items())
     yield "metrics on the CPU", f"differ by {worst:.1e} at most", worst < METRIC
 
 
@@ -67,9 +65,14 @@ def check_processes(count: int) -> Check:
     metrics = []
     for number in (count, 1):
         _run("test", "several/version_0/best.ckpt", *devices, str(number), "--figures", "false")
-        metrics.append(json.loads(Path("several/version_0/test/metrics.json").read_text()))
-    worst = max(abs(value - metrics[1][name]) for name, value in metrics[0].items() if value is not None)
+        metrics.append(_metrics(Path("several/version_0")))
+    worst = max(abs(value - metrics[1][name]) for name, value in metrics[0].items())
     return f"metrics of {count} GPUs", f"differ from those of one by {worst:.1e} at most", worst < METRIC
+
+
+def _metrics(run: Path) -> dict[str, float]:
+    metrics: dict[str, float | None] = json.loads((run / "test" / "metrics.json").read_text())
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _run(*words: str) -> None:
