@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -211,6 +212,8 @@ def test_a_page_that_cannot_be_served_is_refused(
         assert caught.value.code == 2
         return capsys.readouterr().err
 
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()  # what other tests' servers have left open
     assert error("--beside", "none.ckpt").startswith("error: no checkpoint at none.ckpt")
     assert error("--beside", "last").startswith("error: no run in runs has a checkpoint yet")
     with socket.socket() as taken:
