@@ -10,12 +10,14 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.results.text import utf_8
 
 COMPRESSION = 3  # of PNG: half the time of the usual 6, for files that are 10 to 30 % larger
+CAPTION = 9  # points
 MODEL, BEFORE, REFERENCE, WRONG = "tab:blue", "tab:orange", "lightgrey", "tab:red"
 # Where the usual font has no glyph; those that are installed are tried in turn.
 FALLBACKS = (
@@ -58,6 +60,14 @@ def save_figure(figure: Figure, path: Path, dpi: int) -> None:
     """
     figure.set_dpi(dpi)
     FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": COMPRESSION})  # type: ignore[no-untyped-call]
+
+
+def write_within(axes: Axes, text: Text, inches: float) -> None:
+    """Writes a text of an Axes in the size of a caption, or smaller if it would be wider than its place."""
+    text.set_fontsize(CAPTION)
+    width = text.get_window_extent().width / axes.figure.dpi
+    if width > inches:
+        text.set_fontsize(CAPTION * inches / width)
 
 
 def show_image(axes: Axes, image: Tensor, extent: tuple[float, float, float, float] | None = None) -> None:

@@ -13,9 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from torch import Tensor
 
-from multilabel_pl.results.figures import REFERENCE, WRONG, show_image
+from multilabel_pl.results.figures import REFERENCE, WRONG, show_image, write_within
 
-FONT_SIZE = 9  # points
 TITLE, GAP, TEXT_GAP = 0.4, 0.1, 0.04  # inches: of the title, between images, between an image and a text
 
 
@@ -95,10 +94,8 @@ def _draw_image(axes: Axes, image: Tensor, left: float, top: float, side: float)
 
 def _write(axes: Axes, words: str, left: float, side: float, y: float = 0, **style: Any) -> Text:
     """Writes a text over or under a square, smaller if it is wider than that and the gap beside it."""
-    text = axes.text(left + side / 2, y, words, ha="center", fontsize=FONT_SIZE, **style)
-    width = text.get_window_extent().width / axes.figure.dpi
-    if width > side + GAP:
-        text.set_fontsize(FONT_SIZE * (side + GAP) / width)
+    text = axes.text(left + side / 2, y, words, ha="center", **style)
+    write_within(axes, text, side + GAP)
     return text
 
 

@@ -36,13 +36,13 @@ def _curve(evaluation: Evaluation, label: int, points: int) -> dict[str, Any]:
         "name": evaluation.labels[label],
         "thresholds": [float(f"{value:.6g}") for value in thresholds.tolist()],
         "own": int((thresholds == own).nonzero()),
-        "hits": _reaching(positives, thresholds),
-        "mistaken": _reaching(negatives, thresholds),
+        "hits": count_reaching(positives, thresholds).tolist(),
+        "mistaken": count_reaching(negatives, thresholds).tolist(),
         "positives": len(positives),
         "negatives": len(negatives),
     }
 
 
-def _reaching(ordered: Tensor, thresholds: Tensor) -> list[int]:
+def count_reaching(ordered: Tensor, thresholds: Tensor) -> Tensor:
     """Counts the probabilities, in rising order, that reach each threshold."""
-    return (len(ordered) - torch.searchsorted(ordered, thresholds)).tolist()
+    return len(ordered) - torch.searchsorted(ordered, thresholds)

@@ -1,4 +1,6 @@
 import csv
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +223,23 @@ def test_training_curves_skip_what_was_not_logged(tmp_path: Path) -> None:
     path.write_text("epoch,step,train_loss\n0,5,0.7\n")
     loss, validation = training_figure(path).axes
     assert (len(loss.lines), len(validation.lines)) == (1, 0)
+
+
+@pytest.mark.parametrize("draw", [precision_recall_figure, f1_figure, confusion_figure])
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_panels_share_their_axes_and_the_outer_ones_have_numbers(
+    draw: Callable[[Evaluation], Figure], count: int
+) -> None:
+    targets = torch.eye(8)[:, :count]
+    panels = draw(evaluation(targets * 2 - 1, targets, [f"label {i}" for i in range(count)])).axes
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in panels}) == 1
+    below = [any(text.get_visible() for text in axes.get_xticklabels()) for axes in panels]
+    left = [any(text.get_visible() for text in axes.get_yticklabels()) for axes in panels]
+    assert below == [i + 4 >= count for i in range(count)]
+    assert left == [i % 4 == 0 for i in range(count)]
+
+
+def test_names_of_panels_overlap_nothing() -> None:
+    labels = ["W" * 40, "x" * 40, "cat"]
+    titles = [axes.title.get_window_extent() for axes in f1_figure(evaluation(labels=labels)).axes]
+    assert all(left.x1 <= right.x0 + 1 for left, right in pairwise(titles))
