@@ -63,7 +63,7 @@ def _run() -> None:
     end_with_parent()
     from multilabel_pl.cli.main import run
 
-    run(request)
+    run(request, owns_process=True)
 
 
 if __name__ == "__main__":

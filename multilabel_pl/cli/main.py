@@ -1,12 +1,13 @@
 """The command line."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from multilabel_pl.cli.answers import read_request
 from multilabel_pl.cli.console import agrees_to_train, one_line_errors
 from multilabel_pl.cli.functions import FUNCTIONS, run_function
 from multilabel_pl.cli.request import Request
-from multilabel_pl.training.allocator import keep_freed_memory
+from multilabel_pl.training.allocator import keep_freed_memory, kept_imports
 from multilabel_pl.training.quiet import filter_messages
 from multilabel_pl.training.runs import RUNS, NoRunError
 
@@ -28,8 +29,12 @@ def main(args: "ArgsType" = None) -> None:
     run(read_request(args))
 
 
-def run(request: Request) -> None:
+def run(request: Request, owns_process: bool = False) -> None:
     """Does what is asked for.
+
+    Args:
+        request: What is asked for.
+        owns_process: Whether this process is for nothing else, so that what is imported is kept to its end.
 
     Raises:
         SystemExit: As from `main`.
@@ -39,12 +44,13 @@ def run(request: Request) -> None:
         if request.command in FUNCTIONS:
             run_function(request)
         else:
-            _run_trainer(request)
+            _run_trainer(request, owns_process)
 
 
-def _run_trainer(request: Request) -> None:
-    from multilabel_pl.cli.lightning_cli import CLI  # Lightning takes seconds to import
-    from multilabel_pl.cli.options import configure_parsers
+def _run_trainer(request: Request, owns_process: bool) -> None:
+    with kept_imports() if owns_process else nullcontext():
+        from multilabel_pl.cli.lightning_cli import CLI  # Lightning takes seconds to import
+        from multilabel_pl.cli.options import configure_parsers
 
     filter_messages()
     configure_parsers(completes="print_completion" in request.options)

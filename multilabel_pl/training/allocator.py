@@ -1,7 +1,10 @@
-"""Keeps freed memory in the process, or returns it to the system."""
+"""Keeps freed memory in the process, or returns it to the system; keeps what is imported."""
 
 import ctypes
+import gc
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # The parameters of mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
@@ -36,3 +39,17 @@ def return_freed_memory() -> None:
     libc.mallopt(M_MMAP_MAX, GLIBC_MMAP_MAX)
     libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
     libc.mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK)
+
+
+@contextmanager
+def kept_imports() -> Iterator[None]:
+    """Never searches what is imported in this block for garbage.
+
+    Python would do so in each of the several full searches of a start, in vain: half a million objects that stay.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
