@@ -15,7 +15,7 @@ from torch import Tensor
 
 from multilabel_pl.results.figures import REFERENCE, WRONG, show_image, write_within
 
-TITLE, GAP, TEXT_GAP = 0.4, 0.1, 0.04  # inches: of the title, between images, between an image and a text
+TITLE, GAP, GROUP_GAP, TEXT_GAP = 0.4, 0.1, 0.2, 0.04  # inches: of the title, between images, groups, and to texts
 
 
 class Cell(NamedTuple):
@@ -51,7 +51,7 @@ def image_sheet(cells: Sequence[Cell], columns: int, inches: float, group: int =
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_autoscale_on(False)
-    lefts = [GAP / 2 + inches * column + (GAP * (column // group) if group else 0) for column in range(columns)]
+    lefts = [GAP / 2 + inches * column + (GROUP_GAP * (column // group) if group else 0) for column in range(columns)]
     width, bottom = lefts[-1] + inches - GAP / 2, TITLE if title else GAP / 2
     for start in range(0, len(cells), columns):
         bottom = _draw_row(axes, cells[start : start + columns], lefts, bottom, inches - GAP)

@@ -50,7 +50,7 @@ def test_images_keep_their_shape_and_those_of_a_row_begin_on_one_line() -> None:
 def test_groups_stand_apart() -> None:
     images, _ = boxes(image_sheet([Cell(image(8, 8), "x")] * 6, columns=6, inches=1.0, group=3))
     gaps = [round(right.x0 - left.x1) for left, right in pairwise(images)]
-    assert gaps == [10, 10, 20, 10, 10]
+    assert gaps == [10, 10, 30, 10, 10]
 
 
 def test_a_sheet_is_as_large_as_it_needs_to_be(tmp_path: Path) -> None:

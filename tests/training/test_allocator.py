@@ -45,3 +45,11 @@ def test_freed_memory_is_used_again_until_it_is_returned() -> None:
     before, after, kept = map(int, ended.stdout.split())
     assert after < PAGES / 100 < before
     assert kept < 16
+
+
+def test_what_is_imported_is_never_searched_for_garbage() -> None:
+    code = "import gc; from multilabel_pl.training.allocator import kept_imports\n"
+    code += "with kept_imports():\n    import torch\n    print(gc.isenabled())\n"
+    code += "print(gc.isenabled(), gc.get_freeze_count() > 100_000, len(gc.get_objects()) < 100)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True", "True"]
