@@ -14,7 +14,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
-from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.cli.answers import check_names, check_names_early, print_help
 from multilabel_pl.cli.arguments import (
     check_data,
@@ -44,6 +43,7 @@ from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import metric_names
 from multilabel_pl.model.loading import build_model
+from multilabel_pl.training.checkpoint_io import AtomicCheckpointIO
 from multilabel_pl.training.checkpointing import BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.completion import why_finished
 from multilabel_pl.training.graceful_shutdown import GracefulShutdown

@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multilabel_pl.errors import check_at_least, check_extra
 from multilabel_pl.file_names import BEST, LAST
 from multilabel_pl.messages import say
 from multilabel_pl.training.runs import RUNS, find_checkpoint
+
+if TYPE_CHECKING:
+    from multilabel_pl.serving.served_model import ServedModel
 
 
 def serve(
@@ -46,12 +50,11 @@ def serve(
     prepare_decoders()
     from multilabel_pl.serving.api import build_api  # these take a while to import
     from multilabel_pl.serving.limits import MEGABYTE, Admission
-    from multilabel_pl.serving.programs import load
     from multilabel_pl.serving.server import address_of, listen, read_token, run
 
     token = read_token(token_file, host)
     path = find_checkpoint(Path(runs), model) if model in (BEST, LAST) else Path(model)
-    served = load(path, threads)
+    served = _load(path, threads)
     with listen(host, port) as listener:
         pool = Decoders(served.task, max_pixels, decoders or os.cpu_count() or 1)
         pool.warm_up()
@@ -60,3 +63,15 @@ def serve(
         admission = Admission(int(max_megabytes * MEGABYTE), max_requests)
         app = build_api(served, pool, admission, max_batch, token, lambda: say(started))
         run(app, listener, host, is_open=token is not None)
+
+
+def _load(path: Path, threads: int | None) -> "ServedModel":
+    from multilabel_pl.export.interface import ONNX
+
+    if path.suffix == ONNX:
+        from multilabel_pl.serving.programs import load_program
+
+        return load_program(path, threads)
+    from multilabel_pl.serving.checkpoints import load_checkpoint  # with Lightning, which a program has no use for
+
+    return load_checkpoint(path, threads)

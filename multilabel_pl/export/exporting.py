@@ -11,8 +11,9 @@ from torch.export import ExportedProgram
 
 from multilabel_pl.atomic import atomic_path, check_writable
 from multilabel_pl.errors import InputError, check_extra
-from multilabel_pl.export.formats import FORMATS, ONNX, Metadata, Runner
-from multilabel_pl.export.program import RGB, as_input, channels_of, trace
+from multilabel_pl.export.formats import FORMATS, Runner
+from multilabel_pl.export.interface import ONNX, RGB, Metadata, as_input, channels_of
+from multilabel_pl.export.program import trace
 from multilabel_pl.export.reader import write_reader
 from multilabel_pl.images.preprocessing import prepare
 from multilabel_pl.model.classifier import MultiLabelClassifier

@@ -11,13 +11,11 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.export.program import free_dimensions
+from multilabel_pl.export.interface import INPUT, ONNX, OUTPUTS, Metadata, free_dimensions
 from multilabel_pl.task import Task
 
 Runner: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # images (B, H, W, 3) to probabilities and tags (B, L)
-Metadata: TypeAlias = dict[str, Any]
 
-INPUT, OUTPUTS = "images", ("probabilities", "tags")
 METADATA = "metadata.json"  # within a .pt2
 LARGEST_ONNX = 1536 * 2**20  # bytes of weights; torch would write more into a second file, as ONNX ends at 2 GiB
 
@@ -65,5 +63,5 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-ONNX, PT2 = ".onnx", ".pt2"
+PT2 = ".pt2"
 FORMATS = {ONNX: (_write_onnx, _load_onnx), PT2: (_write_pt2, _load_pt2)}  # by the endings of files

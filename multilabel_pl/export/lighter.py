@@ -17,8 +17,9 @@ from multilabel_pl.atomic import PARTIAL
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.export.exporting import check_exportable, written
-from multilabel_pl.export.formats import INPUT, ONNX, Metadata, Runner
-from multilabel_pl.export.program import as_input, trace
+from multilabel_pl.export.formats import Runner
+from multilabel_pl.export.interface import INPUT, ONNX, Metadata, as_input
+from multilabel_pl.export.program import trace
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.metrics import decision_metrics
 

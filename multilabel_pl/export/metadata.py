@@ -10,7 +10,7 @@ import torch
 
 from multilabel_pl import __version__
 from multilabel_pl.digests import file_digest
-from multilabel_pl.export.formats import Metadata
+from multilabel_pl.export.interface import Metadata
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.results.model_card import CARD
 from multilabel_pl.schema.tensors import is_dense

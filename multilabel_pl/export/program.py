@@ -5,11 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from multilabel_pl.export.interface import channels_of, free_dimensions
 from multilabel_pl.images.pixels import luma
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.task import Task
 
-RGB = 3
 MORE = (5, 3)  # rows and columns that an example has more than the model's images, lest a size be taken for fixed
 
 
@@ -59,19 +58,3 @@ def trace(model: MultiLabelClassifier) -> ExportedProgram:
     for node in traced.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths on this machine, which would be written
     return traced
-
-
-def free_dimensions(task: Task) -> dict[int, str]:
-    """Returns the dimensions of a program's input that may have any size, with their names."""
-    return {0: "batch"} | ({1: "height", 2: "width"} if task.preprocessing == "resize" else {})
-
-
-def channels_of(task: Task) -> int:
-    """Returns the channels of the images that a task's program takes: colours for grey models, too."""
-    channels, *_ = task.image_shape
-    return RGB if channels == 1 else channels
-
-
-def as_input(images: Tensor, task: Task) -> Tensor:
-    """Turns images uint8 (B, C, H, W) into what a program takes, (B, H, W, 3)."""
-    return images.expand(-1, channels_of(task), -1, -1).permute(0, 2, 3, 1).contiguous()

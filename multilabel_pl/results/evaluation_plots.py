@@ -1,13 +1,11 @@
 """Figures of an evaluation: where the model is right, where it is wrong, and how sure it is."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
@@ -18,7 +16,8 @@ from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import wilson
 from multilabel_pl.model.metrics import CALIBRATION_BINS
 from multilabel_pl.model.prediction import name_tags
-from multilabel_pl.results.figures import BEFORE, MODEL, REFERENCE, WRONG, image_name, plain_text, show_image
+from multilabel_pl.results.figures import BEFORE, MODEL, REFERENCE, image_name, plain_text, save_figure
+from multilabel_pl.results.image_sheet import Cell, image_sheet
 from multilabel_pl.results.label_plots import (
     confusion_figure,
     cooccurrence_figure,
@@ -32,8 +31,9 @@ from multilabel_pl.results.text import listed
 from multilabel_pl.results.training_plots import training_figure
 from multilabel_pl.results.true_tags import name_true_tags
 
+DPI = 120
 SHEET_IMAGES = 50
-MISTAKES, MISTAKES_A_ROW = 25, 5
+MISTAKES, MISTAKES_A_ROW, MISTAKE_INCHES = 25, 5, 2.0
 TITLE_LENGTH, NAME_LENGTH = 28, 14  # of a line above or below an image, and of a label in it
 NO_BREAK = "\u00a0"
 
@@ -59,7 +59,7 @@ def write_figures(
         for name, figure, caption in draw_evaluation(evaluation, images, folder.parent, epoch):
             captions[f"{name}.png"] = caption
             with atomic_path(folder / f"{name}.png") as partial:
-                figure.savefig(partial, dpi=120)
+                save_figure(figure, partial, DPI)
     return captions
 
 
@@ -156,21 +156,13 @@ def reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor,
 def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:
     """Draws the wrongly tagged images with the highest loss: above their names and true tags, below what is wrong."""
     wrong = evaluation.wrong
-    worst = evaluation.worst_first[0][:MISTAKES].tolist()
-    rows = math.ceil(len(worst) / MISTAKES_A_ROW)
-    figure = Figure(figsize=(2.0 * MISTAKES_A_ROW, 2.8 * rows + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
-    panels = list(figure.subplots(rows, MISTAKES_A_ROW, squeeze=False).flat)
-    for axes in panels[len(worst) :]:
-        axes.set_axis_off()
-    for axes, index in zip(panels, worst, strict=False):
-        image, _ = images[index]
-        show_image(axes, image)
+    cells = []
+    for index in evaluation.worst_first[0][:MISTAKES].tolist():
         [true] = name_true_tags(evaluation.targets[index, None], evaluation.labels)
-        name = shortened(image_name(images, index), TITLE_LENGTH)
-        axes.set_title(f"{name}\n{listed(true, TITLE_LENGTH, lines=2)}", fontsize=9)
-        axes.set_xlabel(_mistakes(evaluation, index), fontsize=9, color=WRONG)
-    figure.suptitle(f"{int(wrong.sum()):,} of {len(wrong):,} images have a wrong tag; those with the highest loss")
-    return figure
+        above = f"{shortened(image_name(images, index), TITLE_LENGTH)}\n{listed(true, TITLE_LENGTH, lines=2)}"
+        cells.append(Cell(images[index][0], above, below=_mistakes(evaluation, index)))
+    title = f"{int(wrong.sum()):,} of {len(wrong):,} images have a wrong tag; those with the highest loss"
+    return image_sheet(cells, MISTAKES_A_ROW, MISTAKE_INCHES, title=title)
 
 
 def _mistakes(evaluation: Evaluation, index: int) -> str:

@@ -2,20 +2,25 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.functional.classification import binary_confusion_matrix, binary_precision_recall_curve
 
 from multilabel_pl.messages import shortened
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.metrics import HALF, precision_recall_f1
-from multilabel_pl.results.figures import MODEL, REFERENCE
+from multilabel_pl.model.metrics import HALF
+from multilabel_pl.results.figures import CAPTION, MODEL, REFERENCE, write_within
+from multilabel_pl.results.threshold_curves import count_reaching
 
 COLUMNS = 4
-PANEL_INCHES = 2.3
+PANEL = 1.75  # inches of a side, and around it:
+LEFT, BOTTOM, EDGE, BETWEEN, ABOVE = 0.8, 0.6, 0.1, 0.34, 0.5
+WHICH = 0.3  # for the words which labels are drawn, above all
 NAME_LENGTH = 26
 MAX_PANELS = 24  # with more labels, those with the most positives
 ZOOMS = (0.98, 0.95, 0.9, 0.8, 0.5)  # from where axes may begin
@@ -23,6 +28,7 @@ GRID = 201  # thresholds that F1 is drawn at
 MATRIX_INCHES, MIN_MATRIX_INCHES = 0.32, 2.0
 MAX_NUMBERED = 12  # labels whose matrix has numbers in it
 SHARES = "of the images with a row's true tag, the share with a column's tag"
+NO_YES = ("no", "yes")
 ON_NO_IMAGE, UNKNOWN = "on no image", "known of no image"
 
 
@@ -46,18 +52,16 @@ def precision_recall_figure(evaluation: Evaluation) -> Figure:
     limits = (start - space if start else 0, 1 + space)
 
     def draw(axes: Axes, label: int) -> None:
-        axes.set(xlim=limits, ylim=limits)
         known = evaluation.known[:, label]
         decisions = evaluation.probabilities[known, label], evaluation.truth[known, label].int()
         precision, recall, _ = binary_precision_recall_curve(*decisions)
         axes.plot(recall.numpy(), precision.numpy(), color=MODEL)
         axes.plot(chosen["recall"][label].item(), chosen["precision"][label].item(), "o", color="black")
 
-    figure = _panels(evaluation, draw)
     note = f", from {start:g}" if start else ""
-    figure.supxlabel(f"recall{note}")
-    figure.supylabel(f"precision{note}")
-    return figure
+    ticks = (start, (start + 1) / 2, 1)
+    scale = {"xlim": limits, "ylim": limits, "xticks": ticks, "yticks": ticks}
+    return _panels(evaluation, draw, f"recall{note}", f"precision{note}", scale)
 
 
 def _zoom(evaluation: Evaluation, chosen: dict[str, Tensor]) -> float:
@@ -70,22 +74,20 @@ def _zoom(evaluation: Evaluation, chosen: dict[str, Tensor]) -> float:
 
 def f1_figure(evaluation: Evaluation) -> Figure:
     """Draws each label's F1 against its threshold, with the chosen one."""
-    targets = evaluation.targets
     grid = torch.linspace(0, 1, GRID)
     chosen = evaluation.label_decisions["f1"].nan_to_num(0)
 
     def draw(axes: Axes, label: int) -> None:
-        tags = evaluation.probabilities[:, label] >= grid[:, None]  # (thresholds, N)
-        f1 = precision_recall_f1(tags, targets[:, label].expand_as(tags), dim=1)["f1"].nan_to_num(0)
+        known, truth = evaluation.known[:, label], evaluation.truth[:, label]
+        positives, negatives = (evaluation.probabilities[of, label].sort().values for of in (truth, known & ~truth))
+        hits, mistaken = count_reaching(positives, grid), count_reaching(negatives, grid)
+        f1 = 2 * hits / (hits + mistaken + len(positives))  # there are positives, else nothing is drawn
         axes.axvline(HALF, color=REFERENCE, zorder=0)
         axes.plot(grid.numpy(), f1.numpy(), color=MODEL)
         axes.plot(evaluation.thresholds[label].item(), chosen[label].item(), "o", color="black")
-        axes.set(xlim=(-0.04, 1.04), ylim=(0, 1.04))
 
-    figure = _panels(evaluation, draw)
-    figure.supxlabel("threshold")
-    figure.supylabel("F1")
-    return figure
+    scale = {"xlim": (-0.04, 1.04), "ylim": (0, 1.04), "xticks": (0, HALF, 1), "yticks": (0, HALF, 1)}
+    return _panels(evaluation, draw, "threshold", "F1", scale)
 
 
 def confusion_figure(evaluation: Evaluation) -> Figure:
@@ -98,13 +100,9 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
         shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
         axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
         _write_cells(axes, shares, [[f"{count:,}" for count in row] for row in counts.tolist()])
-        axes.set_xticks([0, 1], ["no", "yes"])
-        axes.set_yticks([0, 1], ["no", "yes"])
 
-    figure = _panels(evaluation, draw, drawn_if_missing=True)
-    figure.supxlabel("tagged")
-    figure.supylabel("true")
-    return figure
+    scale = {"xticks": (0, 1), "xticklabels": NO_YES, "yticks": (0, 1), "yticklabels": NO_YES}
+    return _panels(evaluation, draw, "tagged", "true", scale, drawn_if_missing=True)
 
 
 def cooccurrence(evaluation: Evaluation, labels: list[int]) -> dict[str, Tensor]:
@@ -150,26 +148,71 @@ def _write_cells(axes: Axes, shares: Tensor, texts: list[list[str]], fontsize: i
     for row, cells in enumerate(texts):
         for column, text in enumerate(cells):
             color = "white" if shares[row, column] > HALF else "black"
-            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=fontsize)
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=fontsize, in_layout=False)
 
 
-def _panels(evaluation: Evaluation, draw: Callable[[Axes, int], None], drawn_if_missing: bool = False) -> Figure:
-    """Draws one small panel for each label, with its name and threshold above."""
+def _panels(
+    evaluation: Evaluation,
+    draw: Callable[[Axes, int], None],
+    xlabel: str,
+    ylabel: str,
+    scale: dict[str, Any],
+    drawn_if_missing: bool = False,
+) -> Figure:
+    """Draws one small panel for each label, with its name and threshold above.
+
+    Args:
+        evaluation: What to draw.
+        draw: Draws a label into its panel.
+        xlabel: Name of the axis of all panels.
+        ylabel: The same.
+        scale: Limits and ticks of all panels.
+        drawn_if_missing: Whether to draw labels that are known, but on no image.
+    """
     labels = drawn_labels(evaluation)
-    columns = min(COLUMNS, len(labels))
-    rows = math.ceil(len(labels) / columns)
-    figure = Figure(figsize=(PANEL_INCHES * columns, PANEL_INCHES * rows), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in panels[len(labels) :]:
-        axes.set_axis_off()
-    for axes, label in zip(panels, labels, strict=False):
+    figure, panels = _grid(len(labels), which_labels(evaluation), xlabel, ylabel)
+    panels[0].set(**scale)  # and thereby the others, too
+    for axes, label in zip(panels, labels, strict=True):
         name = shortened(evaluation.labels[label], NAME_LENGTH)
-        axes.set_title(f"{name}\nthreshold {evaluation.thresholds[label]:.2f}", fontsize=9)
+        words = f"{name}\nthreshold {evaluation.thresholds[label]:.2f}"
+        title = axes.set_title(words, y=1)  # without y, ticks are searched for what is in its way
+        write_within(axes, title, PANEL + BETWEEN)
         known = bool(evaluation.known[:, label].any())
         if (known and drawn_if_missing) or evaluation.truth[:, label].any():
             draw(axes, label)
         else:
             reason = ON_NO_IMAGE if known else UNKNOWN
             axes.text(0.5, 0.5, reason, ha="center", va="center", color="grey", transform=axes.transAxes)
-    figure.suptitle(which_labels(evaluation))
     return figure
+
+
+def _grid(count: int, title: str, xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
+    """Returns a figure and its panels, which share their axes: the outer ones alone have numbers.
+
+    Places are given in inches, as finding them by what is drawn would take longer than to draw it.
+    """
+    columns = min(COLUMNS, count)
+    rows = math.ceil(count / columns)
+    width = LEFT + columns * (PANEL + BETWEEN)
+    height = EDGE + (WHICH if title else 0) + rows * (ABOVE + PANEL) + BOTTOM
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        *(rows, columns),
+        left=LEFT / width,
+        right=1 - BETWEEN / width,
+        bottom=BOTTOM / height,
+        top=(BOTTOM + rows * PANEL + (rows - 1) * ABOVE) / height,
+        wspace=BETWEEN / PANEL,
+        hspace=ABOVE / PANEL,
+    )
+    panels: list[Axes] = []
+    for index in range(count):
+        first = panels[0] if panels else None
+        axes = figure.add_subplot(grid[index // columns, index % columns], sharex=first, sharey=first)
+        axes.tick_params(labelsize=CAPTION, labelleft=index % columns == 0, labelbottom=index + columns >= count)
+        panels.append(axes)
+    figure.suptitle(title, y=1 - EDGE / height)
+    figure.supxlabel(xlabel, y=EDGE / height)
+    figure.supylabel(ylabel, x=EDGE / width)
+    return figure, panels

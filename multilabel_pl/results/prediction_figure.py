@@ -9,12 +9,13 @@ from torch import Tensor
 from multilabel_pl.data.image_files import ImageFiles
 from multilabel_pl.images.decoding import read_image
 from multilabel_pl.model.decision import Decision
-from multilabel_pl.results.figures import image_name, plain_text
+from multilabel_pl.results.figures import image_name, plain_text, save_figure
 from multilabel_pl.results.heat_maps import Explain, draw_heat_maps
 from multilabel_pl.results.prediction_plots import TaggedImage, contact_sheet, heat_map_sheet, prediction_figure
 from multilabel_pl.results.prediction_tables import PredictedImages
 from multilabel_pl.results.text import utf_8
 
+DPI = 150
 Predict = Callable[[Tensor], Tensor]  # of images, uint8 (B, C, H, W): their probabilities (B, L)
 
 
@@ -54,7 +55,7 @@ def draw_predictions(
             figure = heat_map_sheet(items, torch.stack(maps, dim=1), explained, labels, thresholds)
         else:
             figure = (contact_sheet if as_sheet else prediction_figure)(items, labels, thresholds)
-        figure.savefig(path, dpi=150)
+        save_figure(figure, path, DPI)
     return True
 
 

@@ -1,6 +1,5 @@
 """Figures of predictions."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,19 +12,19 @@ from multilabel_pl.data.annotations.records import UNKNOWN_MARK
 from multilabel_pl.messages import shortened
 from multilabel_pl.model.prediction import name_tags
 from multilabel_pl.results.figures import MODEL, REFERENCE, WRONG, show_image
+from multilabel_pl.results.image_sheet import Cell, image_sheet
 from multilabel_pl.results.text import listed
 from multilabel_pl.results.true_tags import name_true_tags
 
 SHEET_COLUMNS = 10
 CELL_INCHES = 1.4
-GAP = 0.15  # of a cell, after the heat maps of an image
 NAME_LENGTH = 18
 TITLE_LENGTH = 22
 BAR_NAME_LENGTH = 26
 PREDICTED_LENGTH = 48
 NAMES_LENGTH = 60  # of the names below the bars, side by side
 MAX_BARS = 25
-HEAT_MAPS = "what speaks for a label: each map on a scale of its own, from faint yellow to red"
+HEAT_MAPS = "heat maps: what speaks for a label, each on a scale of its own"
 ROW_INCHES, HIGH_ROW_INCHES = 2.4, 3.9  # with horizontal and with vertical names below the bars
 WIDTH_INCHES = 8.0
 
@@ -75,16 +74,8 @@ def contact_sheet(items: Sequence[TaggedImage], labels: Sequence[str], threshold
         labels: Names of the labels.
         thresholds: (L,).
     """
-    columns = min(len(items), SHEET_COLUMNS)
-    rows = math.ceil(len(items) / columns)
-    figure = Figure(figsize=(CELL_INCHES * columns, (CELL_INCHES + 0.45) * rows), layout="constrained")
-    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in cells:
-        axes.set_axis_off()
-        axes.set_anchor("N")  # names of a row on one line, however high the images
-    for axes, item in zip(cells, items, strict=False):
-        _draw_tagged(axes, item, labels, thresholds)
-    return figure
+    cells = [_tagged(item, labels, thresholds) for item in items]
+    return image_sheet(cells, min(len(items), SHEET_COLUMNS), CELL_INCHES)
 
 
 def heat_map_sheet(
@@ -103,42 +94,26 @@ def heat_map_sheet(
     """
     width = 1 + len(explained)
     columns = min(len(items), max(SHEET_COLUMNS // width, 1))  # of images with their heat maps
-    rows = math.ceil(len(items) / columns)
-    size = (CELL_INCHES * columns * (width + GAP), (CELL_INCHES + 0.45) * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    cells = figure.subplots(rows, columns * (width + 1), squeeze=False, width_ratios=([1.0] * width + [GAP]) * columns)
-    for axes in cells.flat:
-        axes.set_axis_off()
-        axes.set_anchor("N")
-    for (left, *others), item, maps in zip(cells.reshape(-1, width + 1), items, heat_maps, strict=False):
-        _draw_tagged(left, item, labels, thresholds)
-        for axes, heat_map, label in zip(others, maps, explained, strict=False):
-            _show(axes, heat_map)
-            name = shortened(labels[label], NAME_LENGTH)
-            is_tag = bool(item.probabilities[label] >= thresholds[label])
-            axes.set_title(
-                f"{name}\n{item.probabilities[label]:.2f}", fontsize=9, fontweight="bold" if is_tag else None
-            )
-    figure.supxlabel(HEAT_MAPS, fontsize=8, color="grey", wrap=True)
-    return figure
+    cells = []
+    for item, maps in zip(items, heat_maps, strict=True):
+        cells.append(_tagged(item, labels, thresholds))
+        for label, heat_map in zip(explained, maps, strict=True):
+            text = f"{shortened(labels[label], NAME_LENGTH)}\n{item.probabilities[label]:.2f}"
+            cells.append(Cell(heat_map, text, is_bold=bool(item.probabilities[label] >= thresholds[label])))
+    return image_sheet(cells, columns * width, CELL_INCHES, group=width, title=HEAT_MAPS)
 
 
-def _draw_tagged(axes: Axes, item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> None:
+def _tagged(item: TaggedImage, labels: Sequence[str], thresholds: Tensor) -> Cell:
     tags = item.probabilities >= thresholds
     wrong = item.targets is not None and bool(torch.where(tags, item.targets <= 0, item.targets > 0).any())
-    _show(axes, item.image)
     names = listed(_names(tags, labels), NAME_LENGTH, lines=3)
-    axes.set_title(f"{shortened(item.name, NAME_LENGTH)}\n{names}", fontsize=9, color=WRONG if wrong else "black")
-
-
-def _show(axes: Axes, image: Tensor) -> None:
-    show_image(axes, image)
-    axes.set_axis_on()
-    axes.spines[:].set_color(REFERENCE)  # where a white image ends
+    return Cell(item.image, f"{shortened(item.name, NAME_LENGTH)}\n{names}", color=WRONG if wrong else "black")
 
 
 def _draw_image(axes: Axes, item: TaggedImage, labels: Sequence[str]) -> None:
-    _show(axes, item.image)
+    show_image(axes, item.image)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color(REFERENCE)  # where a white image ends
     name = shortened(item.name, TITLE_LENGTH)
     true = "" if item.targets is None else listed(_true_names(item.targets, labels), TITLE_LENGTH, lines=3)
     on_one_line = len(name) + len(true) < TITLE_LENGTH - 1

@@ -40,8 +40,8 @@ def _curve(evaluation: Evaluation, label: int, points: int) -> dict[str, Any]:
         "name": evaluation.labels[label],
         "thresholds": _in_few_digits(thresholds),
         "own": int((thresholds == own).nonzero()),
-        "hits": _reaching(positives, thresholds),
-        "mistaken": _reaching(negatives, thresholds),
+        "hits": count_reaching(positives, thresholds).tolist(),
+        "mistaken": count_reaching(negatives, thresholds).tolist(),
         "positives": len(positives),
         "negatives": len(negatives),
     }
@@ -52,6 +52,6 @@ def _in_few_digits(thresholds: Tensor) -> list[float]:
     return [float(text) for text in thresholds.float().numpy().astype(str)]
 
 
-def _reaching(ordered: Tensor, thresholds: Tensor) -> list[int]:
+def count_reaching(ordered: Tensor, thresholds: Tensor) -> Tensor:
     """Counts the probabilities, in rising order, that reach each threshold."""
-    return (len(ordered) - torch.searchsorted(ordered, thresholds)).tolist()
+    return len(ordered) - torch.searchsorted(ordered, thresholds)

@@ -21,7 +21,7 @@ from multilabel_pl.serving.bodies import JSON, Body, Loaded
 from multilabel_pl.serving.decoders import Decoders, Images
 from multilabel_pl.serving.limits import Admission
 from multilabel_pl.serving.openapi import DESCRIPTION, PREDICT
-from multilabel_pl.serving.programs import ServedModel
+from multilabel_pl.serving.served_model import ServedModel
 from multilabel_pl.serving.telemetry import CONTENT_TYPE, Measured, Telemetry
 
 DECODED_AT_ONCE = 8  # bodies that a process takes at a time

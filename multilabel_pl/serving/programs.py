@@ -1,81 +1,32 @@
-"""The model that is served: a checkpoint's, or a program that `export` has written in ONNX."""
+"""A program that `export` has written in ONNX, to serve."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.errors import InputError
-from multilabel_pl.export.formats import INPUT, ONNX, OUTPUTS, Metadata
-from multilabel_pl.export.metadata import describe
-from multilabel_pl.export.program import as_input
-from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.model.loading import build_model, load_weights
+from multilabel_pl.export.interface import INPUT, OUTPUTS, Metadata, as_input
+from multilabel_pl.serving.served_model import ServedModel
 from multilabel_pl.task import Task
-
-Tagger: TypeAlias = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 OF_TASK = ("labels", "image_shape", "preprocessing", "background")
 TEXTS = ("card", "checkpoint_sha256", "data_sha256", "date", "guarantee", "multilabel_pl_version", "torch_version")
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """A model that is ready to tag images.
-
-    Attributes:
-        task: Its task.
-        about: What it says of itself; see `export.metadata`.
-        tag: Takes images uint8 (B, C, H, W), returns probabilities float32 (B, L) and tags bool (B, L).
-    """
-
-    task: Task
-    about: Metadata
-    tag: Tagger
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """The thresholds by the names of their labels."""
-        return dict(zip(self.task.labels, self.about["thresholds"], strict=True))
-
-
-def load(path: Path, threads: int | None) -> ServedModel:
-    """Loads a model to serve.
+def load_program(path: Path, threads: int | None) -> ServedModel:
+    """Loads a program to serve.
 
     Args:
-        path: A checkpoint, or a program that ends in .onnx.
+        path: Of a file that ends in .onnx.
         threads: Threads that it computes with; one for each core if not given.
 
     Raises:
         InputError: If it is missing, damaged, or not this package's.
     """
-    return _load_onnx(path, threads) if path.suffix == ONNX else _load_checkpoint(path, threads)
-
-
-def _load_checkpoint(path: Path, threads: int | None) -> ServedModel:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    content = read_checkpoint(path)
-    model = build_model(MultiLabelClassifier, content, path)
-    load_weights(content, model, path)
-    model.eval()
-    assert model.task is not None
-
-    @torch.inference_mode()
-    def tag(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        probabilities, tags = model.tag(torch.from_numpy(images))
-        return probabilities.numpy(), tags.numpy()
-
-    return ServedModel(model.task, describe(model, content, path), tag)
-
-
-def _load_onnx(path: Path, threads: int | None) -> ServedModel:
     from onnxruntime import InferenceSession, SessionOptions
 
     if not path.is_file():

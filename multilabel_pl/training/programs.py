@@ -8,7 +8,7 @@ import torch
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.export.exporting import check_exportable, export
-from multilabel_pl.export.formats import ONNX
+from multilabel_pl.export.interface import ONNX
 from multilabel_pl.export.lighter import export_lighter
 from multilabel_pl.export.metadata import describe
 from multilabel_pl.images.pixels import MAX_PIXEL

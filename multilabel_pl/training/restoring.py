@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
-from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.schema.content import ENTRIES, RESTORED, RESUMED
@@ -38,6 +37,7 @@ from multilabel_pl.schema.forms import (
 )
 from multilabel_pl.schema.tensors import MAYBE_SCORE, SCORE
 from multilabel_pl.training.averaging_forms import check_averaging, stochastic_averaging_form
+from multilabel_pl.training.checkpoint_io import AtomicCheckpointIO
 from multilabel_pl.training.optimizer_forms import check_optimizers
 
 NONE = exactly(None)

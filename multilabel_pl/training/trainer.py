@@ -7,7 +7,6 @@ import lightning.pytorch as pl
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
 
-from multilabel_pl.checkpoint import AtomicCheckpointIO
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.own_images import OwnImagesDataModule
 from multilabel_pl.data.shard_writer import write_shards
@@ -20,6 +19,7 @@ from multilabel_pl.results.evaluation_writer import EvaluationOutput
 from multilabel_pl.results.prediction_output import BESIDE_CHECKPOINT, PredictionOutput
 from multilabel_pl.results.prediction_writer import PredictionWriter
 from multilabel_pl.training.allocator import return_freed_memory
+from multilabel_pl.training.checkpoint_io import AtomicCheckpointIO
 from multilabel_pl.training.displays import callbacks_of, with_own_displays
 from multilabel_pl.training.example_images import first_test_images
 from multilabel_pl.training.history import History, HistoryRecorder, Results

@@ -18,8 +18,9 @@ from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.errors import InputError
 from multilabel_pl.export.exporting import check_equal, check_exportable, export
+from multilabel_pl.export.interface import as_input
 from multilabel_pl.export.metadata import describe
-from multilabel_pl.export.program import Program, as_input
+from multilabel_pl.export.program import Program
 from multilabel_pl.model.head import HeadName
 from tests.conftest import BRIEF, QUIET, copied_run
 from tests.data.tagged_images import write_tagged

@@ -1,9 +1,12 @@
 import csv
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
@@ -45,6 +48,10 @@ def titles(figure: Figure) -> list[str]:
     return [axes.get_title() for axes in figure.axes if axes.axison]
 
 
+def texts_of(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
 def test_only_figures_with_something_to_show_are_drawn(tmp_path: Path) -> None:
     names = [name for name, *_ in draw_evaluation(evaluation(), IMAGES, tmp_path)]
     assert names == [*ALWAYS, "mistakes", "images"]
@@ -64,12 +71,12 @@ def test_a_curve_has_the_threshold_of_its_label_on_it() -> None:
     points = [axes.lines[1].get_xydata().tolist() for axes in figure.axes[:2]]  # type: ignore[union-attr]
     assert points == [[[1.0, 0.6666666865348816]], [[0.5, 1.0]]]  # recall and precision
     owl = figure.axes[2]
-    assert (list(owl.lines), [text.get_text() for text in owl.texts]) == ([], ["on no image"])
+    assert (list(owl.lines), texts_of(owl)) == ([], ["on no image"])
 
 
 def test_a_confusion_matrix_counts_the_images_of_a_label() -> None:
     figure = confusion_figure(evaluation())
-    counts = [[text.get_text() for text in axes.texts] for axes in figure.axes[:3]]
+    counts = [texts_of(axes) for axes in figure.axes[:3]]
     assert counts == [["1", "1", "0", "2"], ["2", "0", "1", "1"], ["4", "0", "0", "0"]]
     assert [text.get_color() for text in figure.axes[2].texts] == ["white", "black", "black", "black"]
 
@@ -88,7 +95,7 @@ def test_a_reliability_diagram_shows_the_calibration_before_and_after() -> None:
     assert upper.get_legend_handles_labels()[1] == ["the model"]
     heights = [bar.get_height() for bar in lower.patches]  # type: ignore[attr-defined]
     assert sum(heights) == TARGETS.numel()
-    assert [text.get_text() for text in lower.texts] == [f"{height:.0f}" for height in heights]
+    assert texts_of(lower) == [f"{height:.0f}" for height in heights]
     assert "$" not in "".join(text.get_text() for text in lower.get_yticklabels())
     upper, _ = reliability_figure(evaluation(calibrate=True)).axes
     assert upper.get_legend_handles_labels()[1] == ["before calibration", "the model"]
@@ -98,11 +105,11 @@ def test_a_reliability_diagram_shows_the_calibration_before_and_after() -> None:
 
 def test_mistakes_are_the_wrong_images_with_the_highest_loss_first() -> None:
     figure = mistakes_figure(evaluation(), IMAGES)
-    shown = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in shown] == ["image 1\ncat, dog", "image 3\nnothing"]
-    assert [axes.get_xlabel() for axes in shown] == ["missed dog\u00a0(0.05)", "wrong cat\u00a0(0.73)"]
-    for axes, index in zip(shown, (1, 3), strict=True):
-        np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), IMAGES.images[index].permute(1, 2, 0))
+    [axes] = figure.axes
+    above, below = ["image 1\ncat, dog", "image 3\nnothing"], ["missed dog\u00a0(0.05)", "wrong cat\u00a0(0.73)"]
+    assert texts_of(axes) == [*above, *below]
+    for shown, index in zip(axes.images, (1, 3), strict=True):
+        np.testing.assert_array_equal(np.asarray(shown.get_array()), IMAGES.images[index].permute(1, 2, 0))
     assert figure.get_suptitle().startswith("2 of 4 images have a wrong tag")
 
 
@@ -111,9 +118,9 @@ def test_only_known_decisions_are_mistakes(tmp_path: Path) -> None:
     logits[2] = torch.tensor([1.0, -1, 1])  # cat and owl are unknown there, and dog is missed
     some = evaluation(logits, PARTLY)
     assert some.wrong.tolist() == [False, False, True, True]
-    shown = [axes for axes in mistakes_figure(some, IMAGES).axes if axes.images]
-    assert [axes.get_title() for axes in shown] == ["image 3\n?owl", "image 2\ndog, ?cat, ?owl"]
-    assert [axes.get_xlabel() for axes in shown] == ["wrong cat\u00a0(0.73)", "missed dog\u00a0(0.27)"]
+    [axes] = mistakes_figure(some, IMAGES).axes
+    above, below = ["image 3\n?owl", "image 2\ndog, ?cat, ?owl"], ["wrong cat\u00a0(0.73)", "missed dog\u00a0(0.27)"]
+    assert texts_of(axes) == [*above, *below]
     write_mistakes(some, IMAGES, tmp_path / "m.csv")
     with (tmp_path / "m.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
@@ -135,7 +142,7 @@ def test_only_known_decisions_are_mistakes(tmp_path: Path) -> None:
 
 def test_figures_count_known_decisions_alone() -> None:
     some = evaluation(targets=PARTLY)
-    counts = [[text.get_text() for text in axes.texts] for axes in confusion_figure(some).axes[:3]]
+    counts = [texts_of(axes) for axes in confusion_figure(some).axes[:3]]
     assert counts == [["0", "1", "0", "2"], ["2", "0", "0", "1"], ["2", "0", "0", "0"]]
     cat, dog, *_ = (axes.lines[1].get_xydata().tolist()[0] for axes in precision_recall_figure(some).axes[:2])  # type: ignore[union-attr]
     assert cat == [1.0, pytest.approx(2 / 3)]
@@ -144,8 +151,8 @@ def test_figures_count_known_decisions_alone() -> None:
     assert sum(bar.get_height() for bar in lower.patches) == 8  # type: ignore[attr-defined]
     true, predicted, *_ = cooccurrence_figure(some).axes
     assert np.asarray(true.images[0].get_array()).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
-    assert [text.get_text() for text in true.texts] == ["100", "0", "0", "–", "100", "–", "–", "–", "–"]
-    assert [text.get_text() for text in predicted.texts] == ["100", "0", "0", "–", "100", "–", "–", "–", "–"]
+    assert texts_of(true) == ["100", "0", "0", "–", "100", "–", "–", "–", "–"]
+    assert texts_of(predicted) == ["100", "0", "0", "–", "100", "–", "–", "–", "–"]
 
 
 def test_a_label_of_which_nothing_is_known_has_no_curve(tmp_path: Path) -> None:
@@ -153,7 +160,7 @@ def test_a_label_of_which_nothing_is_known_has_no_curve(tmp_path: Path) -> None:
     targets[:, 1] = torch.nan
     for draw in (precision_recall_figure, f1_figure, confusion_figure):
         dog = draw(evaluation(targets=targets)).axes[1]
-        assert (list(dog.lines), [text.get_text() for text in dog.texts]) == ([], ["known of no image"])
+        assert (list(dog.lines), texts_of(dog)) == ([], ["known of no image"])
     nothing = evaluation(targets=torch.full_like(TARGETS, torch.nan))
     captions = write_figures(nothing, IMAGES, tmp_path)
     assert list(captions) == [f"{name}.png" for name in (*ALWAYS[:4], "images")]
@@ -175,7 +182,7 @@ def test_f1_is_drawn_by_threshold_with_the_chosen_one() -> None:
     assert curve[0.0] == pytest.approx(2 / 3, abs=1e-3)  # all tagged: 2 of 4
     assert curve[0.8] == 1
     assert cat.lines[2].get_xydata().tolist() == [[0.5, pytest.approx(0.8)]]  # type: ignore[union-attr]
-    assert [text.get_text() for text in owl.texts] == ["on no image"]
+    assert texts_of(owl) == ["on no image"]
 
 
 def test_cooccurrence_is_of_true_tags_with_true_and_with_predicted_ones() -> None:
@@ -216,3 +223,23 @@ def test_training_curves_skip_what_was_not_logged(tmp_path: Path) -> None:
     path.write_text("epoch,step,train_loss\n0,5,0.7\n")
     loss, validation = training_figure(path).axes
     assert (len(loss.lines), len(validation.lines)) == (1, 0)
+
+
+@pytest.mark.parametrize("draw", [precision_recall_figure, f1_figure, confusion_figure])
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_panels_share_their_axes_and_the_outer_ones_have_numbers(
+    draw: Callable[[Evaluation], Figure], count: int
+) -> None:
+    targets = torch.eye(8)[:, :count]
+    panels = draw(evaluation(targets * 2 - 1, targets, [f"label {i}" for i in range(count)])).axes
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in panels}) == 1
+    below = [any(text.get_visible() for text in axes.get_xticklabels()) for axes in panels]
+    left = [any(text.get_visible() for text in axes.get_yticklabels()) for axes in panels]
+    assert below == [i + 4 >= count for i in range(count)]
+    assert left == [i % 4 == 0 for i in range(count)]
+
+
+def test_names_of_panels_overlap_nothing() -> None:
+    labels = ["W" * 40, "x" * 40, "cat"]
+    titles = [axes.title.get_window_extent() for axes in f1_figure(evaluation(labels=labels)).axes]
+    assert all(left.x1 <= right.x0 + 1 for left, right in pairwise(titles))

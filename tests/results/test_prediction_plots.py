@@ -35,9 +35,11 @@ def test_unknown_labels_have_a_question_mark_and_are_never_wrong() -> None:
     assert picture.get_title() == "x: cat, ?dog"
     names = [(name.get_text(), name.get_fontweight()) for name in bars.get_xticklabels()]
     assert names == [("cat", "bold"), ("?dog", "normal"), ("owl", "normal")]
-    sheet = contact_sheet(items, labels, torch.full((3,), 0.5))
-    assert [axes.get_title() for axes in sheet.axes[:2]] == ["x\ncat, dog"] * 2
-    assert [axes.title.get_color() for axes in sheet.axes[:2]] == ["black", WRONG]
+    [axes] = contact_sheet(items, labels, torch.full((3,), 0.5)).axes
+    assert [(text.get_text(), text.get_color()) for text in axes.texts] == [
+        ("x\ncat, dog", "black"),
+        ("x\ncat, dog", WRONG),
+    ]
 
 
 def test_an_image_without_tags_says_so() -> None:
@@ -64,9 +66,9 @@ def test_heat_maps_stand_beside_their_images_with_probabilities() -> None:
     heat_maps = torch.randint(256, (7, 2, 3, 8, 8), dtype=torch.uint8)
     items = [TaggedImage(image, f"{i}.jpg", None, torch.tensor([0.9, 0.6, 0.1])) for i in range(7)]
     figure = heat_map_sheet(items, heat_maps, [2, 1], labels, torch.tensor([0.5, 0.5, 0.7]))
-    cells = [axes for axes in figure.axes if axes.images]
-    assert len(cells) == 7 * 3
-    titles = [(axes.get_title(), axes.title.get_fontweight()) for axes in cells[3:6]]
-    assert titles == [("1.jpg\ncat, $x_1$", "normal"), ("owl\n0.10", "normal"), ("$x_1$\n0.60", "bold")]
-    for row, axes in ((1, cells[4]), (6, cells[19])):
-        assert np.array_equal(axes.images[0].get_array(), heat_maps[row, 0].permute(1, 2, 0).numpy())  # type: ignore[arg-type]
+    [axes] = figure.axes
+    assert len(axes.images) == len(axes.texts) == 7 * 3
+    texts = [(text.get_text(), text.get_fontweight()) for text in axes.texts[3:6]]
+    assert texts == [("1.jpg\ncat, $x_1$", "normal"), ("owl\n0.10", "normal"), ("$x_1$\n0.60", "bold")]
+    for row, shown in ((1, axes.images[4]), (6, axes.images[19])):
+        assert np.array_equal(shown.get_array(), heat_maps[row, 0].permute(1, 2, 0).numpy())  # type: ignore[arg-type]

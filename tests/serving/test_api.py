@@ -417,6 +417,17 @@ def test_photos_of_any_size_get_what_predict_says(kind: str, workplace: Path) ->
         assert len([name for name in figures(server) if name.startswith("tags_total")]) == len(ODD_LABELS)
 
 
+@pytest.mark.parametrize(("kind", "is_imported"), [("onnx", False), ("ckpt", True)])
+def test_a_program_is_served_without_lightning(kind: str, is_imported: bool, workplace: Path) -> None:
+    Path(f"junk.{kind}").write_text("junk")  # which is looked at once all is imported
+    command = [sys.executable, "-X", "importtime", "-m", "multilabel_pl", "serve", f"junk.{kind}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert f"error: junk.{kind} is damaged" in done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "torch" in imported
+    assert ("lightning.pytorch" in imported) == is_imported
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
