@@ -1,6 +1,7 @@
 """fastai's `fit_one_cycle` at its defaults, on the same network: tensors in memory, its Learner, its Adam."""
 
 import fastai
+import fastai.callback.schedule  # gives Learner its fit_one_cycle
 import torch
 from fastai.callback.tracker import SaveModelCallback
 from fastai.data.core import DataLoaders
