@@ -1,43 +1,22 @@
-"""The tutorial's intended network in Keras, as Keras's own examples write one; `speed --keras-python` runs it.
+"""The tutorial's intended network in Keras, an epoch at a time; `speed training --keras-python` runs it.
 
-It needs keras and a backend, and nothing of this project. `keras_peer.py FOLDER` reads MNIST's archives in the folder,
-says "ready" before every epoch and waits for a line; it ends with its input.
+It needs keras and a backend, and nothing of the package. `python -m benchmarks.keras_peer FOLDER` reads MNIST's
+archives in the folder, prints "ready" before every epoch and waits for a line; it ends with its input.
 """
 
-import gzip
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import keras
-import numpy as np
-from keras import layers
 
-DIGITS, GREATER_EQUAL = 10, 5
-
-
-def read(path: Path, header: int) -> np.ndarray:
-    """Reads the bytes of an IDX file after its header."""
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+from benchmarks.to_quality.common import BATCH, read
+from benchmarks.to_quality.keras_tutorial import tutorial_model
 
 
 def main() -> None:
     """Trains, an epoch at a time."""
-    folder = Path(sys.argv[1])
-    images = read(folder / "train-images-idx3-ubyte.gz", header=16).reshape(-1, 28, 28, 1).astype("float32") / 255
-    digits = read(folder / "train-labels-idx1-ubyte.gz", header=8)
-    targets = np.column_stack([keras.utils.to_categorical(digits, DIGITS), digits >= GREATER_EQUAL])
-    model = keras.Sequential(
-        [
-            keras.Input(shape=(28, 28, 1)),
-            layers.Conv2D(32, kernel_size=3, padding="same", activation="relu"),
-            layers.MaxPooling2D(pool_size=2),
-            layers.Flatten(),
-            layers.Dense(256, activation="relu"),
-            layers.Dense(DIGITS + 1, activation="sigmoid"),
-        ]
-    )
-    model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+    images, targets = read(Path(sys.argv[1]), "train")
     pipe = sys.stdout
 
     def wait(epoch: int, logs: dict[str, float] | None) -> None:
@@ -45,8 +24,9 @@ def main() -> None:
         if not sys.stdin.readline():
             sys.exit()
 
+    turns = keras.callbacks.LambdaCallback(wait)
     with redirect_stdout(sys.stderr):  # the progress bar
-        model.fit(images, targets, batch_size=64, epochs=1000, callbacks=[keras.callbacks.LambdaCallback(wait)])
+        tutorial_model().fit(images[..., None], targets, batch_size=BATCH, epochs=1000, callbacks=[turns])
 
 
 if __name__ == "__main__":

@@ -3,18 +3,19 @@
 The floors do the same work with nothing around it; the others are written as their own documentation shows it.
 """
 
+import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning import pytorch as pl
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.to_quality.lightning_module import TextbookModule, textbook_digits
+from benchmarks.to_quality.network import textbook_network
 from benchmarks.turns import GO, READY, Gate
-from multilabel_pl.data.mnist import ARCHIVES, FILES, LABELS, digit_targets, read_digits
+from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.network import ConvPoolDense
@@ -23,7 +24,8 @@ from multilabel_pl.training.allocator import keep_freed_memory
 
 BATCH, EVAL_BATCH = 64, 250
 SHAPE = (1, 28, 28)
-KERAS = Path(__file__).with_name("keras_peer.py")
+ROOT = Path(__file__).parents[1]
+KERAS = "benchmarks.keras_peer"
 
 
 def floor(gate: Gate) -> None:
@@ -53,12 +55,6 @@ class TurnTaker(pl.Callback):
         self.gate()
 
 
-def textbook_network() -> nn.Sequential:
-    """The tutorial's network as PyTorch's own tutorials write one."""
-    dense = [nn.Flatten(), nn.Linear(32 * 14 * 14, 256), nn.ReLU(), nn.Linear(256, len(LABELS))]
-    return nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), *dense)
-
-
 def textbook_loop(gate: Gate) -> None:
     """PyTorch's textbook loop: tensors in memory, a TensorDataset, a DataLoader, default Adam."""
     data = read_digits(ARCHIVES, "train")
@@ -74,50 +70,23 @@ def textbook_loop(gate: Gate) -> None:
             optimizer.step()
 
 
-class TextbookModule(pl.LightningModule):
-    """A LightningModule as Lightning's introduction writes one: it logs the loss of every step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = textbook_network()
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Returns and logs the loss."""
-        images, targets = batch
-        loss = F.binary_cross_entropy_with_logits(self.network(images), targets)
-        self.log("train_loss", loss, prog_bar=True)
-        return loss
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Returns the default Adam."""
-        return torch.optim.Adam(self.parameters(), lr=1e-3)
-
-
 def textbook_lightning(gate: Gate) -> None:
     """Lightning's textbook recipe: torchvision's MNIST with ToTensor, and a DataLoader of single items."""
-    from torchvision.datasets import MNIST
-    from torchvision.transforms import ToTensor
-
-    raw = Path("MNIST/raw")
-    raw.mkdir(parents=True)
-    for name in (name for names in FILES.values() for name in names):
-        subprocess.run(["gunzip", "-c", ARCHIVES / f"{name}.gz"], stdout=(raw / name).open("wb"), check=True)
-    targets = digit_targets(torch.arange(10))
-    data: Dataset[Any] = MNIST(".", transform=ToTensor(), target_transform=lambda digit: targets[digit])
-    loader = DataLoader(data, batch_size=BATCH, shuffle=True)
+    loader = DataLoader(textbook_digits(ARCHIVES), batch_size=BATCH, shuffle=True)
     pl.Trainer(max_epochs=1000, callbacks=[TurnTaker(gate)]).fit(TextbookModule(), loader)
 
 
 def keras(gate: Gate, python: Path) -> None:
     """Keras's loop, by a Python of its own that has Keras."""
-    command = [python, KERAS, ARCHIVES]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as peer:
+    command, pipe = [str(python), "-m", KERAS, str(ARCHIVES)], subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True, bufsize=1) as peer:
         assert peer.stdin is not None
         assert peer.stdout is not None
         while peer.stdout.readline().strip() == READY:
             gate()
             peer.stdin.write(f"{GO}\n")
-    raise RuntimeError(f"{KERAS.name} ended: {Path('log.txt').read_text()}")
+    raise RuntimeError(f"{KERAS} ended: {Path('log.txt').read_text()}")
 
 
 def bare_evaluation(gate: Gate, metrics: bool) -> None:

@@ -1,5 +1,7 @@
 """Measures the speed of training and evaluation against peers: `python -m benchmarks.speed`, 20 minutes on two cores.
 
+The part `quality`, of a whole training from command to checkpoint, runs only if it is named, for an hour.
+
 Every contender runs in a process of its own, and only one works at a time: they take turns, an epoch each, after a
 first one that isn't counted. What is printed are medians and ratios of one run, since machines are shared and noisy.
 """
@@ -27,6 +29,7 @@ from benchmarks.peers import (
     textbook_loop,
 )
 from benchmarks.photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
+from benchmarks.quality import SEEDS, measure_quality
 from benchmarks.turns import Contender, Gate, take_turns
 from multilabel_pl.cli.lightning_cli import CLI
 from multilabel_pl.cli.request import Request
@@ -39,6 +42,7 @@ from multilabel_pl.training.trainer import Trainer
 ROOT = Path(__file__).parents[1]
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "100"]  # of a run to test
 PARTS = ("training", "growth", "evaluation", "files", "memory", "start")
+QUALITY = "quality"
 IMPORTING, IMPORT = "importing Lightning and torchvision", "import lightning.pytorch, torchvision"
 IMAGES = 60_000
 # Floating-point operations of one image, forward and backward, two to a multiply-add. A layer takes as many for the
@@ -206,10 +210,11 @@ def measure_start(rounds: int, beside: Path | None) -> None:
 def parser() -> argparse.ArgumentParser:
     """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=PARTS, help="one part alone")
-    parser.add_argument("--rounds", type=int, default=5, help="turns that are counted")
+    parser.add_argument("part", nargs="?", choices=(*PARTS, QUALITY), help="one part alone")
+    parser.add_argument("--rounds", type=int, default=5, help="turns that are counted; of quality, three at most")
     parser.add_argument("--beside", type=Path, help="another checkout, timed as well by `start`")
     parser.add_argument("--keras-python", type=Path, help="a Python that has Keras, to measure it as well")
+    parser.add_argument("--fastai-python", type=Path, help="a Python that has fastai, for quality")
     return parser
 
 
@@ -223,6 +228,7 @@ def main() -> None:
         "files": lambda: measure_files(options.rounds),
         "memory": measure_memory,
         "start": lambda: measure_start(options.rounds, options.beside),
+        QUALITY: lambda: measure_quality(min(options.rounds, SEEDS), options.keras_python, options.fastai_python),
     }
     for name in [options.part] if options.part else PARTS:
         parts[name]()

@@ -61,8 +61,12 @@ def _run() -> None:
         print(f"error: {limit / GB:.1f} GB of memory (ulimit -v) don't hold PyTorch: allow 4 or more", file=sys.stderr)
         sys.exit(MISTAKE)
     end_with_parent()
-    from multilabel_pl.cli.main import run
+    from multilabel_pl.imports import lasting_imports
 
+    with lasting_imports():
+        from multilabel_pl.cli.main import load, run
+
+        load(request)
     run(request)
 
 

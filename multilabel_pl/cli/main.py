@@ -1,5 +1,6 @@
 """The command line."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from multilabel_pl.cli.answers import read_request
@@ -28,6 +29,17 @@ def main(args: "ArgsType" = None) -> None:
     run(read_request(args))
 
 
+def load(request: Request) -> None:
+    """Imports Lightning, which takes seconds, if the command needs it.
+
+    Raises:
+        SystemExit: As from `main`.
+    """
+    if request.command not in FUNCTIONS:
+        with one_line_errors():
+            import_module("multilabel_pl.cli.lightning_cli")
+
+
 def run(request: Request) -> None:
     """Does what is asked for.
 
@@ -43,7 +55,7 @@ def run(request: Request) -> None:
 
 
 def _run_trainer(request: Request) -> None:
-    from multilabel_pl.cli.lightning_cli import CLI  # Lightning takes seconds to import
+    from multilabel_pl.cli.lightning_cli import CLI  # see `load`
     from multilabel_pl.cli.options import configure_parsers
     from multilabel_pl.training.missing_gpu import stop_looking_for_gpus
 

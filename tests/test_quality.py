@@ -1,0 +1,38 @@
+"""What the benchmark of the time to quality makes of checkpoints and their times."""
+
+import math
+
+import pytest
+
+from benchmarks.quality import Checkpoint, Training, row, spread
+from benchmarks.speed import parser
+
+GOOD, BAD = {"label accuracy": 0.9956, "exact match": 0.98}, {"label accuracy": 0.9954, "exact match": 0.97}
+
+
+def test_the_first_checkpoint_that_reaches_a_level_counts() -> None:
+    training = Training([Checkpoint(10, BAD), Checkpoint(20, GOOD), Checkpoint(30, BAD), Checkpoint(40, GOOD)])
+    assert training.seconds_to("label accuracy") == 20
+    assert training.seconds_to("exact match") == math.inf
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ([12.0, 11.0, 13.5], "12.0 (11.0 to 13.5)"),
+        ([12.0, math.inf, 11.0], "12.0 (11.0 to –)"),
+        ([math.inf, math.inf, 11.0], "– (11.0 to –)"),
+        ([math.inf] * 3, "–"),
+    ],
+)
+def test_a_seed_that_does_not_reach_a_level_takes_for_ever(seconds: list[float], text: str) -> None:
+    assert spread(seconds) == text
+
+
+def test_a_row_has_the_versions_and_means_at_the_end() -> None:
+    trainings = [Training([Checkpoint(10, end)], "Keras 3.0") for end in (GOOD, BAD, GOOD)]
+    assert row("Keras", trainings) == ["Keras (Keras 3.0)", "10.0 (10.0 to –)", "–", "0.9955", "0.9767"]
+
+
+def test_its_command_is_accepted() -> None:
+    assert parser().parse_args(["quality", "--fastai-python", "python"]).part == "quality"
