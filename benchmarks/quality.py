@@ -84,7 +84,14 @@ def _metrics(path: Path) -> dict[str, float]:
 
 
 def contenders(keras_python: Path | None, fastai_python: Path | None) -> dict[str, Program]:
-    """Returns all contenders whose Python is there, by name."""
+    """Returns all contenders for which a Python is given, by name.
+
+    Raises:
+        SystemExit: If there is none at a path.
+    """
+    for python in filter(None, (keras_python, fastai_python)):
+        if not python.exists():
+            sys.exit(f"error: there is no {python}: docs/benchmarks.md says how to create it")
     own = Path(sys.executable)
     found: dict[str, Program] = {
         "`fit --config record`": partial(ours, config="record"),
@@ -111,7 +118,8 @@ def measure(programs: dict[str, Program], seeds: int) -> dict[str, list[Training
             with TemporaryDirectory() as folder:
                 trainings[name].append(program(Path(folder), seed))
             last = trainings[name][-1].checkpoints[-1]
-            print(f"{name}, seed {seed}: {last.seconds:.1f} s, {last.metrics}", flush=True)
+            reached = ", ".join(f"{metric} {value:.4f}" for metric, value in last.metrics.items())
+            print(f"{name}, seed {seed}: {last.seconds:.1f} s, {reached}", flush=True)
     return trainings
 
 

@@ -1,10 +1,11 @@
 """What the benchmark of the time to quality makes of checkpoints and their times."""
 
 import math
+from pathlib import Path
 
 import pytest
 
-from benchmarks.quality import Checkpoint, Training, row, spread
+from benchmarks.quality import Checkpoint, Training, contenders, row, spread
 from benchmarks.speed import parser
 
 GOOD, BAD = {"label accuracy": 0.9956, "exact match": 0.98}, {"label accuracy": 0.9954, "exact match": 0.97}
@@ -36,3 +37,9 @@ def test_a_row_has_the_versions_and_means_at_the_end() -> None:
 
 def test_its_command_is_accepted() -> None:
     assert parser().parse_args(["quality", "--fastai-python", "python"]).part == "quality"
+
+
+def test_a_python_that_is_missing_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "python"
+    with pytest.raises(SystemExit, match=f"error: there is no {missing}: docs/benchmarks.md says how"):
+        contenders(None, missing)
