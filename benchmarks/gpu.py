@@ -181,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accelerator", default="gpu", help="Lightning's name of the device")
-    parser.add_argument("--quick", action="store_true", help="three steps an epoch, and one size of batch, to try the code")
+    parser.add_argument("--quick", action="store_true", help="a few steps and one size of batch, to try the code")
     return parser
 
 

@@ -22,9 +22,11 @@ class MemoryLoader(DataLoader[Batch]):
     dataset: LabelledImages
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # which says more than any iterator
+        if self.batch_size is None:  # but a sampler of batches, which Lightning puts in its place to predict
+            yield from super().__iter__()
+            return
         images, targets = self.dataset.served
         order = torch.tensor(list(self.sampler), dtype=torch.int64, device=images.device)
-        assert self.batch_size is not None
         left_out = len(order) % self.batch_size if self.drop_last else 0
         for start in range(0, len(order) - left_out, self.batch_size):
             rows = order[start : start + self.batch_size]
