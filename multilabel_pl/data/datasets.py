@@ -63,14 +63,14 @@ class LabelledImages(LabelledDataset):
         paths: Files of the images, if they have any.
 
     Attributes:
-        served: Images and targets where batches are made of them: these very ones, or copies on another device.
+        moved: Copies of images and targets on another device, if batches are to be made there.
     """
 
     def __init__(self, images: Tensor, targets: Tensor, paths: list[Path] | None = None) -> None:
         self.images = images
         self.targets = targets
         self.paths = paths
-        self.served: Batch = images, targets
+        self.moved: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,6 +79,11 @@ class LabelledImages(LabelledDataset):
         """Returns a ready batch, with one operation each."""
         rows = torch.tensor(indices)
         return self.images.index_select(0, rows), self.targets.index_select(0, rows)
+
+    @property
+    def served(self) -> Batch:
+        """Images and targets where batches are made of them."""
+        return self.moved or (self.images, self.targets)
 
     def subset(self, rows: Sequence[int] | Tensor) -> "LabelledImages":
         """Copies the images at `rows` (M,) into a set of their own."""

@@ -46,4 +46,4 @@ def move_to_device(images: LabelledImages, device: torch.device) -> None:
         sizes = f"{size / GIGABYTE:.1f} GB of images, of {free / GIGABYTE:.1f} GB that are free on {device}"
         note(f"on_device leaves room for the network: {sizes}, stay in the machine's memory")
         return
-    images.served = images.images.to(device), images.targets.to(device)
+    images.moved = images.images.to(device), images.targets.to(device)

@@ -30,6 +30,14 @@ def test_batches_are_those_of_a_loader_that_fetches_by_lists(drop_last: bool, do
         assert all(map(torch.equal, batch, other))
 
 
+def test_targets_may_be_replaced() -> None:
+    digits = DIGITS.subset(range(10))
+    loader = MemoryLoader(digits, batch_size=10)
+    digits.targets = 1 - digits.targets
+    [(_, targets)] = loader
+    assert torch.equal(targets, digits.targets)
+
+
 def trained(options: list[str], folder: str) -> dict[str, torch.Tensor]:
     brief = [*QUIET, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "5", "--data.max_shift", "2"]
     main(["fit", *brief, "--seed_everything", "3", "--trainer.default_root_dir", folder, *options])
