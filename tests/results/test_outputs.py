@@ -114,6 +114,7 @@ def header(shape: tuple[int, ...]) -> bytes:
         archive("logits.npy", header((10**12, 11))),  # claims more than it has
         archive("logits.npy", bytes(10**7), zipfile.ZIP_DEFLATED),
     ],
+    ids=["nothing", "a beginning", "a part", "a large shape", "a bomb"],
 )
 def test_what_is_no_file_of_ours_is_refused_without_taking_memory(content: bytes, outputs: Path) -> None:
     outputs.write_bytes(content)
