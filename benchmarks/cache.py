@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.photos import PHOTOS, cached_photos, cached_photos_on_disk, table_of_photos
+from benchmarks.printing import table
 from benchmarks.turns import Contender, take_turns
 from multilabel_pl.data.cache import ImageCache
 from multilabel_pl.data.image_files import ImageFiles
-from multilabel_pl.results.text import table
 from multilabel_pl.task import Task
 
 CONTENDERS: dict[str, Contender] = {

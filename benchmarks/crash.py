@@ -19,8 +19,8 @@ import torch
 from lightning.pytorch import Trainer
 
 from benchmarks.own_images import write_images
+from benchmarks.printing import table
 from multilabel_pl.atomic import PARTIAL
-from multilabel_pl.results.text import table
 from multilabel_pl.training.checkpointing import LastCheckpoint
 
 SCENES = [

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.photos import BATCH, CORES, SIZE, take_photos
+from benchmarks.printing import table
 from benchmarks.turns import Contender, Gate, take_turns
 from multilabel_pl.data.datasets import identity_collate
 from multilabel_pl.data.image_files import ImageFiles
 from multilabel_pl.images.inputs import load_file
 from multilabel_pl.images.preprocessing import prepare, sufficient_size
-from multilabel_pl.results.text import table
 from multilabel_pl.task import Task
 
 TASK = Task((), (3, SIZE, SIZE))

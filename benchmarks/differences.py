@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.printing import table
 from multilabel_pl.cli.main import main as run
 from multilabel_pl.file_names import OUTPUTS
 from multilabel_pl.model.comparison import LEADING, Comparison, compare
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.intervals import ENOUGH, NORMAL, decision_estimates
 from multilabel_pl.results.outputs import read_outputs
-from multilabel_pl.results.text import table
 
 MODELS = {
     "sigmoid": ["--model.head", "sigmoid"],

@@ -16,11 +16,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
 from lightning.pytorch import Trainer as LightningTrainer
 
+from benchmarks.printing import table
 from benchmarks.spread import mean_and_spread
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 
 SEEDS = (0, 1)

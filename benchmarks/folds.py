@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.commands import fit_and_test
+from benchmarks.printing import table
 from benchmarks.spread import mean_and_spread
-from multilabel_pl.results.text import table
 
 METRICS = {
     "exact match": "test_exact_match",

@@ -21,11 +21,11 @@ from lightning.pytorch import Callback, seed_everything
 
 from benchmarks.gpu_checks import check_agreement, check_processes, check_resume
 from benchmarks.photos import SIZE, write_table
+from benchmarks.printing import table
 from multilabel_pl.data.mnist import ARCHIVES, LABELS, MNISTDataModule, read_digits
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.network import ConvPoolDense
-from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 
 BATCHES = (64, 1024, 8192)

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks.commands import CONFIGS, fit
+from benchmarks.printing import table
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.model.head import HeadName
 from multilabel_pl.model.rules import Rule
 from multilabel_pl.model.thresholds import learn_thresholds
-from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 
 FIGURE = Path(__file__).parent.parent / "docs" / "heads.png"

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.printing import table
 from benchmarks.thresholds import outputs
 from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate
 from multilabel_pl.model.ranking import label_rankings
-from multilabel_pl.results.text import table
 
 MODELS = ("MNIST", "scenes, trained too little", "pairs of digits")
 SIZES = (100, 300, 1000)

@@ -12,12 +12,12 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import Tensor
 
+from benchmarks.printing import table
 from benchmarks.spread import mean_and_spread
 from multilabel_pl import MultiLabelClassifier, SceneDataModule, Trainer
 from multilabel_pl.data.datasets import LabelledImages
 from multilabel_pl.data.scenes import Scenes
 from multilabel_pl.results.label_errors import find_label_errors
-from multilabel_pl.results.text import table
 
 SHARE = 0.03
 TOP = 300  # suggestions

@@ -14,11 +14,11 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from benchmarks.printing import table
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier
 from multilabel_pl.export.exporting import export
 from multilabel_pl.export.interface import as_input
 from multilabel_pl.export.metadata import describe
-from multilabel_pl.results.text import table
 
 TURN = 50  # images; onnxruntime's threads wait for a while after each, and would stand in the way of PyTorch's
 CHECKED = 10

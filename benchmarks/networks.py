@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.commands import CONFIGS, fit_and_test
+from benchmarks.printing import table
 from benchmarks.spread import mean_and_spread
-from multilabel_pl.results.text import table
 
 SEEDS = range(2)
 RATES = {"conv_pool_dense": 0.001, "conv_stack": 0.004}

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.commands import fit_and_test
+from benchmarks.printing import table
 from benchmarks.spread import mean_and_spread
-from multilabel_pl.results.text import table
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "own_images.md"
 SEEDS = range(5)

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.commands import CONFIGS, fit
+from benchmarks.printing import table
 from multilabel_pl import ImageFilesDataModule, MNISTDataModule, MultiLabelClassifier
-from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 from tests.images.photograph import photograph
 

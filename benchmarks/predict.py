@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.photos import CORES, PHOTOS, SIZE, decode_photos, take_photos
+from benchmarks.printing import table
 from benchmarks.turns import Contender, Gate, take_turns
 from multilabel_pl import ImageFilesDataModule, MultiLabelClassifier, Task, Trainer
-from multilabel_pl.results.text import table
 
 IMAGES = 20_000  # links to fewer files, all of which the system has in memory
 LABELS = 100

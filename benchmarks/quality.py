@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.commands import CONFIGS, fit, fit_and_test
+from benchmarks.printing import table
 from benchmarks.to_quality.common import VERSIONS, in_order
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
-from multilabel_pl.results.text import table
 
 ROOT = Path(__file__).parents[1]
 SEEDS = 3

@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.commands import CONFIGS, fit_and_test
+from benchmarks.printing import table
 from benchmarks.spread import mean_and_spread
-from multilabel_pl.results.text import table
 
 RECIPES = ("sigmoid", "fast", "best")
 SEEDS = range(3)

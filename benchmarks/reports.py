@@ -6,10 +6,10 @@ import time
 
 import torch
 
+from benchmarks.printing import table
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results.report import all_metrics, report
-from multilabel_pl.results.text import table
 
 IMAGES = 10_000
 LABELS = (11, 1000, 5000)

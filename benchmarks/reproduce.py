@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.commands import CONFIGS, fit_and_test
+from benchmarks.printing import table
 from multilabel_pl import MultiLabelClassifier
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.file_names import BEST
-from multilabel_pl.results.text import table
 from multilabel_pl.training.runs import find_checkpoint
 
 LOW_THRESHOLD = 0.2  # below the 1/2 that softmax can give to each of two tags

@@ -23,9 +23,9 @@ import numpy as np
 from benchmarks.commands import CONFIGS, fit
 from benchmarks.load import Load, load, post
 from benchmarks.photos import take_photos
+from benchmarks.printing import table
 from benchmarks.serve_peers import PEERS
 from multilabel_pl import MNISTDataModule
-from multilabel_pl.results.text import table
 from tests.images.photograph import photograph
 
 ROOT = Path("runs/serve")

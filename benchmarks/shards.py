@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmarks.printing import table
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.datasets import Batch, LabelledDataset
 from multilabel_pl.data.sampler import EpochOrder
 from multilabel_pl.data.shard_writer import write_shards
 from multilabel_pl.data.shards import Shards
 from multilabel_pl.data.streaming import StreamedImages
-from multilabel_pl.results.text import table
 
 COUNTS = {64: 60_000, 224: 8000}  # images, by height and width
 MOST = 10_000  # images that are read in an order

@@ -29,13 +29,13 @@ from benchmarks.peers import (
     textbook_loop,
 )
 from benchmarks.photos import HEIGHT, PHOTOS, SIZE, WIDTH, bare_decoding, table_of_photos, textbook_files
+from benchmarks.printing import table
 from benchmarks.quality import SEEDS, measure_quality
 from benchmarks.turns import Contender, Gate, take_turns
 from multilabel_pl.cli.lightning_cli import CLI
 from multilabel_pl.cli.request import Request
 from multilabel_pl.data.mnist import LABELS, MNISTDataModule
 from multilabel_pl.model.classifier import MultiLabelClassifier
-from multilabel_pl.results.text import table
 from multilabel_pl.training.allocator import keep_freed_memory
 from multilabel_pl.training.trainer import Trainer
 

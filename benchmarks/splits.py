@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.printing import table
 from multilabel_pl.data.split import split_indices, stratified_split
-from multilabel_pl.results.text import table
 
 SETS = ((1000, 200), (10_000, 100), (100_000, 50))  # images and labels
 SEEDS = 3

@@ -22,13 +22,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.printing import table
 from benchmarks.spread import mean_and_spread
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, SceneDataModule
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.data.mnist import NUM_DIGITS
 from multilabel_pl.model.rules import Rule
 from multilabel_pl.model.thresholds import learn_thresholds
-from multilabel_pl.results.text import table
 from multilabel_pl.training.trainer import Trainer
 
 FIGURE = Path(__file__).parent.parent / "docs" / "thresholds.png"

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from benchmarks.printing import table
 from benchmarks.tables import TABLE, MissingTableError, captions, refreshed
 from tests.pages import PAGES
 
@@ -46,7 +47,11 @@ done
 
 def test_every_table_of_the_benchmarks_page_has_a_caption() -> None:
     page = PAGES["docs/benchmarks.md"]
-    assert [table for _, table in captions(page)] == TABLE.findall(page)
+    assert [shown for _, shown in captions(page)] == TABLE.findall(page)
+
+
+def test_cells_of_benchmarks_are_markdown() -> None:
+    assert table(["`fit`"], [["a **b**"]]).splitlines()[::2] == ["| `fit`   |", "| a **b** |"]
 
 
 def test_there_are_captions() -> None:

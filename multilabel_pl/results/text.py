@@ -63,7 +63,9 @@ def as_yaml(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None, is_markdown: bool = False
+) -> str:
     """Formats a Markdown table whose columns are aligned as text, too: the first to the left, the others right.
 
     On a screen, cells are as they are; elsewhere, what they hold of Markdown is escaped.
@@ -73,8 +75,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
         rows: Their cells.
         width: Columns of the screen: the rightmost columns that don't fit are left out, and names are cut to a third of
             it. All is shown if not given.
+        is_markdown: Whether cells are Markdown already, and are not to be escaped.
     """
-    cells = [[as_shown(cell, width) for cell in row] for row in (header, *rows)]
+    cells = [[cell if is_markdown else as_shown(cell, width) for cell in row] for row in (header, *rows)]
     if width is not None:
         cells = [[shortened(row[0], max(width // 3, 8)), *row[1:]] for row in cells]
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]
