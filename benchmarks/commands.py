@@ -20,7 +20,7 @@ def fit(root: Path, *words: str) -> Path:
     """
     done = root / "done"
     if not done.exists():
-        _run("fit", *words, "--trainer.default_root_dir", str(root))
+        run("fit", *words, "--trainer.default_root_dir", str(root))
         done.touch()
     return find_checkpoint(root, BEST)
 
@@ -30,10 +30,12 @@ def fit_and_test(root: Path, *words: str) -> dict[str, float]:
     checkpoint = fit(root, *words)
     written = checkpoint.parent / "test" / "metrics.json"
     if not written.exists():
-        _run("test", str(checkpoint), "--figures", "false")
+        run("test", str(checkpoint), "--figures", "false")
     metrics: dict[str, float] = json.loads(written.read_text())
     return metrics
 
 
-def _run(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "multilabel_pl", *words], check=True)
+def run(*words: str, quiet: bool = False) -> None:
+    """Runs a command; if it is to be quiet, what it prints on standard output is left out."""
+    output = subprocess.DEVNULL if quiet else None
+    subprocess.run([sys.executable, "-m", "multilabel_pl", *words], check=True, stdout=output)

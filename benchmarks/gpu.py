@@ -34,7 +34,7 @@ PRECISIONS = {"fp32": ("32-true", "highest"), "tf32": ("32-true", "high"), "bf16
 EPOCHS = 4  # of which the first isn't counted: it compiles, and fills caches
 # Recipes for a GPU that starts many more steps a second than it needs to compute a batch of 64.
 RECIPES: dict[str, dict[str, Any]] = {
-    "`--config fast`": {"batch_size": 64, "lr": 0.008, "max_epochs": 2},
+    "batch 64": {"batch_size": 64, "lr": 0.008, "max_epochs": 2},
     "batch 512": {"batch_size": 512, "lr": 0.01, "max_epochs": 4},
     "batch 1024": {"batch_size": 1024, "lr": 0.012, "max_epochs": 6},
 }

@@ -4,13 +4,13 @@ Runs are those of the command line, in processes of their own.
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks.commands import run
 from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.results.outputs import read_outputs
 
@@ -18,18 +18,19 @@ Check = tuple[str, str, bool]  # what was checked, what was found, and whether i
 
 # Rounding differs between devices, by some 1e-6 in a probability of this network in float32.
 PROBABILITY, THRESHOLD, METRIC = 1e-4, 1e-3, 1e-3
+run_quietly = partial(run, quiet=True)
 BRIEF = ("--trainer.limit_train_batches", "100", "--trainer.enable_progress_bar", "false")
 
 
 def check_agreement(accelerator: str) -> Iterator[Check]:
     """Compares predictions, learned thresholds and metrics of one checkpoint on the device and on the CPU."""
-    _run("fit", "--trainer.accelerator", accelerator, "--trainer.max_epochs", "1", *BRIEF)
+    run_quietly("fit", "--trainer.accelerator", accelerator, "--trainer.max_epochs", "1", *BRIEF)
     checkpoint = Path("runs/version_0/best.ckpt")
     outputs, metrics, thresholds = [], [], []
     for device in ("cpu", accelerator):
         placed = ("--trainer.accelerator", device, "--figures", "false")
-        _run("tune", str(checkpoint), *placed, "--output", "tuned.ckpt")
-        _run("test", str(checkpoint), *placed)
+        run_quietly("tune", str(checkpoint), *placed, "--output", "tuned.ckpt")
+        run_quietly("test", str(checkpoint), *placed)
         outputs.append(read_outputs(checkpoint.parent / "test" / "outputs.npz").evaluation)
         metrics.append(_metrics(checkpoint.parent))
         thresholds.append(read_checkpoint(Path("tuned.ckpt"))["state_dict"]["decision.thresholds"])
@@ -48,10 +49,10 @@ def check_agreement(accelerator: str) -> Iterator[Check]:
 def check_resume(accelerator: str) -> Check:
     """Compares a run of two epochs with one that stopped after the first."""
     same = ("--trainer.accelerator", accelerator, "--trainer.deterministic", "true", *BRIEF)
-    _run("fit", *same, "--trainer.max_epochs", "2", "--trainer.default_root_dir", "whole")
-    _run("fit", *same, "--trainer.max_epochs", "1", "--trainer.default_root_dir", "parts")
+    run_quietly("fit", *same, "--trainer.max_epochs", "2", "--trainer.default_root_dir", "whole")
+    run_quietly("fit", *same, "--trainer.max_epochs", "1", "--trainer.default_root_dir", "parts")
     again = ("--trainer.default_root_dir", "parts", "--ckpt_path", "last")
-    _run("fit", *same, "--trainer.max_epochs", "2", *again)
+    run_quietly("fit", *same, "--trainer.max_epochs", "2", *again)
     one, other = (read_checkpoint(Path(root, "version_0/last.ckpt"))["state_dict"] for root in ("whole", "parts"))
     equal = all(torch.equal(value, other[name]) for name, value in one.items())
     return "a resumed run", "is the same, bit for bit" if equal else "has other weights", equal
@@ -61,23 +62,15 @@ def check_processes(count: int) -> Check:
     """Compares an evaluation by several GPUs with that by one, after training on all of them."""
     devices = ("--trainer.accelerator", "gpu", "--trainer.devices")
     root = ("--trainer.default_root_dir", "several")
-    _run("fit", *devices, str(count), "--trainer.max_epochs", "1", *BRIEF, *root)
+    run_quietly("fit", *devices, str(count), "--trainer.max_epochs", "1", *BRIEF, *root)
     metrics = []
     for number in (count, 1):
-        _run("test", "several/version_0/best.ckpt", *devices, str(number), "--figures", "false")
+        run_quietly("test", "several/version_0/best.ckpt", *devices, str(number), "--figures", "false")
         metrics.append(_metrics(Path("several/version_0")))
     worst = max(abs(value - metrics[1][name]) for name, value in metrics[0].items())
     return f"metrics of {count} GPUs", f"differ from those of one by {worst:.1e} at most", worst < METRIC
 
 
-def _metrics(run: Path) -> dict[str, float]:
-    metrics: dict[str, float | None] = json.loads((run / "test" / "metrics.json").read_text())
+def _metrics(folder: Path) -> dict[str, float]:
+    metrics: dict[str, float | None] = json.loads((folder / "test" / "metrics.json").read_text())
     return {name: value for name, value in metrics.items() if value is not None}
-
-
-def _run(*words: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "multilabel_pl", *words], capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        sys.exit(f"{' '.join(words)} failed:\n{result.stderr}")

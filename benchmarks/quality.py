@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.commands import CONFIGS, fit, fit_and_test
 from benchmarks.printing import table
-from benchmarks.to_quality.common import VERSIONS, in_order
+from benchmarks.to_quality.common import VERSIONS, checkpoints
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def peer(folder: Path, seed: int, name: str, epochs: int, python: Path, backend:
     start = time.time()  # the clock of files
     with (folder / "log.txt").open("w") as log:
         subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
-    written = [path for path in in_order(folder.glob("epoch_*")) if path.suffix != ".npy"]
+    written = checkpoints(folder)
     points = [Checkpoint(path.stat().st_mtime - start, _metrics(path.with_suffix(".npy"))) for path in written]
     return Training(points, (folder / VERSIONS).read_text())
 

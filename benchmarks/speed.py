@@ -1,6 +1,6 @@
 """Measures the speed of training and evaluation against peers: `python -m benchmarks.speed`, 20 minutes on two cores.
 
-The part `quality`, of a whole training from command to checkpoint, runs only if it is named, for an hour.
+The part `quality`, of a whole training from command to checkpoint, runs only if it is named, for an hour and a half.
 
 Every contender runs in a process of its own, and only one works at a time: they take turns, an epoch each, after a
 first one that isn't counted. What is printed are medians and ratios of one run, since machines are shared and noisy.

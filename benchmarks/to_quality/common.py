@@ -2,9 +2,8 @@
 
 import gzip
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +41,9 @@ def _bytes(path: Path, header: int) -> NDArray[np.uint8]:
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
 
 
-def checkpoints() -> Iterator[Path]:
-    """Yields the checkpoints in the working folder, by epoch."""
-    yield from in_order(path for path in Path().glob("epoch_*") if path.suffix != ".npy")
-
-
-def in_order(paths: Any) -> list[Path]:
-    """Sorts the files of epochs by the number at the end of their names."""
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints in a folder, by epoch, which is the number at the end of their names."""
+    paths = [path for path in folder.glob("epoch_*") if path.suffix != ".npy"]
     return sorted(paths, key=lambda path: int(path.stem.rpartition("_")[2]))
 
 

@@ -1,6 +1,7 @@
 """The tutorial's intended network as Keras's own examples train one, on the backend that KERAS_BACKEND names."""
 
 import importlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -53,7 +54,7 @@ def main() -> None:
     backend = keras.backend.backend()
     write_versions({"Keras": keras.__version__, backend: importlib.import_module(backend).__version__})
     test_images = read(arguments.archives, "t10k")[0][..., None]
-    for path in list(checkpoints()):
+    for path in checkpoints(Path()):
         np.save(path.with_suffix(".npy"), keras.saving.load_model(path).predict(test_images))
 
 

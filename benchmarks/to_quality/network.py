@@ -35,7 +35,7 @@ def write_probabilities(archives: Path, module: nn.Module, key: str | None = Non
     """
     images = torch.from_numpy(read(archives, "t10k")[0]).unsqueeze(1)
     module.eval()
-    for path in checkpoints():
+    for path in checkpoints(Path()):
         content = torch.load(path, weights_only=True)
         module.load_state_dict(content[key] if key else content)
         np.save(

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from multilabel_pl.cli.commands import program
 from multilabel_pl.cli.suggestions import suggestion
 from multilabel_pl.errors import InputError
-from multilabel_pl.file_names import BEST
+from multilabel_pl.file_names import BEST, CONFIG
 from multilabel_pl.messages import say
 from multilabel_pl.training.checkpointing import KEPT, BestCheckpoint, LastCheckpoint
 from multilabel_pl.training.csv_logger import ResumableCSVLogger
@@ -25,7 +25,7 @@ from multilabel_pl.training.logger_artifacts import log_artifacts
 from multilabel_pl.training.runs import Run, checkpoint_of
 from multilabel_pl.training.trainer import Trainer
 
-CONFIG, CURVES = "config.yaml", "metrics.csv"
+CURVES = "metrics.csv"
 SEARCHES = (BatchSizeFinder, LearningRateFinder)
 register_type(torch.device, serializer=str)  # an option of StochasticWeightAveraging, which config.yaml has to keep
 GROUPS = ("trainer", "best_checkpoint", "last_checkpoint")  # the model's and the data's are in the checkpoint

@@ -187,9 +187,12 @@ class LabelledDataModule(LightningDataModule, ABC):
     def _loader(
         self, images: LabelledDataset, batch_size: int, order: EpochOrder | PredictionOrder | None = None
     ) -> DataLoader[Batch]:
+        if self.on_device and not isinstance(order, PredictionOrder):  # of which Lightning has batches fetched by lists
+            self._move(images, is_training=isinstance(order, EpochOrder))
+        by_order = EpochLoader if isinstance(order, EpochOrder) else DataLoader
         workers = self.num_workers if images.is_slow else 0
         one_is_left = isinstance(order, EpochOrder) and len(order) > batch_size and len(order) % batch_size == 1
-        return self._loader_class(images, order)(
+        return (MemoryLoader if isinstance(images, LabelledImages) else by_order)(
             dataset=images,
             batch_size=batch_size,
             sampler=order,
@@ -201,16 +204,13 @@ class LabelledDataModule(LightningDataModule, ABC):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _loader_class(
-        self, images: LabelledDataset, order: EpochOrder | PredictionOrder | None
-    ) -> type[DataLoader[Batch]]:
-        if isinstance(images, LabelledImages) and not isinstance(order, PredictionOrder):  # where Lightning counts
-            if self.on_device and self.trainer is not None:
+    def _move(self, images: LabelledDataset, is_training: bool) -> None:
+        """Copies images to the trainer's device; of those for training that are not in memory, a note says so."""
+        if isinstance(images, LabelledImages):
+            if self.trainer is not None:
                 move_to_device(images, self.trainer.strategy.root_device)
-            return MemoryLoader
-        if self.on_device and isinstance(order, EpochOrder):
+        elif is_training:
             note("on_device has no effect: these images are made as they are needed, not kept in memory")
-        return EpochLoader if isinstance(order, EpochOrder) else DataLoader
 
 
 def warn_of_seen(common: int, total: int, splits: str, use: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -76,9 +75,8 @@ class LabelledImages(LabelledDataset):
         return len(self.images)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a ready batch, with one operation each."""
-        rows = torch.tensor(indices)
-        return self.images.index_select(0, rows), self.targets.index_select(0, rows)
+        """Returns a ready batch, with one indexing operation each."""
+        return self.images[indices], self.targets[indices]
 
     @property
     def served(self) -> Batch:

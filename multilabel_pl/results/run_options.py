@@ -6,9 +6,8 @@ from typing import Any
 import yaml
 
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import CONFIG
 from multilabel_pl.nested import flat
-
-CONFIG = "config.yaml"  # in the folder of a run
 
 
 def read_options(run: Path) -> dict[str, Any] | None:

@@ -28,14 +28,14 @@ def threshold_curves(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _curve(evaluation: Evaluation, label: int, points: int) -> dict[str, Any]:
-    known, own = evaluation.known[:, label], evaluation.thresholds[label].double()
-    probabilities, truth = evaluation.probabilities[known, label].double(), evaluation.truth[known, label]
+    known, own = evaluation.known[:, label], evaluation.thresholds[label]
+    probabilities, truth = evaluation.probabilities[known, label], evaluation.truth[known, label]
     positives, negatives = probabilities[truth].sort().values, probabilities[~truth].sort().values
-    even = torch.linspace(0, 1, points // 2 + 1, dtype=torch.double)  # 0.5 among them
+    even = torch.linspace(0, 1, points // 2 + 1)  # 0.5 among them
     spread = positives[torch.linspace(0, len(positives) - 1, points // 2).long()] if len(positives) else even
     whole = 10**DECIMALS
-    typed = torch.cat([(even * whole).round(), (spread * whole).floor()]) / whole
-    thresholds = torch.unique(torch.cat([typed, own[None]]))  # in rising order
+    typed = torch.cat([(even.double() * whole).round(), (spread.double() * whole).floor()]) / whole
+    thresholds = torch.unique(torch.cat([typed.float(), own[None]]))  # in rising order, and in the model's precision
     return {
         "name": evaluation.labels[label],
         "thresholds": _in_few_digits(thresholds),
@@ -49,7 +49,7 @@ def _curve(evaluation: Evaluation, label: int, points: int) -> dict[str, Any]:
 
 def _in_few_digits(thresholds: Tensor) -> list[float]:
     """Returns the shortest decimal numbers that are the same in float32."""
-    return [float(text) for text in thresholds.float().numpy().astype(str)]
+    return [float(text) for text in thresholds.numpy().astype(str)]
 
 
 def count_reaching(ordered: Tensor, thresholds: Tensor) -> Tensor:

@@ -30,6 +30,12 @@ def test_batches_are_those_of_a_loader_that_fetches_by_lists(drop_last: bool, do
         assert all(map(torch.equal, batch, other))
 
 
+def test_images_are_counted_from_the_end_too() -> None:
+    assert all(map(torch.equal, DIGITS[-1], DIGITS[len(DIGITS) - 1]))
+    images, targets = DIGITS.__getitems__([])
+    assert (len(images), len(targets)) == (0, 0)
+
+
 def test_targets_may_be_replaced() -> None:
     digits = DIGITS.subset(range(10))
     loader = MemoryLoader(digits, batch_size=10)
