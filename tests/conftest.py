@@ -10,16 +10,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from multilabel_pl.model.head import HeadName
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
 # `pytest --hypothesis-profile thorough` tries a hundred times as many examples of every property.
@@ -44,9 +47,28 @@ if (
 
 def in_a_process(words: Sequence[str], launcher: Sequence[str] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own."""
+    return subprocess.run(**_process_of(words, launcher), capture_output=True, text=True, check=False)
+
+
+def started(words: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Starts the command line in a process of its own, by the options of `subprocess.Popen`.
+
+    A copy of this process, by `fork`, might wait for a thread that it has not: some libraries start threads.
+    """
+    return subprocess.Popen(**_process_of(words, [sys.executable]), **options)
+
+
+def wait_for(find: Callable[[], T | None], process: subprocess.Popen[Any]) -> T:
+    """Returns what a process brings about, once it is found, and fails if the process ends before."""
+    while not (found := find()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    return found
+
+
+def _process_of(words: Sequence[str], launcher: Sequence[str]) -> dict[str, Any]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    command = [*launcher, "-m", "multilabel_pl", *words]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    return {"args": [*launcher, "-m", "multilabel_pl", *words], "env": {**os.environ, "PYTHONPATH": path}}
 
 
 @pytest.fixture(autouse=True, scope="session")

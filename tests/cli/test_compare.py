@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -98,7 +97,7 @@ def test_a_screen_shows_the_labels_that_differ_most(
     for version in range(2):
         write_run(an_evaluation(labels, version, size=200), Path(f"runs/version_{version}"))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((80, 24)))
+    monkeypatch.setenv("COLUMNS", "80")
     main(["compare", "--output", "c.md"])
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("| label ") for line in lines) == 31

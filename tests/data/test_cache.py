@@ -3,7 +3,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from multilabel_pl import TableDataModule
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.image_files import LabelledFiles
 from multilabel_pl.errors import InputError
-from tests.conftest import BRIEF, QUIET
+from tests.conftest import BRIEF, QUIET, wait_for
 from tests.data.tagged_images import write_tagged
 
 OPTIONS: dict[str, Any] = {"channels": 1, "image_size": 48, "num_workers": 0, "val_size": 0, "test_size": 0}
@@ -165,8 +164,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_a_killed_build_goes_on_and_two_do_not_disturb_each_other(photos: Path) -> None:
     killed = filling(photos)
-    while not list(photos.glob("images.csv.cache/*/index.jsonl")):
-        time.sleep(0.01)
+    wait_for(lambda: list(photos.glob("images.csv.cache/*/index.jsonl")), killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     done = len(index(photos))

@@ -1,13 +1,11 @@
 """A prediction that is interrupted at any moment, and resumed, ends bit for bit as one that was not."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
-from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from PIL import Image
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.results.prediction_output import FORMATS
-from tests.conftest import QUIET, in_a_process
+from tests.conftest import QUIET, in_a_process, started, wait_for
 from tests.training.test_processes import DDP
 
 DIFFERENT = 200  # files; the others are links to them
@@ -127,29 +125,12 @@ def test_a_damaged_journal_starts_from_scratch(small_run: Path, workplace: Path)
         assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
-def started(given: list[str]) -> ForkProcess:
-    """Starts a command in a process of its own, which need not import anything."""
-    process = multiprocessing.get_context("fork").Process(target=main, args=(given,))
-    process.start()
-    return process
-
-
 def images_done(folder: Path) -> int:
     try:
         found: int = json.loads((folder / "0.json").read_text())["images"]
     except FileNotFoundError:
         return 0
     return found
-
-
-def progressing(folder: Path, process: ForkProcess) -> Iterator[int]:
-    """Yields the images of a journal as it grows, from the start of the process on."""
-    before = images_done(folder)
-    while process.is_alive():
-        if (done := images_done(folder)) > before:
-            before = done
-            yield done
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("kills", "count"), [(2, 400), pytest.param(20, 20_000, marks=pytest.mark.slow)])
@@ -161,14 +142,13 @@ def test_kills_at_random_moments_change_nothing(kills: int, count: int, small_ru
     folder = Path("p.csv.part")
     resumed = 0
     for _ in range(kills):
-        process = started(lingering(small_run, min(count, 2_000)))
+        before = images_done(folder)
+        process = started(lingering(small_run, min(count, 2_000)), stdout=subprocess.DEVNULL)
         if moments.random() < 0.7:
-            next(progressing(folder, process))
+            wait_for(lambda: images_done(folder) > before, process)  # noqa: B023 # called at once
         time.sleep(moments.uniform(0, 0.5))
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
         assert Path("p.csv").read_text() == "earlier"
         resumed += images_done(folder) > 0
     assert resumed >= kills // 2
@@ -181,13 +161,12 @@ def test_one_process_at_a_time_writes_a_table(
     small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_scans(2_000)
-    process = started(lingering(small_run))
-    next(progressing(Path("p.csv.part"), process))
+    process = started(lingering(small_run), stdout=subprocess.DEVNULL)
+    wait_for(lambda: images_done(Path("p.csv.part")), process)
     assert predict(*words(small_run, "p.csv")) == 2
     owner = f"process {process.pid} on {os.uname().nodename}"
     assert capsys.readouterr().err == f"error: p.csv.part is being written to by {owner}: wait for it\n"
-    process.join()
-    assert process.exitcode == 1
+    assert process.wait() == 1
     assert len(Path("p.csv").read_text().splitlines()) == 1 + 2_000
 
 

@@ -32,7 +32,7 @@ from multilabel_pl.digests import file_digest
 from multilabel_pl.export.metadata import data_digest
 from multilabel_pl.model.prediction import Prediction
 from multilabel_pl.training.trainer import Trainer
-from tests.conftest import QUIET, ROOT
+from tests.conftest import QUIET, started, wait_for
 from tests.export.test_reading import photos
 from tests.images.photograph import photograph
 
@@ -71,10 +71,8 @@ def outcome(response: httpx.Response) -> list[tuple[list[str], str | None]]:
 @contextmanager
 def served(*words: str) -> Iterator[Server]:
     """Serves a model at a free port, until the block ends."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "multilabel_pl", "serve", *words, "--port", "0"]
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **options) as process:
+    with started(["serve", *words, "--port", "0"], **options) as process:
         assert process.stdout is not None
         try:
             found = re.search(r"at (http://\S+),", process.stdout.readline())
@@ -359,8 +357,7 @@ def test_sigterm_lets_what_was_accepted_be_answered(to_all: bool, checkpoint: st
     with served(checkpoint) as server, ThreadPoolExecutor(16) as clients:
         body = in_json([base64.b64encode(file).decode() for file in pages(8) * 4])
         answers = [clients.submit(server.predict, body, "application/json") for _ in range(16)]
-        while figures(server)["active_requests"] < 16:
-            time.sleep(0.05)
+        wait_for(lambda: figures(server)["active_requests"] == 16, server.process)
         for process in (server.process.pid, *(descendants(server.process.pid) if to_all else [])):
             os.kill(process, signal.SIGTERM)
         assert [answer.result().status_code for answer in answers] == [200] * 16

@@ -51,6 +51,7 @@ def tracked(small_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, str(workplace / "wandb_home"))
     monkeypatch.setenv("WANDB_CONSOLE", "off")  # pytest has the output already
     monkeypatch.setenv("NETRC", str(workplace / "none"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")  # by threads that would stay
     copied_run(small_run, workplace)
     yield workplace
     wandb.teardown()

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import LABELS
-from tests.conftest import BRIEF, QUIET, copied_run, in_a_process, small
+from tests.conftest import BRIEF, QUIET, copied_run, in_a_process, small, started, wait_for
 from tests.data.tagged_images import write_tagged
 
 DDP = ["--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--trainer.devices"]
@@ -167,12 +166,10 @@ def launched_by(launcher: int) -> int | None:
 def test_the_loss_of_a_process_ends_the_others(lost: str, small_set: str, workplace: Path) -> None:
     """The launched one is lost in training, or as it is starting; the launcher while the other one is starting."""
     words = ["fit", *QUIET, *small(small_set), "--trainer.max_epochs", "100000", *DDP, "2"]
-    command = [sys.executable, "-m", "multilabel_pl", *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as fit:
-        while (launched := launched_by(fit.pid)) is None:
-            time.sleep(0.01)
-        while lost == "launched" and not Path("runs/version_0/last.ckpt").exists():
-            time.sleep(0.1)
+    with started(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as fit:
+        launched = wait_for(lambda: launched_by(fit.pid), fit)
+        if lost == "launched":
+            wait_for(Path("runs/version_0/last.ckpt").exists, fit)
         os.kill(fit.pid if lost == "launcher" else launched, signal.SIGKILL)
         assert fit.stderr is not None
         errors = fit.stderr.read()  # until both have closed it

@@ -2,13 +2,11 @@
 
 import csv
 import gzip
-import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ import torch
 
 from benchmarks.crash import differences
 from multilabel_pl.cli.main import main
-from tests.conftest import BRIEF, QUIET, MakeOnce, copied_run, small
+from tests.conftest import BRIEF, QUIET, MakeOnce, copied_run, in_a_process, small, started, wait_for
 from tests.data.tagged_images import write_images, write_table, write_tagged
 
 TRAINING = [  # 2 epochs of 5 steps, with much to restore: random shifts, a schedule, running means
@@ -68,12 +66,8 @@ def whole(make_once: MakeOnce) -> Path:
 def test_a_killed_run_is_resumed_exactly(
     name: str, moment: str, step: int, resumed_at: int | None, whole: Path, workplace: Path
 ) -> None:
-    process = multiprocessing.get_context("fork").Process(
-        target=main, args=([*TRAINING, *strikes(name, moment, step)],)
-    )
-    process.start()  # it need not import anything
-    process.join()
-    assert process.exitcode == -(signal.SIGXFSZ if name == "full disk" else signal.SIGKILL)
+    killed = in_a_process([*TRAINING, *strikes(name, moment, step)])
+    assert killed.returncode == -(signal.SIGXFSZ if name == "full disk" else signal.SIGKILL)
     last = Path("runs/version_0/last.ckpt")
     assert last.exists() == (resumed_at is not None)
     if resumed_at is not None:
@@ -134,11 +128,9 @@ def test_a_signal_for_all_processes_leaves_the_workers_to_finish(workplace: Path
     table = write_tagged(workplace, 60)
     words = ["--data", "TableDataModule", "--data.table", table, "--data.max_memory", "0", "--data.num_workers", "2"]
     more = ["--data.batch_size", "4", "--trainer.max_epochs", "1000", "--last_checkpoint.every_n_train_steps", "3"]
-    command = [sys.executable, "-m", "multilabel_pl", "fit", *QUIET, *words, *more]
-    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as fit:
-        while not Path("runs/version_0/last.ckpt").exists():
-            assert fit.poll() is None
-            time.sleep(0.1)
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with started(["fit", *QUIET, *words, *more], start_new_session=True, **streams) as fit:
+        wait_for(Path("runs/version_0/last.ckpt").exists, fit)
         os.killpg(fit.pid, signal.SIGINT)
         _, errors = fit.communicate()
     assert fit.returncode == 130, errors

@@ -1,8 +1,6 @@
 import gc
 import socket
 import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from multilabel_pl.cli.main import main
 from multilabel_pl.cli.request import Request
 from multilabel_pl.errors import InputError
 from multilabel_pl.training.runs import find_checkpoint, make_run
-from tests.conftest import BRIEF, QUIET, in_a_process, small
+from tests.conftest import BRIEF, QUIET, in_a_process, small, started, wait_for
 
 
 def make(root: Path, *names: str) -> None:
@@ -64,12 +62,9 @@ def test_a_run_is_written_to_by_one_process(
     small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = [*QUIET, *small(small_set), "--trainer.max_epochs", "100000"]
-    command = [sys.executable, "-m", "multilabel_pl", "fit", *training]
     last = Path("runs/version_0/last.ckpt")
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as fit:
-        while not last.exists():
-            assert fit.poll() is None
-            time.sleep(0.1)
+    with started(["fit", *training], stdout=subprocess.DEVNULL) as fit:
+        wait_for(last.exists, fit)
         with pytest.raises(SystemExit) as caught:
             main(["fit", "last"])
         fit.kill()
