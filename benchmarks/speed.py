@@ -189,6 +189,7 @@ def measure_start(rounds: int, beside: Path | None) -> None:
         "`fit --help`": [*program, "fit", "--help"],
         "a mistake in an option's name": [*program, "fit", "--model.haed", "sigmoid"],
         "a mistake in its value": [*program, "fit", "--model.lr", "fast"],
+        "one that only the parser sees": [*program, "fit", "--trainer.precision", "8"],
         "`test --figures false`": [*program, "test", "--figures", "false"],
         "`test`": [*program, "test"],
         "`predict`": [*program, "predict"],

@@ -1,15 +1,16 @@
-"""What is answered without the parsers, in a tenth of their time: help, and mistakes in names."""
+"""What is answered without the parsers, in a tenth of their time: help, and mistakes in names and plain values."""
 
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from multilabel_pl import __version__
 from multilabel_pl.cli.commands import COMMANDS, OF_MNIST, overview
-from multilabel_pl.cli.description import Description
+from multilabel_pl.cli.description import Description, prefixed
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.mistakes import fail
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.suggestions import check_options
+from multilabel_pl.cli.texts import check_texts
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import say
 
@@ -51,7 +52,7 @@ def _answer(request: Request) -> None:
     known = Description.read()
     if request.command in known.commands:
         print_help(request, known)
-        check_names_early(request, known)
+        check_early(request, known)
 
 
 def print_help(request: Request, known: Description) -> None:
@@ -60,8 +61,8 @@ def print_help(request: Request, known: Description) -> None:
         _end(text)
 
 
-def check_names(request: Request, known: Description, default_data: str, is_sure: bool = True) -> None:
-    """Checks that all options exist.
+def check_request(request: Request, known: Description, default_data: str, is_sure: bool = True) -> None:
+    """Checks that all options exist, and that their values may be theirs.
 
     Args:
         request: What is asked for.
@@ -70,25 +71,28 @@ def check_names(request: Request, known: Description, default_data: str, is_sure
         is_sure: Whether it is; otherwise a mistake must be one whatever the data are.
 
     Raises:
-        MultipleInputError: If some don't exist, with what was probably meant by each.
+        MultipleInputError: If some don't exist, with what was probably meant by each, or a value can't be one.
     """
     if request.help is not None:
         return
     command = str(request.command)
     classes = known.data if COMMANDS[command].supplied else {}  # a function takes no data
     is_sure = is_sure or request.data is not None
+    data = request.data or default_data
     names = [*known.commands[command], *(["list"] if command == "predict" else [])]  # which stands for data.list_file
-    check_options(request.options, names, classes, request.data or default_data, is_sure)
+    check_options(request.options, names, classes, data, is_sure)
+    of_data = classes[data].options if is_sure and data in classes else {}
+    check_texts(request.options, {**known.commands[command], **prefixed("data", of_data)})
 
 
-def check_names_early(request: Request, known: Description) -> None:
+def check_early(request: Request, known: Description) -> None:
     """Checks what can be checked before a checkpoint is read, whose data are the default.
 
     Raises:
-        MultipleInputError: As from `check_names`.
+        MultipleInputError: As from `check_request`.
     """
     is_new = request.command == "fit" and request.get("ckpt_path") is None
-    check_names(request, known, OF_MNIST, is_sure=is_new)
+    check_request(request, known, OF_MNIST, is_sure=is_new)
 
 
 def _end(text: str) -> NoReturn:

@@ -22,16 +22,18 @@ class Option(NamedTuple):
     """An option, as help shows it.
 
     Attributes:
-        value: What stands for its value: the choices in braces, or an ellipsis.
         text: What it is, in a sentence.
         default: Its default, if there is one worth showing.
         is_plain: Whether it is an option of the command, rather than a request for help or the like.
+        choices: The values that it may have, or null, if these are few.
+        is_number: Whether its value is a number, or null.
     """
 
-    value: str
     text: str
     default: str | None
     is_plain: bool
+    choices: list[str]
+    is_number: bool
 
 
 Options = dict[str, Option]  # by dotted name
@@ -81,6 +83,11 @@ class Description:
         self.commands[command] = options
         with suppress(*NO_PLACE), atomic_path(_path()) as path:
             path.write_text(json.dumps({"versions": _versions(), **asdict(self)}, ensure_ascii=False), encoding="utf-8")
+
+
+def prefixed(prefix: str, options: Options) -> Options:
+    """Returns options by their names within a group."""
+    return {f"{prefix}.{name}": option for name, option in options.items()}
 
 
 def first_sentence(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from jsonargparse import ArgumentParser
 
-from multilabel_pl.cli.answers import check_names, print_help
+from multilabel_pl.cli.answers import check_request, print_help
 from multilabel_pl.cli.commands import program
 from multilabel_pl.cli.compare import compare
 from multilabel_pl.cli.description import Description
@@ -36,7 +36,7 @@ def run_function(request: Request) -> None:
     known = Description.read()
     known.remember(command, described(parser))
     print_help(request, known)
-    check_names(request, known, "")
+    check_request(request, known, "")
     if isinstance(request.args, list):
         parsed = parser.parse_args(request.args[request.args.index(command) + 1 :])
     else:

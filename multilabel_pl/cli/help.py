@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from multilabel_pl.cli.commands import COMMANDS, OF_FILES, OF_MNIST, OF_TABLES, program
-from multilabel_pl.cli.description import DataClass, Description, Option, Options
+from multilabel_pl.cli.description import DataClass, Description, Option, Options, prefixed
 from multilabel_pl.cli.request import Request, class_name
 from multilabel_pl.errors import check_choice
 
@@ -72,7 +72,7 @@ def command_help(command: str, known: Description, data: str | None) -> str:
         "most used": first,
         "options": {name: option for name, option in listed.items() if "." not in name},
         "model": {name: option for name, option in listed.items() if name.startswith("model.")},
-        f"data ({data})": _prefixed("data", known.data[data].options) if data else {},
+        f"data ({data})": prefixed("data", known.data[data].options) if data else {},
         "trainer and checkpoints": {n: o for n, o in listed.items() if n.startswith(("trainer.", "best_"))},
     }
     for title, members in groups.items():
@@ -86,7 +86,7 @@ def command_help(command: str, known: Description, data: str | None) -> str:
 def data_help(name: str | None, classes: Mapping[str, DataClass]) -> str:
     """Returns the help of one of the classes of data or, without a name, of all of them."""
     if name is not None:
-        return "\n".join([f"{name}: {classes[name].summary}", "", *_entries(_prefixed("data", classes[name].options))])
+        return "\n".join([f"{name}: {classes[name].summary}", "", *_entries(prefixed("data", classes[name].options))])
     lines = [f"  {name:{COLUMN - 2}}{data.summary}" for name, data in classes.items()]
     more = "--data.help CLASS lists the options of one; a class of your own is named by its path, module.Class."
     return "\n".join(["classes for --data:", *lines, "", more])
@@ -102,7 +102,7 @@ def optimizer_help(name: str | None, optimizers: Mapping[str, Options]) -> str:
         more = "--model.optimizer.help NAME lists the options of one, beside --model.lr and --model.weight_decay."
         return f"optimizers of torch.optim for --model.optimizer: {', '.join(optimizers)}\n\n{more}"
     check_choice("--model.optimizer.help", name, optimizers)
-    entries = _entries(_prefixed("model.optimizer", optimizers[name]))
+    entries = _entries(prefixed("model.optimizer", optimizers[name]))
     return "\n".join([f"{name} of torch.optim, beside --model.lr and --model.weight_decay:", "", *entries])
 
 
@@ -112,10 +112,6 @@ def _is_listed(name: str, option: Option, command: str) -> bool:
     return name in TEXTS or (option.is_plain and ("." not in name or name.startswith("model.")))
 
 
-def _prefixed(prefix: str, options: Options) -> Options:
-    return {f"{prefix}.{name}": option for name, option in options.items()}
-
-
 def _entries(options: Options) -> Iterator[str]:
     """Yields the lines of options: of each its name, and what it is, with its default."""
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH) - COLUMN
@@ -123,7 +119,8 @@ def _entries(options: Options) -> Iterator[str]:
         text = TEXTS.get(name) or option.text
         if option.default is not None and "(default: " not in text:  # as in torch's own
             text += f" (default: {option.default})"
-        head, texts = f"  --{name} {option.value}", textwrap.wrap(text, max(width, COLUMN))
+        value = f"{{{','.join(option.choices)}}}" if option.choices else "…"
+        head, texts = f"  --{name} {value}", textwrap.wrap(text, max(width, COLUMN))
         if len(head) >= COLUMN:
             yield head
             head = ""

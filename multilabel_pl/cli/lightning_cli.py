@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import check_writable
-from multilabel_pl.cli.answers import check_names, check_names_early, print_help
+from multilabel_pl.cli.answers import check_early, check_request, print_help
 from multilabel_pl.cli.arguments import (
     check_data,
     check_makeable,
@@ -157,14 +157,14 @@ class CLI(LightningCLI):
         print_help(self.request, known)
         if self.request.help is not None:
             return
-        check_names_early(self.request, known)
+        check_early(self.request, known)
         self.run, self.path = checkpoint_to_use(self.request, self._root)
         if self.run is not None and command == "fit":
             self._resume(parser, self.run, known.commands[command])
         if self.path is not None:
             self._set_defaults(parser, self.path)
         recorded = class_name(str((self.recorded_data or {}).get("class_path", DEFAULT_DATA)))
-        check_names(self.request, known, recorded)
+        check_request(self.request, known, recorded)
         if self.request.recipe is not None:
             say(f"using the recipe {self.request.recipe}: --config names another")
 

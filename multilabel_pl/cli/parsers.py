@@ -1,6 +1,9 @@
 """What jsonargparse offers only by names that it does not document; tried on its versions 4.51 and 4.53."""
 
 from argparse import SUPPRESS, Action
+from collections.abc import Collection
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
@@ -23,6 +26,22 @@ def described(parser: ArgumentParser) -> Options:
 
 
 def _option(action: Action) -> Option:
-    value = action.metavar if str(action.metavar).startswith("{") else "…"
     default = None if action.default in (None, False, SUPPRESS) else str(action.default)
-    return Option(str(value), first_sentence(str(action.help)), default, action.default != SUPPRESS)
+    kinds = set(_members(getattr(action, "_typehint", None))) - {NoneType}
+    choices = _choices(kinds) if action.default != SUPPRESS else []
+    is_number = bool(kinds) and kinds <= {int, float}
+    return Option(first_sentence(str(action.help)), default, action.default != SUPPRESS, choices, is_number)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Returns the types that a union consists of; another type is one of itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _choices(kinds: Collection[Any]) -> list[str]:
+    """Returns all values of some types, none if there are more than a few."""
+    if kinds == {bool}:
+        return ["true", "false"]
+    if len(kinds) == 1 and get_origin(literal := next(iter(kinds))) is Literal:
+        return list(map(str, get_args(literal)))
+    return []

@@ -1,4 +1,4 @@
-"""Help and mistakes in names: the same words from the parsers and from the options that are kept."""
+"""Help and mistakes in names and values: the same words from the parsers and from the options that are kept."""
 
 import json
 import os
@@ -33,12 +33,19 @@ ANSWERED = [
     "serve --prot 80",
     "compare 3 5 --outptu a.md",
     "export --hlaf true",
+    "fit --model.head sigmod",
+    "fit --model.lr fast --data.val_size many --data.on_device maybe",
+    "fit --data SceneDataModule --data.init_args.train_size all",
+    "test --figures maybe",
+    "serve --port http",
 ]
 NOT_YET = [  # it depends on the checkpoint's data, or the parser is to answer
     "test --data.image_size 64",
     "test --help-all",
     "fit --data.help my.Data",
     "fit --data.tabel x.csv --ckpt_path best",
+    "fit --data.val_size many --ckpt_path best",
+    "fit --model.calibrate yes --model.lr .inf --trainer.max_epochs null --trainer.precision 8",
 ]
 
 
