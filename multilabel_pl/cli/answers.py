@@ -8,9 +8,9 @@ from multilabel_pl.cli.commands import COMMANDS, OF_MNIST, overview
 from multilabel_pl.cli.description import Description, prefixed
 from multilabel_pl.cli.help import help_for
 from multilabel_pl.cli.mistakes import fail
+from multilabel_pl.cli.plain_values import check_plain_values
 from multilabel_pl.cli.request import Request
 from multilabel_pl.cli.suggestions import check_options
-from multilabel_pl.cli.texts import check_texts
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import say
 
@@ -82,7 +82,7 @@ def check_request(request: Request, known: Description, default_data: str, is_su
     names = [*known.commands[command], *(["list"] if command == "predict" else [])]  # which stands for data.list_file
     check_options(request.options, names, classes, data, is_sure)
     of_data = classes[data].options if is_sure and data in classes else {}
-    check_texts(request.options, {**known.commands[command], **prefixed("data", of_data)})
+    check_plain_values(request.options, {**known.commands[command], **prefixed("data", of_data)})
 
 
 def check_early(request: Request, known: Description) -> None:

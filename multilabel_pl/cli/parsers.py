@@ -28,9 +28,8 @@ def described(parser: ArgumentParser) -> Options:
 def _option(action: Action) -> Option:
     default = None if action.default in (None, False, SUPPRESS) else str(action.default)
     kinds = set(_members(getattr(action, "_typehint", None))) - {NoneType}
-    choices = _choices(kinds) if action.default != SUPPRESS else []
     is_number = bool(kinds) and kinds <= {int, float}
-    return Option(first_sentence(str(action.help)), default, action.default != SUPPRESS, choices, is_number)
+    return Option(first_sentence(str(action.help)), default, action.default != SUPPRESS, _choices(kinds), is_number)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "~", ""}  # whi
 NUMBERS = {"inf", "infinity", "nan"}
 
 
-def check_texts(asked: Mapping[str, Any], known: Options) -> None:
+def check_plain_values(asked: Mapping[str, Any], known: Options) -> None:
     """Checks that no value is a word where a number or one of a few choices is expected.
 
     The parser, which knows all types, checks what passes here.
