@@ -4,6 +4,7 @@ Each contender is a whole program in an empty folder: it starts, reads MNIST, tr
 They take turns, a seed each. Test images choose nothing: they say afterwards which checkpoint reaches a level.
 """
 
+import json
 import math
 import os
 import statistics
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -110,16 +111,35 @@ def contenders(keras_python: Path | None, fastai_python: Path | None) -> dict[st
     return found
 
 
-def measure(programs: dict[str, Program], seeds: int) -> dict[str, list[Training]]:
-    """Lets contenders train from each seed, one after the other."""
-    trainings: dict[str, list[Training]] = {name: [] for name in programs}
+def measure(programs: dict[str, Program], seeds: int, results: Path | None = None) -> dict[str, list[Training]]:
+    """Lets contenders train from each seed, one after the other.
+
+    Args:
+        programs: The contenders by name.
+        seeds: How many.
+        results: A file that keeps what is measured; what it has is not measured again.
+    """
+    kept = read_results(results) if results is not None and results.exists() else {}
     for seed in range(seeds):
         for name, program in programs.items():
+            if (name, seed) in kept:
+                continue
             with TemporaryDirectory() as folder:
-                trainings[name].append(program(Path(folder), seed))
-            last = trainings[name][-1].checkpoints[-1]
-            reached = ", ".join(f"{metric} {value:.4f}" for metric, value in last.metrics.items())
-            print(f"{name}, seed {seed}: {last.seconds:.1f} s, {reached}", flush=True)
+                training = kept[name, seed] = program(Path(folder), seed)
+            if results is not None:
+                with results.open("a") as file:
+                    file.write(json.dumps([name, seed, asdict(training)]) + "\n")
+            print(f"seed {seed}: {', '.join(row(name, [training]))}", flush=True)
+    return {name: [kept[name, seed] for seed in range(seeds)] for name in programs}
+
+
+def read_results(path: Path) -> dict[tuple[str, int], Training]:
+    """Reads trainings by contender and seed."""
+    trainings = {}
+    for line in path.read_text().splitlines():
+        name, seed, content = json.loads(line)
+        points = [Checkpoint(**point) for point in content["checkpoints"]]
+        trainings[name, seed] = Training(points, content["versions"])
     return trainings
 
 
@@ -140,9 +160,11 @@ def spread(seconds: list[float]) -> str:
     return median if median == "–" and ends == ["–", "–"] else f"{median} ({' to '.join(ends)})"
 
 
-def measure_quality(seeds: int, keras_python: Path | None, fastai_python: Path | None) -> None:
-    """Prints the seconds from the command to each level, and what is reached in the end."""
-    trainings = measure(contenders(keras_python, fastai_python), seeds)
+def measure_quality(
+    seeds: int, keras_python: Path | None, fastai_python: Path | None, results: Path | None = None
+) -> None:
+    """Prints the seconds from the command to each level, and what is reached in the end; see `measure`."""
+    trainings = measure(contenders(keras_python, fastai_python), seeds, results)
     levels = [f"seconds to {metric} {level}" for metric, level in LEVELS.items()]
     header = ["from command to checkpoint", *levels, *(f"{metric} in the end" for metric in LEVELS)]
     print("\n" + table(header, [row(name, each) for name, each in trainings.items()]), flush=True)

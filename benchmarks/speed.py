@@ -216,6 +216,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--beside", type=Path, help="another checkout, timed as well by `start`")
     parser.add_argument("--keras-python", type=Path, help="a Python that has Keras, to measure it as well")
     parser.add_argument("--fastai-python", type=Path, help="a Python that has fastai, for quality")
+    parser.add_argument("--results", type=Path, help="a file from which quality continues if it was interrupted")
     return parser
 
 
@@ -229,7 +230,9 @@ def main() -> None:
         "files": lambda: measure_files(options.rounds),
         "memory": measure_memory,
         "start": lambda: measure_start(options.rounds, options.beside),
-        QUALITY: lambda: measure_quality(min(options.rounds, SEEDS), options.keras_python, options.fastai_python),
+        QUALITY: lambda: measure_quality(
+            min(options.rounds, SEEDS), options.keras_python, options.fastai_python, options.results
+        ),
     }
     for name in [options.part] if options.part else PARTS:
         parts[name]()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.quality import Checkpoint, Training, contenders, row, spread
+from benchmarks.quality import Checkpoint, Training, contenders, measure, row, spread
 from benchmarks.speed import parser
 
 GOOD, BAD = {"label accuracy": 0.9956, "exact match": 0.98}, {"label accuracy": 0.9954, "exact match": 0.97}
@@ -33,6 +33,24 @@ def test_a_seed_that_does_not_reach_a_level_takes_for_ever(seconds: list[float],
 def test_a_row_has_the_versions_and_means_at_the_end() -> None:
     trainings = [Training([Checkpoint(10, end)], "Keras 3.0") for end in (GOOD, BAD, GOOD)]
     assert row("Keras", trainings) == ["Keras (Keras 3.0)", "10.0 (10.0 to –)", "–", "0.9955", "0.9767"]
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[int] = []
+
+    def program(folder: Path, seed: int) -> Training:
+        if done == [0, 1]:
+            raise KeyboardInterrupt
+        done.append(seed)
+        return Training([Checkpoint(10.5, GOOD)], "Keras 3.0")
+
+    results = tmp_path / "quality.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        measure({"Keras": program}, 3, results)
+    training = Training([Checkpoint(10.5, GOOD)], "Keras 3.0")
+    assert measure({"Keras": program}, 2, results) == {"Keras": [training, training]}
+    line = "Keras (Keras 3.0), 10.5 (10.5 to 10.5), –, 0.9956, 0.9800"
+    assert capsys.readouterr().out.splitlines() == [f"seed 0: {line}", f"seed 1: {line}"]
 
 
 def test_its_command_is_accepted() -> None:
