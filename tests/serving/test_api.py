@@ -414,7 +414,7 @@ def test_photos_of_any_size_get_what_predict_says(kind: str, workplace: Path) ->
         assert len([name for name in figures(server) if name.startswith("tags_total")]) == len(ODD_LABELS)
 
 
-@pytest.mark.parametrize(("kind", "is_imported"), [("onnx", False), ("ckpt", True)])
+@pytest.mark.parametrize(("kind", "is_imported"), [("onnx", False), pytest.param("ckpt", True, marks=pytest.mark.slow)])
 def test_a_program_is_served_without_lightning(kind: str, is_imported: bool, workplace: Path) -> None:
     Path(f"junk.{kind}").write_text("junk")  # which is looked at once all is imported
     command = [sys.executable, "-X", "importtime", "-m", "multilabel_pl", "serve", f"junk.{kind}"]
