@@ -79,10 +79,11 @@ def check_request(request: Request, known: Description, default_data: str, is_su
     classes = known.data if COMMANDS[command].supplied else {}  # a function takes no data
     is_sure = is_sure or request.data is not None
     data = request.data or default_data
+    asked = {name.replace("data.init_args.", "data."): value for name, value in request.options.items()}
     names = [*known.commands[command], *(["list"] if command == "predict" else [])]  # which stands for data.list_file
-    check_options(request.options, names, classes, data, is_sure)
+    check_options(asked, names, classes, data, is_sure)
     of_data = classes[data].options if is_sure and data in classes else {}
-    check_plain_values(request.options, {**known.commands[command], **prefixed("data", of_data)})
+    check_plain_values(asked, {**known.commands[command], **prefixed("data", of_data)})
 
 
 def check_early(request: Request, known: Description) -> None:

@@ -27,8 +27,7 @@ def check_plain_values(asked: Mapping[str, Any], known: Options) -> None:
 
 
 def _mistakes(asked: Mapping[str, Any], known: Options) -> Iterator[str]:
-    for path, value in asked.items():
-        name = path.replace("data.init_args.", "data.")
+    for name, value in asked.items():
         option = known.get(name)
         if option is None or not isinstance(value, str) or value.lower() in YAML_WORDS:
             continue

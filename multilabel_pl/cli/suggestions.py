@@ -108,7 +108,7 @@ def _mistakes(
     of_any = [f"data.{name}" for name in OF_ANY_DATA]
     candidates = [name for name in (*known, *own) if not name.endswith(".help")]
     having = _classes_by_option(classes)
-    for name in dict.fromkeys(name.replace("data.init_args.", "data.").removesuffix("+") for name in asked):
+    for name in dict.fromkeys(name.removesuffix("+") for name in asked):
         if _exists(name, known) or (name.startswith("data.") and (not own or _exists(name, [*own, *of_any]))):
             continue
         last = name.rpartition(".")[2]

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
@@ -22,7 +20,7 @@ from multilabel_pl.data.mnist import ARCHIVES, LABELS, read_digits
 from multilabel_pl.model.head import HeadName
 from multilabel_pl.model.rules import Rule
 from multilabel_pl.model.thresholds import learn_thresholds
-from tests.conftest import BRIEF, QUIET, copied_run, small
+from tests.conftest import BRIEF, QUIET, copied_run, small, started
 from tests.data.tagged_images import write_tagged
 from tests.data.test_mnist import write_set
 
@@ -583,8 +581,8 @@ def test_a_command_reads_its_checkpoint_once_and_builds_one_network(
 
 @pytest.mark.slow  # two processes, which compete for the cores
 def test_two_runs_at_once_get_a_folder_each(small_set: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "multilabel_pl", "fit", *QUIET, *BRIEF, *small(small_set)]
-    processes = [subprocess.Popen([*words, "--model.head", head], cwd=tmp_path) for head in ("sigmoid", "softmax")]
+    words = ["fit", *QUIET, *BRIEF, *small(small_set), "--model.head"]
+    processes = [started([*words, head], cwd=tmp_path) for head in ("sigmoid", "softmax")]
     assert [process.wait() for process in processes] == [0, 0]
     heads = {load(path)["hyper_parameters"]["head"] for path in tmp_path.glob("runs/version_[01]/best.ckpt")}
     assert heads == {"sigmoid", "softmax"}

@@ -22,7 +22,7 @@ from PIL import Image
 
 from multilabel_pl.cli.main import main
 from multilabel_pl.data.mnist import ARCHIVES, FILES, read_digits
-from tests.conftest import QUIET
+from tests.conftest import QUIET, in_a_process
 from tests.data.test_image_files import rows_of
 from tests.data.test_mnist import idx
 from tests.images.test_decoding import bomb
@@ -580,7 +580,6 @@ entry.main()
 
 @pytest.mark.slow
 def test_a_mistake_is_one_line_in_a_process_of_its_own(earlier: Path) -> None:
-    command = [sys.executable, "-m", "multilabel_pl", "fit", "--data.val_size", "60000"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = in_a_process(["fit", "--data.val_size", "60000"])
     assert result.returncode == 2
     assert result.stderr == "error: val_size must be in [0, 60000), got 60000: set --data.val_size\n"

@@ -19,7 +19,7 @@ from multilabel_pl.cli.main import main
 from multilabel_pl.data.image_files import ImageFiles
 from multilabel_pl.errors import InputError
 from multilabel_pl.results.prediction_parquet import ParquetFormat
-from tests.conftest import QUIET, ROOT
+from tests.conftest import QUIET, started
 
 ODD = ("path", "$x^2$", "🐈‍⬛", "a|b", 'said "no"', "two\nlines", "=1+1", "a,b", "long " * 60)
 SIZE = 8  # height and width of an image
@@ -172,14 +172,13 @@ def test_rows_go_to_standard_output_and_all_else_to_standard_error(
 
 @pytest.mark.slow
 def test_a_reader_of_standard_output_may_leave(small_run: Path, scans: list[str]) -> None:
-    words = [sys.executable, "-m", "multilabel_pl", "predict", str(small_run / "best.ckpt"), "scans", "--output", "-"]
     read, write = os.pipe()
     os.close(read)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    words = ["predict", str(small_run / "best.ckpt"), "scans", "--output", "-"]
+    process = started(words, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
-    assert ended.returncode == 1
-    assert ended.stderr == f"using {small_run}/best.ckpt\n"
+    assert process.communicate()[1] == f"using {small_run}/best.ckpt\n"
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(

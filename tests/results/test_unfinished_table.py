@@ -133,6 +133,12 @@ def images_done(folder: Path) -> int:
     return found
 
 
+def wait_for_progress(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Waits until a journal has grown."""
+    before = images_done(folder)
+    wait_for(lambda: images_done(folder) > before, process)
+
+
 @pytest.mark.parametrize(("kills", "count"), [(2, 400), pytest.param(20, 20_000, marks=pytest.mark.slow)])
 def test_kills_at_random_moments_change_nothing(kills: int, count: int, small_run: Path, workplace: Path) -> None:
     write_scans(count)
@@ -142,10 +148,9 @@ def test_kills_at_random_moments_change_nothing(kills: int, count: int, small_ru
     folder = Path("p.csv.part")
     resumed = 0
     for _ in range(kills):
-        before = images_done(folder)
         process = started(lingering(small_run, min(count, 2_000)), stdout=subprocess.DEVNULL)
         if moments.random() < 0.7:
-            wait_for(lambda: images_done(folder) > before, process)  # noqa: B023 # called at once
+            wait_for_progress(folder, process)
         time.sleep(moments.uniform(0, 0.5))
         process.kill()
         assert process.wait() == -signal.SIGKILL
@@ -162,7 +167,7 @@ def test_one_process_at_a_time_writes_a_table(
 ) -> None:
     write_scans(2_000)
     process = started(lingering(small_run), stdout=subprocess.DEVNULL)
-    wait_for(lambda: images_done(Path("p.csv.part")), process)
+    wait_for_progress(Path("p.csv.part"), process)
     assert predict(*words(small_run, "p.csv")) == 2
     owner = f"process {process.pid} on {os.uname().nodename}"
     assert capsys.readouterr().err == f"error: p.csv.part is being written to by {owner}: wait for it\n"

@@ -357,7 +357,7 @@ def test_sigterm_lets_what_was_accepted_be_answered(to_all: bool, checkpoint: st
     with served(checkpoint) as server, ThreadPoolExecutor(16) as clients:
         body = in_json([base64.b64encode(file).decode() for file in pages(8) * 4])
         answers = [clients.submit(server.predict, body, "application/json") for _ in range(16)]
-        wait_for(lambda: figures(server)["active_requests"] == 16, server.process)
+        wait_for(lambda: figures(server)["active_requests"] >= 16, server.process)
         for process in (server.process.pid, *(descendants(server.process.pid) if to_all else [])):
             os.kill(process, signal.SIGTERM)
         assert [answer.result().status_code for answer in answers] == [200] * 16

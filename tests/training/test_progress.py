@@ -16,7 +16,7 @@ import pytest
 from multilabel_pl.cli.main import main
 from multilabel_pl.training.progress import HEADER, MAX_WIDTH, SHOWN
 from tests.cli.test_main import read_rows
-from tests.conftest import BRIEF, ROOT, in_a_process, small
+from tests.conftest import BRIEF, ROOT, in_a_process, small, started
 
 NOISE = re.compile("Seed set|available|Tip|v_num|FLOPs|estimate|weights_only|stopped:|Restor|Warning")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -60,9 +60,7 @@ def test_nothing_is_said_that_does_not_apply(launcher: str, small_set: str, work
         done = in_a_process(["fit", *BRIEF, *small(small_set)])
     else:
         command = [sys.executable, "-c", SCRIPT.format(folder=small_set)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert done.returncode == 0
     assert NOISE.search(done.stdout + done.stderr) is None
     assert HEADER in done.stdout
@@ -73,8 +71,7 @@ def test_nothing_is_said_that_does_not_apply(launcher: str, small_set: str, work
 def test_bars_fit_the_terminal_and_ctrl_c_leaves_a_line(small_set: str, workplace: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    words = [sys.executable, "-m", "multilabel_pl", "fit", *small(small_set), "--trainer.max_epochs", "1000"]
-    process = subprocess.Popen(words, stdout=theirs, stderr=theirs, env=ENVIRONMENT)
+    process = started(["fit", *small(small_set), "--trainer.max_epochs", "1000"], stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen, stopped = "", False
     while chunk := _read(ours):
