@@ -161,10 +161,11 @@ def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
         operands[kind].append(operand)
     options = []
     for kind, name in OPTION_OF.items():
-        values = [*operands[kind], *(str(word.value) for word in words if word.name == name and operands[kind])]
-        if len(values) > 1:
-            raise InputError(f"{command} takes one {kind.lower()}, got {' and '.join(values)}")
-        options += [Word("--data.path" if _are_shards(kind, value) else name, value) for value in values]
+        implied = [Word("--data.path" if _are_shards(kind, value) else name, value) for value in operands[kind]]
+        given = [*implied, *(word for word in words if word.name in {each.name for each in implied})]
+        if len(given) > 1:
+            raise InputError(f"{command} takes one {kind.lower()}, got {' and '.join(str(w.value) for w in given)}")
+        options += implied
     if operands["RUN"]:
         options.append(Word("--run", json.dumps(operands["RUN"])))
     tables, images = operands["TABLE"], operands["IMAGE"]

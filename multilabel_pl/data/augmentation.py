@@ -23,7 +23,7 @@ class Augmentation:
     Attributes:
         max_shift: Largest shift, up, down and sideways, in pixels.
         max_rotation: Largest rotation, either way, in degrees; what comes in from outside is black.
-        flip: Whether to mirror every other image, left to right.
+        flip: Whether to mirror half of the images, at random, left to right.
         min_crop: The least share of its area that an image is cropped to, and resized again.
         color_jitter: By which share brightness, contrast and saturation vary, up and down.
 

@@ -18,7 +18,7 @@ class OwnImagesDataModule(LabelledDataModule):
 
     Args:
         val_size: How many images to set aside for validation.
-        flip: Whether to mirror every other training image, left to right.
+        flip: Whether to mirror half of the training images, at random, left to right.
         min_crop: Training images are cropped to a share of their area between this and 1, and resized again.
         color_jitter: Brightness, contrast and saturation of training images vary by up to this share.
         **kwargs: Options of every data module.

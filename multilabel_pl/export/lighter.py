@@ -74,9 +74,8 @@ def export_lighter(
         change = partial(_quantise, images=as_input(images, data.task))
     with written(program, data.task, output, metadata, change) as run:
         lighter, own = _exact_matches(model, run, data, calibration)
-        found = (
-            f"exact match on {len(data.val_set):,} validation images {lighter:.2%}, with the model's weights {own:.2%}"
-        )
+        measured = len(data.val_set) - len(calibration)
+        found = f"exact match on {measured:,} validation images {lighter:.2%}, with the model's weights {own:.2%}"
         if POINTS * (own - lighter) > max_loss:
             raise InputError(f"{output} is not written: {found}; to write it nevertheless, raise max_loss")
     return found

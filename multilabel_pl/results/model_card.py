@@ -98,10 +98,11 @@ def _description(origin: Origin) -> str:
 
 def _use(origin: Origin) -> str:
     """Says what the model is for, and how it is used."""
+    learned = ", learned on validation images" if isinstance(origin.options["threshold"], str) else ""
     return (
         "The model gives an image every label whose probability reaches the label's threshold: any number of the "
-        f"{len(origin.task.labels)} labels, or none. The thresholds are in the checkpoint, learned on validation "
-        "images. It is for images like those that it was trained on.\n\n"
+        f"{len(origin.task.labels)} labels, or none. The thresholds are in the checkpoint{learned}. It is for images "
+        "like those that it was trained on.\n\n"
         "```python\nfrom multilabel_pl import MultiLabelClassifier\n\n"
         f'model = MultiLabelClassifier.load_from_checkpoint("{utf_8(origin.checkpoint.name)}")\n'
         'print(model.predict_images("photo.jpg"))\n```'

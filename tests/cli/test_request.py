@@ -13,6 +13,13 @@ from multilabel_pl.errors import InputError
 CONFIG = "model: {head: softmax, lr: 0.5}\nckpt_path: null\ndata: SceneDataModule\n"
 
 
+@pytest.fixture
+def shards(workplace: Path) -> None:
+    """A folder `shards` in the current one."""
+    Path("shards").mkdir()
+    Path("shards", "task.json").touch()  # optimize writes it last
+
+
 @pytest.mark.parametrize(
     ("words", "options"),
     [
@@ -131,9 +138,8 @@ TABLE_RECIPE = f"--config={recipes()['table']}"
         ("fit --help-all", ["--help"]),
     ],
 )
-def test_short_forms_are_written_out(words: str, args: list[str], workplace: Path) -> None:
-    Path("shards").mkdir()
-    Path("shards", "task.json").touch()  # optimize writes it last
+@pytest.mark.usefixtures("shards")
+def test_short_forms_are_written_out(words: str, args: list[str]) -> None:
     request = Request.read(words.split())
     assert request.args == [words.split()[0], *args]
     assert request.images == (["a.png", "scans"] if "m.ckpt" in words else [])
@@ -153,6 +159,8 @@ def test_a_file_goes_before_a_recipe_of_its_name(workplace: Path) -> None:
         ("--model.lr 1 fit", "--model.lr=1 must come after fit"),
         ("fit a.csv b.csv", "fit takes one table, got a.csv and b.csv"),
         ("fit a.csv --data.table b.csv", "fit takes one table, got a.csv and b.csv"),
+        ("fit shards --data.path others", "fit takes one table, got shards and others"),
+        ("fit a.csv shards", "fit takes one table, got a.csv and shards"),
         ("test best last", "test takes one checkpoint, got best and last"),
         ("predict a.csv b.png", "predict takes a table or images, got both: a.csv and b.png"),
         ("export a.png", r"export takes \[CHECKPOINT\] and options, but a.png is none of these"),
@@ -161,6 +169,7 @@ def test_a_file_goes_before_a_recipe_of_its_name(workplace: Path) -> None:
         ("fit --config xyzzy", "there is no file xyzzy, and no recipe of this name; recipes are best, fast, "),
     ],
 )
+@pytest.mark.usefixtures("shards")
 def test_mistakes_name_what_was_meant(words: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}"):
         Request.read(words.split())

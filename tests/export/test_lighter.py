@@ -12,7 +12,8 @@ from multilabel_pl.errors import InputError
 from multilabel_pl.export.lighter import export_lighter
 from tests.conftest import copied_run
 
-FOUND = "exact match on 100 validation images "
+FOUND = "exact match on {} validation images "
+MEASURED = {"whole": 0, "half": 100, "int8": 50}  # of 100: int8 learns ranges from every other one
 
 
 @pytest.mark.slow
@@ -25,12 +26,12 @@ def test_lighter_weights_take_less_space_and_cost_little(
         main(["export", "--output", f"{name}.onnx", "--max_loss", "3", *words])
         out, err = capsys.readouterr()
         assert err == ""
-        assert (FOUND in out) == bool(words)
+        assert (FOUND.format(MEASURED[name]) in out) == bool(words)
         sizes[name] = Path(f"{name}.onnx").stat().st_size
     assert sizes["half"] < 0.55 * sizes["whole"]
     assert sizes["int8"] < 0.35 * sizes["whole"]
     main(["export", "--output", "half.pt2", "--half", "true", "--max_loss", "3"])
-    assert FOUND in capsys.readouterr().out
+    assert FOUND.format(MEASURED["half"]) in capsys.readouterr().out
     assert onnxruntime.InferenceSession("int8.onnx").get_modelmeta().custom_metadata_map["labels"]
     assert not list(run.glob(".partial*"))
 
@@ -50,7 +51,7 @@ def test_weights_that_cost_too_much_are_not_written(small_run: Path, small_set: 
         data.val_set.targets = model.tag(images)[1].float()
     output = Path("int8.onnx")
     output.write_text("an earlier one")
-    message = r"^int8.onnx is not written: exact match on 200 validation images .* 100.00%; to write it nevertheless, "
+    message = r"^int8.onnx is not written: exact match on 100 validation images .* 100.00%; to write it nevertheless, "
     with pytest.raises(InputError, match=message):
         export_lighter(model, data, output, {}, "int8", max_loss=0.5)
     assert output.read_text() == "an earlier one"

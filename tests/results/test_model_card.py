@@ -31,6 +31,7 @@ def test_hugging_face_reads_the_card_of_a_test(small_run: Path, workplace: Path)
     assert exact_match.dataset_split == "test"
     assert card.data.to_dict()["checkpoint_sha256"] == file_digest(run / "best.ckpt")
     assert "| threshold |" in card.text
+    assert "The thresholds are in the checkpoint, learned on validation images. " in card.text
     assert "\n## Limits\n" in card.text
 
 
@@ -72,6 +73,7 @@ def test_a_card_names_where_a_model_is_weak(workplace: Path) -> None:
     card = ModelCard.load("card.md")
     assert card.data.eval_results[0].dataset_name == "a\nb.csv"
     assert "On a b.csv: The report.\n" in card.text
+    assert "The thresholds are in the checkpoint. " in card.text
     _, limits = card.text.split("## Limits\n\n")
     lines = limits.splitlines()
     assert lines[0] == r"- An F1 below 0.5: we\|ak (0)."
