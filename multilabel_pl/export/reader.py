@@ -34,8 +34,7 @@ def read(file: str | os.PathLike[str] | BinaryIO) -> NDArray[np.uint8]:
     with Image.open(file) as image:
         if image.format == {postscript!r}:
             raise ValueError("this format is a program, which is not run")
-{draft}        ImageOps.exif_transpose(image, in_place=True)
-        pixels = visible_pixels(image, {background!r})
+{draft}        pixels = visible_pixels(image, {background!r})
 {rest}'''
 DRAFT = """        image.draft(None, ({size}, {size}))  # a larger JPEG is shrunk while it is decoded
 """
@@ -44,7 +43,7 @@ COLOUR = """    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., Non
 DIGIT = """    grey = pixels if pixels.ndim == 2 else (pixels @ np.float32({luma})).round().astype(np.uint8)
     return np.repeat(mnist_style(grey, {height}, {width})[..., None], 3, axis=2)
 """
-IMPORTS = "import os\nfrom typing import BinaryIO\nfrom PIL import ImageOps\n"  # of READ
+IMPORTS = "import os\nfrom typing import BinaryIO\n"  # of READ
 
 
 def reader_path(program: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import glob
 import stat
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
@@ -118,7 +119,6 @@ def decode_image(
                 raise Image.DecompressionBombError
             if sufficient_size is not None:
                 image.draft(None, (sufficient_size, sufficient_size))
-            ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies even what is upright
             return _channels_first(visible_pixels(image, background))
     except UnidentifiedImageError:
         raise InputError(NO_IMAGE.format(name)) from None
@@ -127,18 +127,22 @@ def decode_image(
     except OSError as error:
         raise InputError(f"{name} can't be read: {error.strerror or error}") from None
     except (
+        AssertionError,
+        AttributeError,
         EOFError,
-        IndexError,
+        LookupError,
+        RuntimeError,
         SyntaxError,
         TypeError,
         ValueError,
+        struct.error,
     ) as error:  # all that Pillow raises for damaged files
-        raise InputError(f"{name} is damaged: {error}") from None
+        raise InputError(f"{name} is damaged: {error}".removesuffix(": ")) from None
 
 
 def pixels_of(image: Image.Image, background: str) -> Tensor:
     """Returns the pixels of a Pillow image as `read_image` does, uint8 (C, H, W)."""
-    return _channels_first(visible_pixels(ImageOps.exif_transpose(image), background))
+    return _channels_first(visible_pixels(image, background))
 
 
 def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:

@@ -20,7 +20,7 @@ from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.export.exporting import export
 from multilabel_pl.export.metadata import describe
 from multilabel_pl.export.reader import reader_path
-from tests.images.photograph import photograph
+from tests.images.photograph import odd_metadata, photograph
 
 PORTRAIT = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
 RUN = """
@@ -83,7 +83,8 @@ def photos(count: int) -> list[Path]:
         files.append(file)
     deep = Image.fromarray((np.array(portrait.convert("L")).astype(np.uint16) << 8) + 77)
     deep.save("deep.png")
-    return [*files, Path("deep.png")]
+    portrait.save("odd.jpg", exif=odd_metadata(6))
+    return [*files, Path("deep.png"), Path("odd.jpg")]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 
 import numpy as np
 import torch
@@ -57,3 +58,10 @@ def _light(height: int, width: int, rng: np.random.Generator) -> Tensor:
     (centre_y, centre_x), falloff = rng.uniform(-1, 1, 2), rng.uniform(0, 0.06)
     light: Tensor = (least + (1 - least) * along) * (1 - falloff * ((x - centre_x) ** 2 + (y - centre_y) ** 2))
     return light
+
+
+def odd_metadata(orientation: int) -> bytes:
+    """Returns EXIF with a signed altitude, -12 m, as some cameras write it; the standard has it unsigned."""
+    camera = struct.pack(">H HHLHH HHLL L", 2, 0x0112, 3, 1, orientation, 0, 0x8825, 4, 1, 38, 0)
+    place = struct.pack(">H HHLL L ll", 1, 6, 10, 1, 56, 0, -12, 1)
+    return b"Exif\0\0MM\0*" + struct.pack(">L", 8) + camera + place

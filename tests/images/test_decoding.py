@@ -1,6 +1,7 @@
 import io
 import os
 import re
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from multilabel_pl.data.mnist import ARCHIVES, read_digits
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.decoding import find_images, read_image
+from multilabel_pl.images.decoding import find_images, pixels_of, read_image
+from tests.images.photograph import odd_metadata
 
 DIGIT = 255 - read_digits(ARCHIVES, "test").images[20, 0].numpy()  # dark on light
 COLOUR = np.stack([DIGIT, DIGIT // 2 + 100, 255 - DIGIT // 3], axis=-1)
+FINE = {"quality": 95, "subsampling": 0}  # of a JPEG; others ignore it
 
 
 def save(path: Path, image: Image.Image, **options: Any) -> Path:
@@ -68,6 +71,34 @@ def test_an_image_is_turned_as_its_camera_was_held(tmp_path: Path) -> None:
     assert torch.equal(read_image(path)[0], torch.from_numpy(DIGIT))
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])  # Pillow turns a TIFF itself
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_pillow_does(orientation: int, ending: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"x.{ending}", Image.fromarray(COLOUR[:20]), exif=exif)
+    turned = ImageOps.exif_transpose(Image.open(path))
+    assert turned.size == ((28, 20) if orientation < 5 else (20, 28))
+    assert torch.equal(read_image(path), torch.from_numpy(np.array(turned)).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_odd_metadata_do_no_harm(ending: str, tmp_path: Path) -> None:
+    sideways = Image.fromarray(COLOUR[:20]).rotate(90, expand=True)
+    path = save(tmp_path / f"x.{ending}", sideways, exif=odd_metadata(6), lossless=ending == "webp", **FINE)
+    image = read_image(path)
+    upright = torch.from_numpy(COLOUR[:20]).permute(2, 0, 1)
+    assert image.shape == upright.shape
+    assert (image.float() - upright.float()).abs().mean() < 5
+    assert torch.equal(pixels_of(Image.open(path), "white"), image)
+
+
+@pytest.mark.parametrize("exif", [b"", b"MM\0*", b"junk", odd_metadata(6)[6:20]], ids=str)
+def test_damaged_metadata_say_nothing_of_an_image(exif: bytes, tmp_path: Path) -> None:
+    path = save(tmp_path / "x.jpg", Image.fromarray(COLOUR[:20]), exif=b"Exif\0\0" + exif, dpi=(72, 72))
+    assert read_image(path).shape == (3, 20, 28)
+
+
 def test_of_an_animation_the_first_frame_is_read(tmp_path: Path) -> None:
     second = Image.fromarray(255 - DIGIT)
     path = save(tmp_path / "x.gif", Image.fromarray(DIGIT), save_all=True, append_images=[second])
@@ -89,6 +120,7 @@ def bomb() -> bytes:
 
 
 PNG, JPEG = encoded("PNG"), encoded("JPEG")
+AVIF = encoded("AVIF").replace(b"av01", b"free") if features.check("avif") else b""  # Pillow has it since 11.3
 NO_IMAGE = "x.png is not an image, or is damaged"
 DAMAGED = {
     "empty": (b"", NO_IMAGE),
@@ -98,7 +130,9 @@ DAMAGED = {
     "truncated JPEG": (JPEG[:-200], "x.png "),
     "wrong checksum": (PNG[:45] + bytes([PNG[45] ^ 1]) + PNG[46:], "x.png "),
     "header alone": (PNG[:33], NO_IMAGE),
+    "a kind of DDS that is unknown": (b"DDS " + struct.pack("<4L", 124, 0, 9, 9) + bytes(108), "x.png is damaged: Un"),
     "more pixels than memory": (bomb(), "x.png has more than 100,000,000 pixels"),
+    **({"damaged AVIF": (AVIF, "x.png is damaged: Fa")} if AVIF else {}),
 }
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -166,6 +167,7 @@ def test_a_bad_image_among_good_ones_has_an_error_of_its_own(server: Server) -> 
     [
         (b"", "image/png", "the request has no image"),
         (b"junk", "image/jpeg", "the file is not an image, or is damaged"),
+        (b"DDS " + struct.pack("<4L", 124, 0, 9, 9) + bytes(108), "image/png", "the file is damaged: Un"),
         (page(0)[:200], "image/png", "the file can't be read: image file is truncated"),
         (b"{", "application/json", "the body is not JSON: send {"),
         (b"[" * 100_000, "application/json", "the body is not JSON: send {"),
