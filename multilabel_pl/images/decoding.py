@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.visible_pixels import visible_pixels
+from multilabel_pl.images.visible_pixels import PixelRangeError, visible_pixels
 from multilabel_pl.messages import note
 from multilabel_pl.task import WHITE
 
@@ -109,7 +109,7 @@ def decode_image(
         uint8 (C, H, W), C of 1 for a grey image, else 3.
 
     Raises:
-        InputError: If it is not an image, is damaged, or has too many pixels.
+        InputError: If it is not an image, is damaged, has too many pixels, or such as are floating-point numbers.
     """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(file) as image:  # of Pillow's warnings, none helps
@@ -120,6 +120,8 @@ def decode_image(
             if sufficient_size is not None:
                 image.draft(None, (sufficient_size, sufficient_size))
             return _channels_first(visible_pixels(image, background))
+    except PixelRangeError as error:
+        raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError:
         raise InputError(NO_IMAGE.format(name)) from None
     except Image.DecompressionBombError:
@@ -141,8 +143,15 @@ def decode_image(
 
 
 def pixels_of(image: Image.Image, background: str) -> Tensor:
-    """Returns the pixels of a Pillow image as `read_image` does, uint8 (C, H, W)."""
-    return _channels_first(visible_pixels(image, background))
+    """Returns the pixels of a Pillow image as `read_image` does, uint8 (C, H, W).
+
+    Raises:
+        InputError: If they are floating-point numbers.
+    """
+    try:
+        return _channels_first(visible_pixels(image, background))
+    except PixelRangeError as error:
+        raise InputError(str(error)) from None
 
 
 def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:

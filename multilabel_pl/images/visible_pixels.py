@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's modes; it reads 16-bit colours as 8-bit ones
+FLOAT = "F"
 TURNS = {  # by EXIF's orientation: whether rows become columns, and the steps through rows and columns after that
     1: (False, 1, 1),
     2: (False, 1, -1),
@@ -22,6 +23,10 @@ TURNS = {  # by EXIF's orientation: whether rows become columns, and the steps t
 }
 
 
+class PixelRangeError(ValueError):
+    """Which of an image's numbers are black and white is unknown."""
+
+
 def visible_pixels(image: Image.Image, background: str) -> NDArray[np.uint8]:
     """Returns the pixels of an image, upright, with a colour behind transparent ones.
 
@@ -31,8 +36,13 @@ def visible_pixels(image: Image.Image, background: str) -> NDArray[np.uint8]:
 
     Returns:
         uint8 (H, W) of a grey image, (H, W, 3) of a coloured one.
+
+    Raises:
+        PixelRangeError: If its pixels are floating-point numbers: white is 1 in some files, 255 or 65,535 in others.
     """
     image.load()  # before mode and orientation are read: icons get their mode by it, and a TIFF turns itself
+    if image.mode == FLOAT:
+        raise PixelRangeError("floating-point pixels have no known range: save the image with 8 or 16 bits a channel")
     return _upright(_opaque(image, background), image)
 
 

@@ -91,7 +91,7 @@ def photos(count: int) -> list[Path]:
     ("channels", "count"),
     [(3, 24), pytest.param(3, 500, marks=pytest.mark.slow), pytest.param(1, 500, marks=pytest.mark.slow)],
 )
-def test_a_reader_resizes_as_predict_does_and_runs_no_program(channels: int, count: int, workplace: Path) -> None:
+def test_a_reader_resizes_and_refuses_as_predict_does(channels: int, count: int, workplace: Path) -> None:
     torch.manual_seed(0)
     task = Task(["cat", "$x$", "猫", "≥5"], (channels, 48, 64), background="#336699")
     model = MultiLabelClassifier(network="conv_stack", task=task)
@@ -99,8 +99,10 @@ def test_a_reader_resizes_as_predict_does_and_runs_no_program(channels: int, cou
     export(model, torch.randint(256, (4, channels, 48, 64), dtype=torch.uint8), Path("model.onnx"), describe(model))
     files = photos(count)
     Image.new("RGB", (9, 9)).save("page.eps")
-    *answers, refusal = run_without_the_package([*files, Path("page.eps")])
+    Image.fromarray(np.ones((9, 9), np.float32)).save("float.tif")
+    *answers, refusal, unknown = run_without_the_package([*files, Path("page.eps"), Path("float.tif")])
     assert refusal == "this format is a program, which is not run"
+    assert unknown.startswith("floating-point pixels have no known range")
     for answer, prediction in zip(answers, model.predict_images(files), strict=True):
         probabilities, tags = answer
         expected = np.array(list(prediction.probabilities.values()))

@@ -49,6 +49,16 @@ def test_every_mode_is_read_as_people_see_it(mode: str, tmp_path: Path) -> None:
     assert torch.equal(read, expected.expand(len(read), -1, -1))
 
 
+@pytest.mark.parametrize("most", [1, 255])
+def test_floating_point_pixels_are_refused(most: int, workplace: Path) -> None:
+    image = Image.fromarray(DIGIT.astype(np.float32) * most / 255)
+    remedy = "floating-point pixels have no known range: save the image with 8 or 16 bits a channel"
+    with pytest.raises(InputError, match=f"^x.tif: {remedy}$"):
+        read_image(save(Path("x.tif"), image))
+    with pytest.raises(InputError, match=f"^{remedy}$"):
+        pixels_of(image, "white")
+
+
 def test_colours_are_kept(tmp_path: Path) -> None:
     image = read_image(save(tmp_path / "x.png", Image.fromarray(COLOUR)))
     assert torch.equal(image, torch.from_numpy(COLOUR).permute(2, 0, 1))
