@@ -211,6 +211,6 @@ def _read_list(path: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise InputError(f"--list takes a text file, and {path} can't be read as one: {reason}") from error
-    if not (lines := [line for line in text.splitlines() if line.strip()]):
+    if not (lines := [line for line in text.split("\n") if line.strip()]):
         raise InputError(f"{path} names no image: write one on each line")
     return lines

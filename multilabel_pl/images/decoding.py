@@ -1,6 +1,7 @@
 """Image files: finding and decoding them."""
 
 import glob
+import os
 import stat
 import struct
 import warnings
@@ -46,21 +47,29 @@ def find_images(paths: Sequence[str | Path], keep_missing: bool = False) -> list
 
 def _find(path: Path, keep_missing: bool) -> list[Path]:
     is_pattern = any(sign in str(path) for sign in WILDCARDS) and "\0" not in str(path)
-    if path.is_file() or (keep_missing and not path.is_dir() and not is_pattern):
+    if _is_file(path) or (keep_missing and not _is_dir(path) and not is_pattern):
         return [path]
-    if path.is_dir():
+    if _is_dir(path):
         files = list(path.iterdir())
-        found = [file for file in files if is_image_name(file) and file.is_file()]
+        found = [file for file in files if is_image_name(file) and _is_file(file)]
         remedy = f"a pattern such as '{path}/**/*.png' looks into subfolders"
-        if found and any(file.is_dir() and not file.name.startswith(".") for file in files):
+        if found and any(_is_dir(file) and not file.name.startswith(".") for file in files):
             note(f"the folders in {path} are left out: {remedy}")
     else:
         matches = glob.glob(str(path), recursive=True) if is_pattern else []  # noqa: PTH207, for absolute ones
-        found = [file for match in matches if (file := Path(match)).is_file()]
+        found = [file for match in matches if _is_file(file := Path(match))]
         remedy = NAME_IMAGES
     if not found:
         raise InputError(f"there is no image at {path}: {remedy}")
     return sorted(found)
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113, as that of Path raises for long names, and in folders that are closed
+
+
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112, as above
 
 
 def is_image_name(file: Path) -> bool:

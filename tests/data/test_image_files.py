@@ -157,6 +157,20 @@ def test_a_missing_file_of_a_list_is_named_and_the_others_are_tagged(
     )
 
 
+def test_names_in_a_list_may_have_any_sign_and_be_too_long(
+    checkpoint: str, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = "scans/a\u2028b\x85c.jpg"
+    (scans / "01.jpg").rename(odd)
+    long = f"{'x' * 256}.jpg"
+    Path("list.txt").write_text(f"{long}\n{odd}\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        main(["predict", checkpoint, *QUIET, "--list", "list.txt", "--output", "p.csv"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == f"warning: {long} can't be read: File name too long\n"
+    assert [(row["path"], row["error"] == "") for row in rows_of("p.csv")] == [(long, False), (odd, True)]
+
+
 def test_a_folder_is_predicted_from_python(checkpoint: str, scans: Path) -> None:
     model = MultiLabelClassifier.load_from_checkpoint(checkpoint)
     assert model.predict_images("scans") == model.predict_images(sorted(scans.iterdir()))

@@ -202,7 +202,7 @@ def test_images_are_found(workplace: Path) -> None:
     assert find_images(["b.png", "deeper"]) == [Path("b.png"), Path("deeper/c.webp")]
 
 
-@pytest.mark.parametrize("path", ["nowhere", "*.png", ".", "a\0b", "a\0*"])
+@pytest.mark.parametrize("path", ["nowhere", "*.png", ".", "a\0b", "a\0*", "x" * 256])
 def test_a_path_without_an_image_is_named(path: str, workplace: Path) -> None:
     with pytest.raises(InputError, match=rf"^there is no image at {re.escape(path)}: .*a pattern such as '"):
         find_images([path])
@@ -223,6 +223,8 @@ def test_missing_files_can_be_kept(workplace: Path) -> None:
     Path("a.png").touch()
     assert find_images(["a.png", "gone.png"], keep_missing=True) == [Path("a.png"), Path("gone.png")]
     assert find_images(["\0*"], keep_missing=True) == [Path("\0*")]  # no pattern, as no name has that
+    long = Path("x" * 256)
+    assert find_images([long], keep_missing=True) == [long]
     with pytest.raises(InputError, match=r"^there is no image at b\*"):
         find_images(["b*"], keep_missing=True)
 
