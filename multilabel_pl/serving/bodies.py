@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import string
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from multilabel_pl.task import Task
 FORM, JSON = "multipart/form-data", "application/json"
 MAX_IMAGES = 256  # of a request
 FORM_OF_JSON = '{"images": […]}, each image as base64 or as an array of numbers'
+WHITE_SPACE = string.whitespace.encode()  # within base64: many encoders break lines
 
 
 class Body(NamedTuple):
@@ -117,7 +119,7 @@ def _from_base64(text: str) -> bytes:
         raise InputError("an image must be base64 or an array of numbers")
     data = text.partition(",")[2] if text.startswith("data:") else text  # as in the address of an image on a page
     try:
-        return base64.b64decode(data, validate=True)
+        return base64.b64decode(data.encode().translate(None, WHITE_SPACE), validate=True)
     except (binascii.Error, ValueError):
         raise InputError("the image is not base64") from None
 

@@ -134,6 +134,7 @@ def test_images_in_any_form_get_what_predict_says(server: Server, checkpoint: st
     assert_answers(form.json()["predictions"], expected)
     texts = [base64.b64encode(file).decode() for file in files]
     texts[0] = f"data:image/png;base64,{texts[0]}"
+    texts[1] = base64.encodebytes(files[1]).decode()  # in lines
     assert_answers(server.predict(in_json(texts), "application/json").json()["predictions"], expected)
     arrays = [np.array(opened(file)).tolist() for file in files]
     assert_answers(server.predict(in_json(arrays), "application/json; charset=utf-8").json()["predictions"], expected)
