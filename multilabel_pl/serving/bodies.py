@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import string
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -125,10 +126,9 @@ def _from_base64(text: str) -> bytes:
 
 
 def _as_array(pixels: list[Any]) -> NDArray[np.uint8]:
-    try:
-        array = np.asarray(pixels)
-    except (ValueError, OverflowError):  # rows of several lengths, huge numbers
-        array = np.asarray([], dtype=object)
-    if array.dtype.kind not in "iu" or array.size == 0 or array.min() < 0 or array.max() > MAX_PIXEL:
-        raise InputError(f"an array must have whole numbers from 0 to {MAX_PIXEL}, and rows of one length")
-    return array.astype(np.uint8)
+    objects = np.asarray(pixels, dtype=object)  # in an array of texts, each would take the room of the longest
+    values = objects.ravel().tolist()
+    with suppress(TypeError, ValueError):  # bytes refuses all but whole numbers from 0 to 255
+        if values and not isinstance(values[0], bool):
+            return np.frombuffer(bytes(values), np.uint8).reshape(objects.shape)
+    raise InputError(f"an array must have whole numbers from 0 to {MAX_PIXEL}, and rows of one length")
