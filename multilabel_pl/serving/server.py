@@ -17,6 +17,7 @@ from multilabel_pl.serving.hosts import LOOPBACK, KnownHosts, names_of
 HEAD_SECONDS = 10  # in which the head of a request must arrive
 MAX_HEAD = 2**16  # bytes
 REST_SECONDS = 30  # in which the rest of a body must arrive whose request has been answered
+READ_SECONDS = 30  # in which a client must read a part of its answer
 DRAIN_SECONDS = 30
 MAX_CONNECTIONS = 1000
 BACKLOG = 2048
@@ -24,7 +25,7 @@ MIN_TOKEN = 16  # characters
 
 
 class PromptHeads(HttpToolsProtocol):
-    """Uvicorn's protocol, with deadlines for the heads of requests, and for the rest of bodies that are refused.
+    """Uvicorn's protocol, with deadlines for heads of requests, the rest of refused bodies, and silent readers.
 
     The rest of such a body is read and dropped: many clients, proxies among them, send all before they look at the
     answer, and would get a reset connection instead of it.
@@ -32,11 +33,13 @@ class PromptHeads(HttpToolsProtocol):
 
     _deadline: TimerHandle | None = None
     _rest: TimerHandle | None = None
+    _unread: TimerHandle | None = None
     _received = 0  # bytes of a head, and of what came along with it
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begins to wait for a head."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.transport.set_write_buffer_limits(high=0)  # writing is paused until all that was written has been sent
         self._await_head()
 
     def on_message_begin(self) -> None:
@@ -68,16 +71,45 @@ class PromptHeads(HttpToolsProtocol):
         super().data_received(data)
         if self._deadline is not None and self._received > MAX_HEAD:  # and the head is not complete
             self.transport.abort()
+        self._await_next()
+
+    def pause_writing(self) -> None:
+        """Begins to wait until the client reads."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """Ends that wait."""
+        self._end_unread()
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends all waits."""
         self._end_wait()
         self._end_rest()
+        self._end_unread()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
         self._received = 0
         self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _await_next(self) -> None:
+        """Waits for a head if what arrived is none, but ended uvicorn's wait: the end of a body, or an empty line."""
+        is_answered = self.cycle is not None and self.cycle.response_complete and not self.transport.is_closing()
+        if is_answered and not any((self._deadline, self._rest, self.timeout_keep_alive_task)):
+            self._await_head()
+
+    def _await_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(READ_SECONDS, self._check_reader, unread)
+
+    def _check_reader(self, before: int) -> None:
+        """Waits on if the client has read since, however little: a large answer may take long."""
+        if self.transport.get_write_buffer_size() < before:
+            self._await_reader()
+        else:
+            self.transport.abort()
 
     def _end_wait(self) -> None:
         if self._deadline is not None:
@@ -88,6 +120,11 @@ class PromptHeads(HttpToolsProtocol):
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
+
+    def _end_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
 
 def listen(host: str, port: int) -> socket.socket:
