@@ -14,7 +14,7 @@ from multilabel_pl.errors import InputError, check_extra
 from multilabel_pl.export.formats import FORMATS, Runner
 from multilabel_pl.export.interface import ONNX, RGB, Metadata, as_input, channels_of
 from multilabel_pl.export.program import trace
-from multilabel_pl.export.reader import write_reader
+from multilabel_pl.export.reader import check_reader, write_reader
 from multilabel_pl.images.preprocessing import prepare
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.task import Task
@@ -56,8 +56,8 @@ def export(model: MultiLabelClassifier, images: Tensor, output: Path, metadata: 
         The largest difference from the model's probabilities.
 
     Raises:
-        InputError: If the file can't be written, the model is too large for its format, or the result differs from the
-            model by more than rounding.
+        InputError: If the file can't be written, the model is too large for its format, the Python file is another
+            program's, or the result differs from the model by more than rounding.
     """
     check_exportable(output)
     assert model.task is not None
@@ -90,14 +90,20 @@ def written(
 
     Yields:
         The program as loaded from the file, to be checked.
+
+    Raises:
+        InputError: If the Python file is there for another program, which takes images otherwise.
     """
+    is_readable = channels_of(task) == RGB
+    if is_readable:
+        check_reader(task, output)
     write, load = FORMATS[output.suffix]
     with atomic_path(output) as partial:
         write(program, task, metadata, partial)
         if change is not None:
             change(partial)
         yield load(partial)
-    if channels_of(task) == RGB:
+    if is_readable:
         write_reader(task, output)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from multilabel_pl import __version__
 from multilabel_pl.atomic import atomic_path
+from multilabel_pl.errors import InputError
+from multilabel_pl.export.formats import FORMATS
 from multilabel_pl.images import mnist_style, visible_pixels
 from multilabel_pl.images.decoding import POSTSCRIPT
 from multilabel_pl.images.pixels import LUMA
@@ -52,15 +54,40 @@ def reader_path(program: Path) -> Path:
     return program.with_name(f"read_for_{name}.py")
 
 
+def check_reader(task: Task, program: Path) -> None:
+    """Checks that the file beside a program can be written: programs whose names are alike share it.
+
+    Raises:
+        InputError: If it is there for another program, which takes images otherwise.
+    """
+    path = reader_path(program)
+    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace").endswith(_read_function(task)):
+        return
+    programs = sorted(file for file in program.parent.iterdir() if file.suffix in FORMATS and reader_path(file) == path)
+    if others := [file for file in programs if file != program]:
+        remedy = f"choose another output, or delete {others[0]}"
+        raise InputError(f"{path} reads images for {others[0]}, but not as {program} would take them: {remedy}")
+
+
 def write_reader(task: Task, program: Path) -> Path:
     """Writes the file beside a program, and returns its path.
 
     It decodes as `predict` does, and finds the digit on a page if the task's preprocessing is `mnist`; resizing is in
     the program. It is made of the very functions that `predict` uses.
     """
+    modules = [visible_pixels, *([mnist_style] if task.preprocessing == "mnist" else [])]
+    sources = [*map(inspect.getsource, modules), f'"""Reads."""\n{IMPORTS}{_read_function(task)}']
+    path = reader_path(program)
+    with atomic_path(path) as partial:
+        partial.write_text(HEAD.format(program=program.name, version=__version__) + _joined(sources), encoding="utf-8")
+    return path
+
+
+def _read_function(task: Task) -> str:
+    """Writes the function that the file ends with; all that depends on the task is in it."""
     is_digit = task.preprocessing == "mnist"
     _, height, width = task.image_shape
-    read = READ.format(
+    return READ.format(
         background=task.background,
         shape=f"({height}, {width}, 3)" if is_digit else "(H, W, 3)",
         blank=", or the page is blank" * is_digit,
@@ -68,12 +95,6 @@ def write_reader(task: Task, program: Path) -> Path:
         draft="" if is_digit else DRAFT.format(size=sufficient_size(task)),
         rest=DIGIT.format(luma=LUMA, height=height, width=width) if is_digit else COLOUR,
     )
-    modules = [visible_pixels, *([mnist_style] if is_digit else [])]
-    sources = [*map(inspect.getsource, modules), f'"""Reads."""\n{IMPORTS}{read}']
-    path = reader_path(program)
-    with atomic_path(path) as partial:
-        partial.write_text(HEAD.format(program=program.name, version=__version__) + _joined(sources), encoding="utf-8")
-    return path
 
 
 def _joined(sources: list[str]) -> str:

@@ -21,6 +21,7 @@ from multilabel_pl.export.exporting import check_equal, check_exportable, export
 from multilabel_pl.export.interface import as_input
 from multilabel_pl.export.metadata import describe
 from multilabel_pl.export.program import Program
+from multilabel_pl.export.reader import check_reader, write_reader
 from multilabel_pl.model.head import HeadName
 from tests.conftest import BRIEF, QUIET, copied_run
 from tests.data.tagged_images import write_tagged
@@ -195,6 +196,33 @@ def test_a_model_that_was_never_saved_is_exported(workplace: Path) -> None:
     assert Path("model.pt2").stat().st_size > 0
     with pytest.raises(InputError, match=r"^export needs an output, or a checkpoint to write it beside$"):
         trainer.export(model, MNISTDataModule())
+
+
+def test_the_reader_of_another_program_stays(images: Tensor, workplace: Path) -> None:
+    model = MultiLabelClassifier(network="conv_stack", task=Task(LABELS, (1, 28, 28)))
+    other = Path("model-1.onnx")
+    other.touch()
+    reader = write_reader(Task(LABELS, (1, 56, 56)), other)
+    before = reader.read_bytes()
+    message = r"^read_for_model_1\.py reads images for model-1\.onnx, but not as model_1\.pt2 would take them: choose "
+    with pytest.raises(InputError, match=message):
+        export(model, images[:2], Path("model_1.pt2"), {})
+    assert reader.read_bytes() == before
+    assert {path.name for path in workplace.iterdir()} == {other.name, reader.name}
+
+
+def test_a_reader_is_written_again_for_its_own_program_and_for_the_same_images(workplace: Path) -> None:
+    task, larger = Task(LABELS, (1, 28, 28)), Task(LABELS, (1, 56, 56))
+    first, second = Path("model.onnx"), Path("model.pt2")
+    first.touch()
+    write_reader(task, first)
+    check_reader(larger, first)  # after training on larger images
+    check_reader(task, second)
+    second.touch()
+    with pytest.raises(InputError, match=r"delete model\.pt2"):
+        check_reader(larger, first)
+    second.unlink()
+    check_reader(larger, first)
 
 
 @pytest.mark.parametrize(
