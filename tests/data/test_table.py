@@ -489,6 +489,17 @@ def test_a_table_of_new_images_is_evaluated_as_a_whole(workplace: Path, capsys: 
     assert "train" in found
 
 
+def test_a_table_of_new_images_is_not_divided_as_that_of_the_training(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tagged(workplace, 60)
+    write_tagged(workplace, 15, start=60, name="new.csv")  # fewer than validated the checkpoint
+    main(["fit", *QUIET, *BRIEF, *TABLE, "--data.folds", "3", "--data.val_size", "20"])
+    words = ["--data.table", "new.csv", "--figures", "false"]
+    assert divided(capsys, "test", *words) == ("15 (15 test)", False)
+    assert divided(capsys, "tune", *words, "--threshold", "0.3", "--output", "t.ckpt") == ("15 (15 val)", False)
+
+
 def test_images_are_known_by_name_and_content(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tagged(workplace, 60)
     main(["fit", *QUIET, *BRIEF, *TABLE])

@@ -149,6 +149,21 @@ def test_folds_must_be_possible(options: dict[str, object], message: str, tmp_pa
         files(write_table(tmp_path / "t.csv", ["path", "tags"], rows), **options)
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("options", [{}, {"val_size": 500}, {"test_size": 100}, {"folds": 5}], ids=str)
+def test_a_default_split_sets_none_aside(
+    options: dict[str, object], split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [[path, "x", "train" if i < 2 else ""] for i, (path, _) in enumerate(write_images(tmp_path, 8))]
+    table = write_table(tmp_path / "t.csv", ["path", "tags", "split"], rows)
+    parts = dict(zip(SPLITS, files(table, default_split=split, **options), strict=True))
+    names = {Path(path).name for path, *_ in rows}
+    assert parts.pop("train") == {"000.png", "001.png"}
+    assert parts.pop(split) == names - {"000.png", "001.png"}
+    assert list(parts.values()) == [set()]
+    assert capsys.readouterr().err == ""
+
+
 @given(st.data())
 def test_groups_that_share_copies_are_one(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(["", "a", "b", "c"]), min_size=1, max_size=12))
