@@ -522,6 +522,15 @@ def test_options_of_the_default_data_do_not_leak_into_the_tables(workplace: Path
     assert "val_size: 0.1\n" in Path("runs/version_0/config.yaml").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("path", ["a\0.png", "\ud800.png"], ids=ascii)
+def test_paths_that_no_file_can_have_are_reported_in_new_tables(path: str, workplace: Path) -> None:
+    Path("new.jsonl").write_text(json.dumps({"path": path, "tags": ["x"]}))
+    data = TableDataModule("new.jsonl", num_workers=0)
+    data.take_new_images("test", {})
+    with pytest.raises(InputError, match=r"^new\.jsonl, line 1: .* can't be read: "):
+        data.setup("test")
+
+
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])  # torch waits long for this one's end
 def test_a_file_that_vanishes_during_training_is_one_line(
     workers: int, workplace: Path, capsys: pytest.CaptureFixture[str]

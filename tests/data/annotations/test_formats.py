@@ -344,3 +344,14 @@ def test_a_folder_of_classes_is_trained_on_and_tested(workplace: Path) -> None:
     report = (workplace / "runs" / "version_0" / "test" / "report.md").read_text(encoding="utf-8")
     assert report.startswith(f"# test of runs/version_0/best.ckpt on {workplace}/set")
     assert "| ≥5 " in report
+
+
+@pytest.mark.parametrize("cache", ["false", "true"])
+def test_names_of_files_need_not_be_in_utf_8(cache: str, workplace: Path) -> None:
+    for path, tags in write_images(workplace, 40):
+        for tag in tags[:1]:
+            (workplace / "set" / tag).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, workplace / "set" / tag / (os.fsdecode(b"lat\xe9in ") + Path(path).name))
+    words = ["--data.image_size", "16", "--data.num_workers", "0", "--data.cache", cache]
+    main(["fit", "set", *QUIET, *BRIEF, *words])
+    main(["test", *QUIET, "--figures", "false"])
