@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -529,6 +530,22 @@ def test_paths_that_no_file_can_have_are_reported_in_new_tables(path: str, workp
     data.take_new_images("test", {})
     with pytest.raises(InputError, match=r"^new\.jsonl, line 1: .* can't be read: "):
         data.setup("test")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_refused_at_once(kind: str, workplace: Path) -> None:
+    path = "/dev/zero" if kind == "device" else str(workplace / "pipe.png")
+    if kind == "pipe":
+        os.mkfifo(path)
+    Path("empty.png").touch()  # of the same size
+    write_table(Path("t.csv"), ["path", "tags"], [[path, "x"], ["empty.png", ""]])
+    data = TableDataModule("t.csv", allow_outside=True, num_workers=0)
+    data.take_new_images("test", {})
+    with pytest.raises(InputError) as caught:
+        data.setup("test")
+    files = [path, str(workplace / "empty.png")]
+    expected = [f"t.csv, line {line}: {file} is not an image, or is damaged" for line, file in enumerate(files, 2)]
+    assert str(caught.value).splitlines() == expected
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])  # torch waits long for this one's end
