@@ -140,6 +140,23 @@ def test_objects_of_pascal_voc_are_tags_and_difficult_ones_unknown(workplace: Pa
     assert tags_in(read("voc/Annotations", Path()), workplace) == expected
 
 
+def test_lists_of_pascal_voc_name_images_as_they_are_called(workplace: Path) -> None:
+    names = ["0001", "0002", "0003", "my photo", "my photo 1", "my photo 2"]
+    write_voc(workplace / "voc", {name: [("cat", 0)] for name in names})
+    Path("voc/Annotations/0003.xml").rename(os.fsdecode(b"voc/Annotations/lat\xe9in.xml"))
+    Path("voc/ImageSets/Main").mkdir(parents=True)
+    lists = {
+        "train": b"0001  1\nmy photo\n",
+        "val": b"\xef\xbb\xbf0002 -1\r\n",
+        "test": b"my photo 1\nlat\xe9in\nmy photo 2 -1\n",
+    }
+    for split, content in lists.items():
+        Path(f"voc/ImageSets/Main/{split}.txt").write_bytes(content)
+    found = read("voc")
+    splits = {Path(file).stem: SPLITS[code] for file, code in zip(found.files, found.splits.tolist(), strict=True)}
+    assert splits == dict(zip(names, ["train", "val", "test", "train", "test", "test"], strict=True))
+
+
 def test_an_image_in_several_class_folders_has_several_tags(workplace: Path) -> None:
     images = list({(workplace / path).read_bytes(): None for path, _ in write_images(workplace, 10)})  # no two equal
     folders = {
