@@ -27,16 +27,19 @@ def find_classes(root: Path) -> dict[Class, list[Path]]:
     """
     top = _folders(root)
     parts = [folder for folder in top if folder.name.lower() in SPLIT_NAMES and _holds_folders(folder)]
-    folders: dict[Class, Path]
+    folders: list[tuple[Class, Path]]
     if parts:
         if others := [folder.name for folder in top if folder not in parts and _has_images(folder, ALL)]:
             splits = f"folders of splits, such as {parts[0].name}, and beside them {others[0]} with images"
             raise InputError(f"{root} has {splits}: name it {', '.join(SPLITS)}, or move it away")
-        folders = {(SPLIT_NAMES[part.name.lower()], folder.name): folder for part in parts for folder in _folders(part)}
+        folders = [((SPLIT_NAMES[part.name.lower()], inner.name), inner) for part in parts for inner in _folders(part)]
     else:
         _check_nested([folder for folder in top if _holds_folders(folder)])
-        folders = {(None, folder.name): folder for folder in top}
-    found = {key: files for key, folder in folders.items() if (files := _images(folder))}
+        folders = [((None, folder.name), folder) for folder in top]
+    found: dict[Class, list[Path]] = {}
+    for key, folder in folders:  # of one split there may be several, such as `val` and `dev`
+        if files := _images(folder):
+            found[key] = found.get(key, []) + files
     if found and (count := sum(1 for folder in (root, *parts) for _ in _find(folder, OWN))):
         note(f"{root}: images outside of the folders of classes have no label, and are left out: {count}")
     return found

@@ -185,6 +185,23 @@ def test_an_image_in_several_class_folders_has_several_tags(workplace: Path) -> 
     assert [SPLITS[code] for code in both.splits.tolist()] == ["train"] * 4 + ["val"] * 4
 
 
+def test_several_folders_of_one_split_are_taken_together(workplace: Path) -> None:
+    names = ["train/cat", "training/cat", "val/cat", "dev/cat", "dev/dog"]
+    tagged = (path for path, tags in write_images(workplace, 10) if tags)  # no two equal
+    for name, path in zip(names, tagged, strict=False):
+        Path("set", name).mkdir(parents=True)
+        shutil.copy(path, Path("set", name, "a.png"))
+        Path("tables", name).mkdir(parents=True)
+        (Path("tables", name).parent / "metadata.csv").write_text("file_name,tags\ncat/a.png,cat\n")
+    found = read("set")
+    codes = dict(zip(tags_in(found, workplace / "set"), found.splits.tolist(), strict=True))
+    assert codes == {f"{name}/a.png": SPLITS.index("train" if "train" in name else "val") for name in names}
+    assert tags_in(found, workplace / "set")["dev/cat/a.png"] == {"cat"}
+    parts = read("tables")
+    assert len(parts) == 4
+    assert [SPLITS[code] for code in parts.splits.tolist()] == ["train", "val", "train", "val"]
+
+
 def write_classes(*folders: str) -> None:
     for folder in folders:
         Path("set", folder).mkdir(parents=True)
