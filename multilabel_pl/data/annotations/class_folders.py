@@ -16,7 +16,7 @@ from multilabel_pl.messages import note
 Class: TypeAlias = tuple[str | None, str]  # the split, None if the folders don't name it, and the label
 
 OWN, ALL = "*", "**/*"  # patterns of the images of a folder itself, and of its folders as well
-RUNS = "runs"  # our own, which lie there if one trains in the folder of the images
+RUNS = "runs"  # where our own lie if one trains in the folder of the images
 
 
 def find_classes(root: Path) -> dict[Class, list[Path]]:
@@ -25,7 +25,7 @@ def find_classes(root: Path) -> dict[Class, list[Path]]:
     Raises:
         InputError: If it isn't clear which folders are splits, and which are classes.
     """
-    top = _folders(root)
+    top = [folder for folder in _folders(root) if not _holds_runs(folder)]
     parts = [folder for folder in top if folder.name.lower() in SPLIT_NAMES and _holds_folders(folder)]
     folders: list[tuple[Class, Path]]
     if parts:
@@ -63,8 +63,13 @@ def read_class_folders(
 
 def _folders(root: Path) -> list[Path]:
     left_out = (".", "__")  # what systems and programs put beside folders of their users
-    folders = (path for path in root.iterdir() if path.is_dir() and path.name != RUNS)
+    folders = (path for path in root.iterdir() if path.is_dir())
     return sorted(path for path in folders if not path.name.startswith(left_out))
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether a folder is that of our own runs, rather than of a class of its name."""
+    return folder.name == RUNS and any(run.is_dir() for run in folder.glob("version_*"))
 
 
 def _find(folder: Path, pattern: str) -> Iterator[Path]:

@@ -246,6 +246,17 @@ def test_a_class_may_have_the_name_of_a_split_or_folders_of_its_own(
     assert capsys.readouterr().err == note
 
 
+def test_a_class_may_be_called_runs_but_our_own_runs_are_none(workplace: Path) -> None:
+    write_images(workplace, 1)
+    shutil.copy("images/000.png", "a.png")
+    write_classes("jumps", "runs", "walks")
+    assert read("set").labels == ["jumps", "runs", "walks"]
+    Path("set").rename("classes")
+    write_classes("train/jumps", "train/runs", "test/runs", "runs/version_0/test")
+    assert set(tags_in(read("set"), workplace / "set")) == {"train/jumps/a.png", "test/runs/a.png"}
+    assert read("set").labels == ["jumps", "runs"]
+
+
 def test_folders_of_coco_name_their_files(workplace: Path) -> None:
     for name in ("coco/annotations", "coco/train2017"):
         Path(name).mkdir(parents=True)
