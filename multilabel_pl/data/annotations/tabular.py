@@ -203,4 +203,4 @@ class _RowReader:
         tags, unknown = self.labels(cells)
         split = self.split(cells) if self.split else None
         group = cells[self.group].strip() if self.group is not None else ""
-        return Entry(self.source, number, path, tags, unknown, split, group)
+        return Entry(self.source, number, path, tags, unknown, split, "" if group.lower() in MISSING else group)
