@@ -46,7 +46,7 @@ class ImageCache:
             num_workers: Processes that decode.
 
         Returns:
-            What was found; None if the cache can't be written, as on a full disk.
+            What was found; None if the cache can't be used, as on a full disk.
         """
         problems: list[str | None] = [None] * len(images)
         try:
@@ -61,9 +61,12 @@ class ImageCache:
         except OSError as error:
             note(f"{self.files.folder} can't keep decoded images: {error.strerror}; they are decoded without it")
             return None
-        entries = [entry for entry in found if entry is not None]
-        if len(entries) < len(images) or not entries:
+        if any(problems) or not found:
             return Findings(problems, [0] * len(images))
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < len(images):
+            note(f"{self.files.folder} was emptied by another process; images are decoded without it")
+            return None
         slots = np.array([entry.slot for entry in entries], dtype=np.int64)
         images.stored = StoredImages(self.files.pixels(), slots)
         return Findings(problems, [entry.digest for entry in entries], [entry.fingerprint for entry in entries])
