@@ -65,6 +65,11 @@ def test_lists_of_tags_are_understood_however_they_are_written(cell: str, workpl
     assert tags_in(read("t.csv"), workplace) == {"a.png": {"cat", "dog"}, "b.png": set()}
 
 
+def test_numbers_in_lists_of_tags_keep_their_zeros(workplace: Path) -> None:
+    Path("t.csv").write_text('path,tags\na.png,"[010, 007]"\nb.png,[00]\nc.png,[7 0]\n')
+    assert tags_in(read("t.csv"), workplace) == {"a.png": {"010", "007"}, "b.png": {"00"}, "c.png": {"7", "0"}}
+
+
 def test_other_names_of_columns_are_taken_where_they_are_alone(workplace: Path) -> None:
     Path("t.csv").write_text("fname,labels,is_valid\na.png,cat,False\nb.png,dog,True\n")  # fastai's
     found = read("t.csv")
