@@ -70,6 +70,20 @@ def test_numbers_in_lists_of_tags_keep_their_zeros(workplace: Path) -> None:
     assert tags_in(read("t.csv"), workplace) == {"a.png": {"010", "007"}, "b.png": {"00"}, "c.png": {"7", "0"}}
 
 
+def test_the_index_that_pandas_writes_in_parquet_is_no_label(workplace: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"path": ["a.png", "b.png"], "cat": [1, 0], "dog": [0, 1], "__index_level_0__": [17, 4]}
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    found = read("t.parquet")
+    assert found.labels == ["cat", "dog"]
+    assert tags_in(found, workplace) == {"a.png": {"cat"}, "b.png": {"dog"}}
+    columns["__index_level_0__"] = columns.pop("path")  # of a table with the paths as its index
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    found = read_annotations(Path("t.parquet"), None, TableFormat(path_column="__index_level_0__"))
+    assert tags_in(found, workplace) == {"a.png": {"cat"}, "b.png": {"dog"}}
+
+
 def test_other_names_of_columns_are_taken_where_they_are_alone(workplace: Path) -> None:
     Path("t.csv").write_text("fname,labels,is_valid\na.png,cat,False\nb.png,dog,True\n")  # fastai's
     found = read("t.csv")
