@@ -1,6 +1,5 @@
 """Decoded images on disk, for later runs, epochs and processes."""
 
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, compress, islice
@@ -15,6 +14,7 @@ from torch.utils.data import Sampler
 from multilabel_pl.data.cache_files import CacheFiles, State, state_of
 from multilabel_pl.data.check import Findings, decoded_batches
 from multilabel_pl.data.image_files import BATCH_SIZE, ImageFiles, StoredImages
+from multilabel_pl.data.paths import absolute
 from multilabel_pl.messages import note
 from multilabel_pl.task import Task
 
@@ -33,8 +33,7 @@ class ImageCache:
     def __init__(self, folder: Path, task: Task) -> None:
         background = "".join(f"{level:02x}" for level in ImageColor.getrgb(task.background))
         own = folder / f"{task.shape_text}_{background}_v{VERSION}"
-        parent = Path(os.path.abspath(folder)).parent  # noqa: PTH100, which Path.absolute is not the same as
-        self.files = CacheFiles(own, task.image_shape, parent)
+        self.files = CacheFiles(own, task.image_shape, absolute(folder).parent)
 
     def fill(self, images: ImageFiles, num_workers: int) -> Findings | None:
         """Decodes the files that are not in the cache, or have changed, and adds them; `images` are then read there.
