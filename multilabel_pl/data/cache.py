@@ -1,6 +1,5 @@
 """Decoded images on disk, for later runs, epochs and processes."""
 
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, compress, islice
@@ -15,6 +14,7 @@ from torch.utils.data import Sampler
 from multilabel_pl.data.cache_files import CacheFiles, State, state_of
 from multilabel_pl.data.check import Findings, decoded_batches
 from multilabel_pl.data.image_files import BATCH_SIZE, ImageFiles, StoredImages
+from multilabel_pl.data.paths import absolute
 from multilabel_pl.messages import note
 from multilabel_pl.task import Task
 
@@ -33,8 +33,7 @@ class ImageCache:
     def __init__(self, folder: Path, task: Task) -> None:
         background = "".join(f"{level:02x}" for level in ImageColor.getrgb(task.background))
         own = folder / f"{task.shape_text}_{background}_v{VERSION}"
-        parent = Path(os.path.abspath(folder)).parent  # noqa: PTH100, which Path.absolute is not the same as
-        self.files = CacheFiles(own, task.image_shape, parent)
+        self.files = CacheFiles(own, task.image_shape, absolute(folder).parent)
 
     def fill(self, images: ImageFiles, num_workers: int) -> Findings | None:
         """Decodes the files that are not in the cache, or have changed, and adds them; `images` are then read there.
@@ -46,7 +45,7 @@ class ImageCache:
             num_workers: Processes that decode.
 
         Returns:
-            What was found; None if the cache can't be written, as on a full disk.
+            What was found; None if the cache can't be used, as on a full disk.
         """
         problems: list[str | None] = [None] * len(images)
         try:
@@ -61,9 +60,12 @@ class ImageCache:
         except OSError as error:
             note(f"{self.files.folder} can't keep decoded images: {error.strerror}; they are decoded without it")
             return None
-        entries = [entry for entry in found if entry is not None]
-        if len(entries) < len(images) or not entries:
+        if any(problems) or not found:
             return Findings(problems, [0] * len(images))
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < len(images):
+            note(f"{self.files.folder} was emptied by another process; images are decoded without it")
+            return None
         slots = np.array([entry.slot for entry in entries], dtype=np.int64)
         images.stored = StoredImages(self.files.pixels(), slots)
         return Findings(problems, [entry.digest for entry in entries], [entry.fingerprint for entry in entries])

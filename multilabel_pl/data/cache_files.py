@@ -88,14 +88,13 @@ class CacheFiles:
 
     def refresh(self) -> None:
         """Reads what has been added to the index; a cache that is damaged is begun again."""
-        try:
-            self._read_lines()
-        except _DamageError:
-            note(f"{self.folder} is damaged, and is begun again")
-            with self._locked():
+        if not self._is_damaged():
+            return
+        with self._locked():
+            if self._is_damaged():  # else another process has begun it again meanwhile
+                note(f"{self.folder} is damaged, and is begun again")
                 for name in (INDEX, PIXELS):
                     (self.folder / name).unlink(missing_ok=True)
-            self._forget()
 
     def append(self, files: Sequence[tuple[Path, State]], images: Tensor) -> None:
         """Adds the images of files, uint8 (N, C, H, W), and what is known of these."""
@@ -120,6 +119,15 @@ class CacheFiles:
         self.count = 0  # images
         self.end = 0  # of what has been read of the index, in bytes
         self.inode: int | None = None  # of the index
+
+    def _is_damaged(self) -> bool:
+        """Reads what has been added to the index, and forgets all of it if the files don't fit together."""
+        try:
+            self._read_lines()
+        except _DamageError:
+            self._forget()
+            return True
+        return False
 
     def _read_lines(self) -> None:
         if not os.path.lexists(self.folder / INDEX):

@@ -1,6 +1,5 @@
 """Images in shards, for sets that outgrow one disk, read with LitData (the extra `litdata`)."""
 
-import os
 from bisect import bisect_right
 from functools import cached_property
 from itertools import accumulate
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from multilabel_pl.data.datasets import Batch, LabelledDataset
 from multilabel_pl.data.own_images import OwnImagesDataModule
+from multilabel_pl.data.paths import absolute
 from multilabel_pl.data.shards import HASHES, REMEDY, Shards, import_litdata
 from multilabel_pl.data.summary import summary_of_counts
 from multilabel_pl.data.table import TableDataModule
@@ -51,7 +51,7 @@ class StreamingDataModule(OwnImagesDataModule):
         if "://" in path:
             raise InputError(f"path must be a folder, got {path}: mount the object store as one")
         self.folder = Path(path)
-        self.hparams["path"] = os.path.abspath(path)  # noqa: PTH100 # for use from other folders, with ".." resolved
+        self.hparams["path"] = str(absolute(path))  # for use from other folders
         self.num_workers = num_workers
 
     @cached_property

@@ -19,6 +19,7 @@ from multilabel_pl.data.annotations.tabular import TableFormat
 from multilabel_pl.data.cache import ImageCache
 from multilabel_pl.data.opening import Opened, Opener, without_twins
 from multilabel_pl.data.own_images import OwnImagesDataModule
+from multilabel_pl.data.paths import absolute
 from multilabel_pl.data.summary import summary
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS
@@ -120,9 +121,9 @@ class TableDataModule(OwnImagesDataModule):
             raise InputError("tag_delimiter must not be empty")
         tables = {"table": table, "val_table": val_table, "test_table": test_table}
         self.tables = {name: Path(path) for name, path in tables.items() if path is not None}
-        self.images = _absolute(Path(images)) if images is not None else None
+        self.images = absolute(images) if images is not None else None
         paths = {**self.tables, **({"images": self.images} if self.images is not None else {})}
-        self.hparams.update({name: str(_absolute(path)) for name, path in paths.items()})  # for use from other folders
+        self.hparams.update({name: str(absolute(path)) for name, path in paths.items()})  # for use from other folders
         self.hparams["labels"] = list(map(str, labels)) if labels is not None else None
         self.columns = TableFormat(path_column, tags_column, tag_delimiter, split_column, allow_outside, group_column)
         self.image_shape, self.background = (channels, *height_and_width(image_size)), background
@@ -133,7 +134,7 @@ class TableDataModule(OwnImagesDataModule):
         self.split_seed, self.folds, self.fold = split_seed, folds, fold
         self.max_memory = max_memory
         self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
-        beside = f"{_absolute(self.tables['table'])}.cache"
+        beside = f"{absolute(self.tables['table'])}.cache"
         kept = ImageCache(Path(beside if cache is True else cache), decoding) if cache else None
         self.opener = Opener(decoding, max_pixels, self.num_workers, kept)
 
@@ -242,7 +243,3 @@ class TableDataModule(OwnImagesDataModule):
         opened = without_twins(opened)
         self.splits.update({split: own.part for split, own in opened.items()})
         return opened
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100, which Path.absolute is not the same as: this resolves ".."

@@ -12,10 +12,12 @@ from PIL import Image
 
 from multilabel_pl import TableDataModule
 from multilabel_pl.cli.main import main
-from multilabel_pl.data.image_files import LabelledFiles
+from multilabel_pl.data.cache import ImageCache
+from multilabel_pl.data.image_files import FileBatch, ImageFiles, LabelledFiles
 from multilabel_pl.errors import InputError
+from multilabel_pl.task import Task
 from tests.conftest import BRIEF, QUIET, wait_for
-from tests.data.tagged_images import write_tagged
+from tests.data.tagged_images import write_images, write_tagged
 
 OPTIONS: dict[str, Any] = {"channels": 1, "image_size": 48, "num_workers": 0, "val_size": 0, "test_size": 0}
 
@@ -39,15 +41,20 @@ def decoded(files: list[Path]) -> torch.Tensor:
     return torch.stack([torch.frombuffer(bytearray(Image.open(file).tobytes()), dtype=torch.uint8) for file in files])
 
 
+def blank(folder: Path) -> None:
+    """Leaves files of the same size and time of change that are no images any more, so they must not be read again."""
+    for file in (folder / "images").iterdir():
+        found = file.stat()
+        file.write_bytes(b"\0" * found.st_size)
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
 def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = write_tagged(tmp_path, 40)
     first = opened(table)
     files = sorted((tmp_path / "images").iterdir())
     assert torch.equal(pixels(first).flatten(1), decoded(files))
-    for file in files:  # the same size and time of change, but no image any more: it is not looked at again
-        found = file.stat()
-        file.write_bytes(b"\0" * found.st_size)
-        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    blank(tmp_path)
     again = opened(table)
     assert not again.is_slow
     assert torch.equal(pixels(again), pixels(first))
@@ -92,10 +99,7 @@ def test_each_form_of_images_has_a_cache_of_its_own(tmp_path: Path) -> None:
 def test_a_cache_moves_with_its_table(tmp_path: Path) -> None:
     before = pixels(opened(write_tagged(tmp_path / "here", 10)))
     shutil.move(tmp_path / "here", tmp_path / "there")
-    for file in (tmp_path / "there" / "images").iterdir():
-        found = file.stat()
-        file.write_bytes(b"\0" * found.st_size)
-        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    blank(tmp_path / "there")
     assert torch.equal(pixels(opened(str(tmp_path / "there" / "images.csv"))), before)
 
 
@@ -205,6 +209,65 @@ def test_nothing_is_written_through_a_link_or_a_pipe(
     assert len(pixels(opened(table))) == 10
     assert f"{place.parent} can't keep decoded images: " in capsys.readouterr().err
     assert (target.read_text() if target.exists() else None) == ("precious" if kind == "link" else None)
+
+
+REPLACE = """
+import fcntl, shutil, sys, time
+from pathlib import Path
+whole, cache, process = sys.argv[1:]
+with open(f"{cache}/lock", "ab") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    for _ in range(1000):
+        if any("->" in line and f" {process} " in line for line in Path("/proc/locks").read_text().splitlines()):
+            break
+        time.sleep(0.01)
+    shutil.copytree(whole, cache, dirs_exist_ok=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not say who waits for a lock")
+def test_what_another_process_has_begun_again_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other one has the lock when this one finds the damage, and repairs it when this one waits for the lock."""
+    table = write_tagged(tmp_path, 10)
+    before = pixels(opened(table)).clone()
+    [cache] = tmp_path.glob("images.csv.cache/*")
+    shutil.copytree(cache, tmp_path / "whole", ignore=shutil.ignore_patterns("lock"))
+    (cache / "pixels.bin").write_bytes(b"short")
+    blank(tmp_path)
+    words = [sys.executable, "-c", REPLACE, str(tmp_path / "whole"), str(cache), str(os.getpid())]
+    capsys.readouterr()
+    with subprocess.Popen(words, text=True, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        assert torch.equal(pixels(opened(table)), before)
+    assert "damaged" not in capsys.readouterr().err
+
+
+class EmptiedMeanwhile(ImageFiles):
+    """Images whose cache another process begins again whenever some are decoded."""
+
+    def __init__(self, paths: list[Path], task: Task, cache: Path) -> None:
+        super().__init__(paths, task)
+        self.cache = cache
+
+    def __getitems__(self, indices: list[int]) -> FileBatch:
+        for path in self.cache.glob("*/*.*"):
+            path.unlink()
+        return super().__getitems__(indices)
+
+
+def test_a_cache_that_is_emptied_meanwhile_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("multilabel_pl.data.cache.CHUNK", 1)  # two are written
+    paths = [tmp_path / path for path, _ in write_images(tmp_path, 40)]
+    task = Task((), (1, 48, 48))
+    images = EmptiedMeanwhile(paths, task, tmp_path / "cache")
+    assert ImageCache(tmp_path / "cache", task).fill(images, num_workers=0) is None
+    assert images.stored is None
+    folder = tmp_path / "cache" / "1x48x48_ffffff_v1"
+    assert capsys.readouterr().err == f"note: {folder} was emptied by another process; images are decoded without it\n"
 
 
 FULL = """

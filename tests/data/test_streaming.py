@@ -98,6 +98,21 @@ def test_the_shards_hold_what_the_table_does(place: Path) -> None:
     assert list(data.train_set.shards) == [IN_A_SHARD] * 5 + [2]
 
 
+def test_names_of_files_need_not_be_in_utf_8(workplace: Path) -> None:
+    records = []
+    for path, tags in write_images(workplace, 20):
+        renamed = Path(path).rename(os.fsdecode(b"lat\xe9in ") + Path(path).name)
+        records.append(json.dumps({"path": str(renamed), "tags": tags}))
+    Path("t.jsonl").write_text("\n".join(records))
+    table = TableDataModule("t.jsonl", image_size=24, num_workers=0)
+    write_shards(table, Path("shards"))
+    data = opened(Path("shards"))
+    assert torch.equal(data.image_fingerprints("test"), table.image_fingerprints("test"))
+    assert data.test_set is not None
+    assert table.test_set is not None
+    assert data.test_set.paths == table.test_set.paths
+
+
 def test_workers_read_the_same(place: Path) -> None:
     batches = []
     for workers in (0, 2):

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -489,6 +490,17 @@ def test_a_table_of_new_images_is_evaluated_as_a_whole(workplace: Path, capsys: 
     assert "train" in found
 
 
+def test_a_table_of_new_images_is_not_divided_as_that_of_the_training(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tagged(workplace, 60)
+    write_tagged(workplace, 15, start=60, name="new.csv")  # fewer than validated the checkpoint
+    main(["fit", *QUIET, *BRIEF, *TABLE, "--data.folds", "3", "--data.val_size", "20"])
+    words = ["--data.table", "new.csv", "--figures", "false"]
+    assert divided(capsys, "test", *words) == ("15 (15 test)", False)
+    assert divided(capsys, "tune", *words, "--threshold", "0.3", "--output", "t.ckpt") == ("15 (15 val)", False)
+
+
 def test_images_are_known_by_name_and_content(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tagged(workplace, 60)
     main(["fit", *QUIET, *BRIEF, *TABLE])
@@ -509,6 +521,31 @@ def test_options_of_the_default_data_do_not_leak_into_the_tables(workplace: Path
     write_tagged(workplace, 30)
     main(["fit", *QUIET, *BRIEF, *TABLE])
     assert "val_size: 0.1\n" in Path("runs/version_0/config.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", ["a\0.png", "\ud800.png"], ids=ascii)
+def test_paths_that_no_file_can_have_are_reported_in_new_tables(path: str, workplace: Path) -> None:
+    Path("new.jsonl").write_text(json.dumps({"path": path, "tags": ["x"]}))
+    data = TableDataModule("new.jsonl", num_workers=0)
+    data.take_new_images("test", {})
+    with pytest.raises(InputError, match=r"^new\.jsonl, line 1: .* can't be read: "):
+        data.setup("test")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_refused_at_once(kind: str, workplace: Path) -> None:
+    path = "/dev/zero" if kind == "device" else str(workplace / "pipe.png")
+    if kind == "pipe":
+        os.mkfifo(path)
+    Path("empty.png").touch()  # of the same size
+    write_table(Path("t.csv"), ["path", "tags"], [[path, "x"], ["empty.png", ""]])
+    data = TableDataModule("t.csv", allow_outside=True, num_workers=0)
+    data.take_new_images("test", {})
+    with pytest.raises(InputError) as caught:
+        data.setup("test")
+    files = [path, str(workplace / "empty.png")]
+    expected = [f"t.csv, line {line}: {file} is not an image, or is damaged" for line, file in enumerate(files, 2)]
+    assert str(caught.value).splitlines() == expected
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])  # torch waits long for this one's end

@@ -66,6 +66,8 @@ def _items(text: str) -> list[str] | None:
 
 
 def _value(item: str) -> str:
+    if item.isdecimal():  # a label, not a number: 007 keeps its zeros
+        return item
     try:
         return str(json.loads(item) if item.startswith('"') else ast.literal_eval(item))
     except (ValueError, SyntaxError):  # quotes around what neither language would put there, such as a line break

@@ -16,7 +16,7 @@ from multilabel_pl.messages import note
 Class: TypeAlias = tuple[str | None, str]  # the split, None if the folders don't name it, and the label
 
 OWN, ALL = "*", "**/*"  # patterns of the images of a folder itself, and of its folders as well
-RUNS = "runs"  # our own, which lie there if one trains in the folder of the images
+RUNS = "runs"  # where our own lie if one trains in the folder of the images
 
 
 def find_classes(root: Path) -> dict[Class, list[Path]]:
@@ -25,18 +25,21 @@ def find_classes(root: Path) -> dict[Class, list[Path]]:
     Raises:
         InputError: If it isn't clear which folders are splits, and which are classes.
     """
-    top = _folders(root)
+    top = [folder for folder in _folders(root) if not _holds_runs(folder)]
     parts = [folder for folder in top if folder.name.lower() in SPLIT_NAMES and _holds_folders(folder)]
-    folders: dict[Class, Path]
+    folders: list[tuple[Class, Path]]
     if parts:
         if others := [folder.name for folder in top if folder not in parts and _has_images(folder, ALL)]:
             splits = f"folders of splits, such as {parts[0].name}, and beside them {others[0]} with images"
             raise InputError(f"{root} has {splits}: name it {', '.join(SPLITS)}, or move it away")
-        folders = {(SPLIT_NAMES[part.name.lower()], folder.name): folder for part in parts for folder in _folders(part)}
+        folders = [((SPLIT_NAMES[part.name.lower()], inner.name), inner) for part in parts for inner in _folders(part)]
     else:
         _check_nested([folder for folder in top if _holds_folders(folder)])
-        folders = {(None, folder.name): folder for folder in top}
-    found = {key: files for key, folder in folders.items() if (files := _images(folder))}
+        folders = [((None, folder.name), folder) for folder in top]
+    found: dict[Class, list[Path]] = {}
+    for key, folder in folders:  # of one split there may be several, such as `val` and `dev`
+        if files := _images(folder):
+            found[key] = found.get(key, []) + files
     if found and (count := sum(1 for folder in (root, *parts) for _ in _find(folder, OWN))):
         note(f"{root}: images outside of the folders of classes have no label, and are left out: {count}")
     return found
@@ -60,8 +63,13 @@ def read_class_folders(
 
 def _folders(root: Path) -> list[Path]:
     left_out = (".", "__")  # what systems and programs put beside folders of their users
-    folders = (path for path in root.iterdir() if path.is_dir() and path.name != RUNS)
+    folders = (path for path in root.iterdir() if path.is_dir())
     return sorted(path for path in folders if not path.name.startswith(left_out))
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether a folder is that of our own runs, rather than of a class of its name."""
+    return folder.name == RUNS and any(run.is_dir() for run in folder.glob("version_*"))
 
 
 def _find(folder: Path, pattern: str) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multilabel_pl.data.annotations.records import SPLITS, UNMARKED, Annotations, Entry, Problem
+from multilabel_pl.data.paths import absolute
 from multilabel_pl.errors import InputError
 from multilabel_pl.messages import note, shortened
 
@@ -53,7 +54,7 @@ class _Collector:
     """Entries by columns, in arrays that grow: a label is a number, in the order in which labels are first seen."""
 
     def __init__(self, folder: Path, labels: Sequence[str] | None, allow_outside: bool) -> None:
-        self.folder = os.path.abspath(folder)  # noqa: PTH100, which Path.absolute is not the same as
+        self.folder = str(absolute(folder))
         self.inside = os.path.join(self.folder, "")  # noqa: PTH118, with one separator at its end, even if it is /
         self.allow_outside = allow_outside
         self.numbers = {label: number for number, label in enumerate(dict.fromkeys(labels or []))}

@@ -101,9 +101,9 @@ def _changes(then: tuple[Tensor, Tensor], now: tuple[Tensor, Tensor]) -> list[st
 def fingerprint_of(file: str) -> int:
     """Returns the hash of one image's name and content."""
     content, path = b"", Path(file)
-    with suppress(OSError):  # a missing file is reported when it is decoded
-        content = path.read_bytes()
-    return _hash(path.name.encode() + content)
+    with suppress(OSError):  # what is missing, or no file but a pipe, is reported when it is decoded
+        content = path.read_bytes() if path.is_file() else b""
+    return _hash(path.name.encode(errors="surrogatepass") + content)  # names need not be in UTF-8
 
 
 def _hash(content: bytes) -> int:

@@ -1,7 +1,7 @@
 """Annotations in any format: which one it is, the content says."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -117,21 +117,22 @@ def _read_folder(root: Path, images: Path | None, columns: TableFormat, labels: 
     raise InputError(f"{root} is a folder without {expected}")
 
 
-def _metadata(root: Path) -> dict[str | None, Path]:
-    """Returns the metadata files: one of all images, under None, or one of each split, `train/` first."""
+def _metadata(root: Path) -> list[tuple[str | None, Path]]:
+    """Returns the metadata files: one of all images, under None, or those of splits, `train/` first."""
     if found := _metadata_file(root):
-        return {None: found}
-    parts = {name: path for name in SPLIT_NAMES if (path := _metadata_file(root / name))}
-    return {SPLIT_NAMES[name]: path for name, path in parts.items()}
+        return [(None, found)]
+    return [(split, path) for name, split in SPLIT_NAMES.items() if (path := _metadata_file(root / name))]
 
 
 def _metadata_file(folder: Path) -> Path | None:
     return next((folder / name for name in METADATA if (folder / name).is_file()), None)
 
 
-def _read_parts(metadata: Mapping[str | None, Path], columns: TableFormat, labels: Sequence[str] | None) -> Annotations:
+def _read_parts(
+    metadata: Sequence[tuple[str | None, Path]], columns: TableFormat, labels: Sequence[str] | None
+) -> Annotations:
     parts = []
-    for split, path in metadata.items():
+    for split, path in metadata:
         part = read_annotations(path, None, columns, labels)
         labels = part.labels  # those of the first
         parts.append(part if split is None else part.in_split(split))

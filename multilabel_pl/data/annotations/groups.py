@@ -1,6 +1,7 @@
 """Images that belong together: a patient's, say, or copies of one another."""
 
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,8 +56,9 @@ def same_content(files: Sequence[str]) -> list[list[int]]:
     for index, file in enumerate(files):
         with suppress(OSError, ValueError):  # it is reported when it is decoded
             found = os.stat(file)  # noqa: PTH116, a million objects would take seconds
-            by_size[found.st_size].append(index)
-            links[index] = found.st_dev, found.st_ino
+            if stat.S_ISREG(found.st_mode):  # from a pipe or a device, reading might never end
+                by_size[found.st_size].append(index)
+                links[index] = found.st_dev, found.st_ino
     suspects = [index for indices in by_size.values() if len(indices) > 1 for index in indices]
     distinct = {links[index]: files[index] for index in suspects}
     with ThreadPoolExecutor() as pool:

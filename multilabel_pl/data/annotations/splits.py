@@ -51,20 +51,24 @@ class Division:
         if groups is not None:
             marks = _undivided(marks, groups, annotations.files)
         chosen = {split: _where(marks == code) for code, split in enumerate(SPLITS)}
-        rest = _where((marks == UNMARKED) | (marks == TRAIN))
-        aside = _Aside(annotations.marks, groups, self.seed)
+        chosen["train"] = _where((marks == UNMARKED) | (marks == TRAIN))
+        if self.default is None:
+            self._set_aside(chosen, _Aside(annotations.marks, groups, self.seed))
+        return {split: annotations.take(indices) for split, indices in chosen.items()}
+
+    def _set_aside(self, chosen: dict[str, Tensor], aside: "_Aside") -> None:
+        """Moves training images to the splits of which none are marked."""
         if self.folds is not None:
             if len(chosen["test"]):
                 raise InputError(f"folds {self.folds} sets test images aside, but some are marked: leave out the marks")
-            rest, chosen["test"] = aside.fold(rest, self.folds, self.fold)
-        whole = len(rest)
+            chosen["train"], chosen["test"] = aside.fold(chosen["train"], self.folds, self.fold)
+        whole = len(chosen["train"])
         for split, size in self.sizes.items():
             if not len(chosen[split]):
                 number = round(size * whole) if size < 1 else int(size)
                 if size > number == 0:
                     note(f"{split}_size {size:g} of {whole} images is none")
-                rest, chosen[split] = aside(rest, number, f"{split}_size {size:g}")
-        return {split: annotations.take(indices) for split, indices in {**chosen, "train": rest}.items()}
+                chosen["train"], chosen[split] = aside(chosen["train"], number, f"{split}_size {size:g}")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Tables, whatever file they are from: what their columns mean, and their rows as entries."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from multilabel_pl.messages import abridged, note, shortened
 PATH_NAMES = ("file_name", "filename", "fname")  # of Hugging Face, pandas' users and fastai
 TAGS_NAMES = ("labels", "label")
 INDEX_NAMES = ("", "Unnamed: 0")  # of the column of row numbers that pandas writes
+INDEX_LEVEL = re.compile(r"__index_level_\d+__")  # the same in Parquet
 OTHER_DELIMITERS = ",; "  # of tags; a blank is usual within one, too
 
 Row: TypeAlias = tuple[int, Cells]  # its number, and what it holds
@@ -58,9 +60,9 @@ class TableFormat:
         )
 
     def others(self, header: Sequence[str]) -> list[str]:
-        """Returns the columns of none of these meanings: of 0 and 1, where there is none of tags."""
+        """Returns the columns of none of these meanings, but for an index: of 0 and 1, where there is none of tags."""
         used = (self.path_column, self.tags_column, self.split_column, self.group_column, VALIDATION_COLUMN)
-        return [name for name in header if name not in used]
+        return [name for name in header if name not in used and not INDEX_LEVEL.fullmatch(name)]
 
 
 def _usual_name(name: str, default: str, others: Sequence[str], header: Sequence[str]) -> str:
@@ -203,4 +205,4 @@ class _RowReader:
         tags, unknown = self.labels(cells)
         split = self.split(cells) if self.split else None
         group = cells[self.group].strip() if self.group is not None else ""
-        return Entry(self.source, number, path, tags, unknown, split, group)
+        return Entry(self.source, number, path, tags, unknown, split, "" if group.lower() in MISSING else group)

@@ -1,6 +1,7 @@
 """Pascal VOC's folder of XML files: an image's tags are the names of its objects."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ from multilabel_pl.data.annotations.tabular import TableFormat
 VOC_IMAGES = "JPEGImages"  # folders
 ANNOTATIONS = "Annotations"
 SPLIT_LISTS = "ImageSets/Main"
+MARK = re.compile(r"\s+(-1|0|1)$")  # after a name, as in the lists of a class
 
 
 def find_xml(folder: Path) -> list[Path]:
@@ -33,19 +35,18 @@ def read_voc(
     Raises:
         InputError: As `collect` does.
     """
-    splits = _splits(root)
+    splits = _splits(root, {file.stem for file in files})
     entries = (_entry(file, splits.get(file.stem), labels) for file in files)
     return collect(root, entries, folder, labels, columns.allow_outside)
 
 
-def _splits(root: Path) -> dict[str, str]:
-    """Returns the splits by the names of images without their endings."""
-    lists = {split: root / SPLIT_LISTS / f"{split}.txt" for split in SPLITS}
+def _splits(root: Path, names: Collection[str]) -> dict[str, str]:
+    """Returns the splits by the names of images without their endings, of which there are `names`."""
     return {
-        name: split
-        for split, path in lists.items()
-        if path.is_file()
-        for name in path.read_text(encoding="utf-8", errors="replace").split()
+        line if line in names else MARK.sub("", line): split
+        for split in SPLITS
+        if (path := root / SPLIT_LISTS / f"{split}.txt").is_file()
+        for line in map(str.strip, path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
     }
 
 

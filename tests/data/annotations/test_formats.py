@@ -65,6 +65,25 @@ def test_lists_of_tags_are_understood_however_they_are_written(cell: str, workpl
     assert tags_in(read("t.csv"), workplace) == {"a.png": {"cat", "dog"}, "b.png": set()}
 
 
+def test_numbers_in_lists_of_tags_keep_their_zeros(workplace: Path) -> None:
+    Path("t.csv").write_text('path,tags\na.png,"[010, 007]"\nb.png,[00]\nc.png,[7 0]\n')
+    assert tags_in(read("t.csv"), workplace) == {"a.png": {"010", "007"}, "b.png": {"00"}, "c.png": {"7", "0"}}
+
+
+def test_the_index_that_pandas_writes_in_parquet_is_no_label(workplace: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"path": ["a.png", "b.png"], "cat": [1, 0], "dog": [0, 1], "__index_level_0__": [17, 4]}
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    found = read("t.parquet")
+    assert found.labels == ["cat", "dog"]
+    assert tags_in(found, workplace) == {"a.png": {"cat"}, "b.png": {"dog"}}
+    columns["__index_level_0__"] = columns.pop("path")  # of a table with the paths as its index
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    found = read_annotations(Path("t.parquet"), None, TableFormat(path_column="__index_level_0__"))
+    assert tags_in(found, workplace) == {"a.png": {"cat"}, "b.png": {"dog"}}
+
+
 def test_other_names_of_columns_are_taken_where_they_are_alone(workplace: Path) -> None:
     Path("t.csv").write_text("fname,labels,is_valid\na.png,cat,False\nb.png,dog,True\n")  # fastai's
     found = read("t.csv")
@@ -140,6 +159,23 @@ def test_objects_of_pascal_voc_are_tags_and_difficult_ones_unknown(workplace: Pa
     assert tags_in(read("voc/Annotations", Path()), workplace) == expected
 
 
+def test_lists_of_pascal_voc_name_images_as_they_are_called(workplace: Path) -> None:
+    names = ["0001", "0002", "0003", "my photo", "my photo 1", "my photo 2"]
+    write_voc(workplace / "voc", {name: [("cat", 0)] for name in names})
+    Path("voc/Annotations/0003.xml").rename(os.fsdecode(b"voc/Annotations/lat\xe9in.xml"))
+    Path("voc/ImageSets/Main").mkdir(parents=True)
+    lists = {
+        "train": b"0001  1\nmy photo\n",
+        "val": b"\xef\xbb\xbf0002 -1\r\n",
+        "test": b"my photo 1\nlat\xe9in\nmy photo 2 -1\n",
+    }
+    for split, content in lists.items():
+        Path(f"voc/ImageSets/Main/{split}.txt").write_bytes(content)
+    found = read("voc")
+    splits = {Path(file).stem: SPLITS[code] for file, code in zip(found.files, found.splits.tolist(), strict=True)}
+    assert splits == dict(zip(names, ["train", "val", "test", "train", "test", "test"], strict=True))
+
+
 def test_an_image_in_several_class_folders_has_several_tags(workplace: Path) -> None:
     images = list({(workplace / path).read_bytes(): None for path, _ in write_images(workplace, 10)})  # no two equal
     folders = {
@@ -166,6 +202,23 @@ def test_an_image_in_several_class_folders_has_several_tags(workplace: Path) -> 
     both = read("parts")
     assert len(both) == 8
     assert [SPLITS[code] for code in both.splits.tolist()] == ["train"] * 4 + ["val"] * 4
+
+
+def test_several_folders_of_one_split_are_taken_together(workplace: Path) -> None:
+    names = ["train/cat", "training/cat", "val/cat", "dev/cat", "dev/dog"]
+    tagged = (path for path, tags in write_images(workplace, 10) if tags)  # no two equal
+    for name, path in zip(names, tagged, strict=False):
+        Path("set", name).mkdir(parents=True)
+        shutil.copy(path, Path("set", name, "a.png"))
+        Path("tables", name).mkdir(parents=True)
+        (Path("tables", name).parent / "metadata.csv").write_text("file_name,tags\ncat/a.png,cat\n")
+    found = read("set")
+    codes = dict(zip(tags_in(found, workplace / "set"), found.splits.tolist(), strict=True))
+    assert codes == {f"{name}/a.png": SPLITS.index("train" if "train" in name else "val") for name in names}
+    assert tags_in(found, workplace / "set")["dev/cat/a.png"] == {"cat"}
+    parts = read("tables")
+    assert len(parts) == 4
+    assert [SPLITS[code] for code in parts.splits.tolist()] == ["train", "val", "train", "val"]
 
 
 def write_classes(*folders: str) -> None:
@@ -210,6 +263,17 @@ def test_a_class_may_have_the_name_of_a_split_or_folders_of_its_own(
     assert read("set").labels == ["bus", "car", "train"]
     note = "note: set: images outside of the folders of classes have no label, and are left out: 1\n"
     assert capsys.readouterr().err == note
+
+
+def test_a_class_may_be_called_runs_but_our_own_runs_are_none(workplace: Path) -> None:
+    write_images(workplace, 1)
+    shutil.copy("images/000.png", "a.png")
+    write_classes("jumps", "runs", "walks")
+    assert read("set").labels == ["jumps", "runs", "walks"]
+    Path("set").rename("classes")
+    write_classes("train/jumps", "train/runs", "test/runs", "runs/version_0/test")
+    assert set(tags_in(read("set"), workplace / "set")) == {"train/jumps/a.png", "test/runs/a.png"}
+    assert read("set").labels == ["jumps", "runs"]
 
 
 def test_folders_of_coco_name_their_files(workplace: Path) -> None:
@@ -344,3 +408,14 @@ def test_a_folder_of_classes_is_trained_on_and_tested(workplace: Path) -> None:
     report = (workplace / "runs" / "version_0" / "test" / "report.md").read_text(encoding="utf-8")
     assert report.startswith(f"# test of runs/version_0/best.ckpt on {workplace}/set")
     assert "| ≥5 " in report
+
+
+@pytest.mark.parametrize("cache", ["false", "true"])
+def test_names_of_files_need_not_be_in_utf_8(cache: str, workplace: Path) -> None:
+    for path, tags in write_images(workplace, 40):
+        for tag in tags[:1]:
+            (workplace / "set" / tag).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, workplace / "set" / tag / (os.fsdecode(b"lat\xe9in ") + Path(path).name))
+    words = ["--data.image_size", "16", "--data.num_workers", "0", "--data.cache", cache]
+    main(["fit", "set", *QUIET, *BRIEF, *words])
+    main(["test", *QUIET, "--figures", "false"])

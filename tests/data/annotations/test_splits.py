@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,17 @@ def test_a_patients_images_stay_together(tmp_path: Path) -> None:
     owners = [{whose[name] for name in part} for part in parts]
     assert sum(map(len, owners)) == 12
     assert files(table, group_column="patient", split_seed=1) != parts
+
+
+def test_images_whose_group_is_missing_are_in_none(tmp_path: Path) -> None:
+    missing = ["", "NaN", "nan", "NA", "None", "<NA>", " null "]
+    paths = [path for path, _ in write_images(tmp_path, 21)]
+    rows = [[path, "x", missing[i % len(missing)]] for i, path in enumerate(paths)]
+    table = write_table(tmp_path / "t.csv", ["path", "tags", "patient"], rows)
+    assert files(table, group_column="patient") == files(table)
+    records = [json.dumps({"path": path, "tags": ["x"], "patient": float("nan")}) for path in paths]
+    (tmp_path / "t.jsonl").write_text("\n".join(records))
+    assert files(str(tmp_path / "t.jsonl"), group_column="patient") == files(table)
 
 
 def test_groups_that_allow_no_split_are_named(tmp_path: Path) -> None:
@@ -147,6 +159,21 @@ def test_folds_must_be_possible(options: dict[str, object], message: str, tmp_pa
     rows = [[path, "test"] for path, _ in write_images(tmp_path, 6)]
     with pytest.raises(InputError, match=message):
         files(write_table(tmp_path / "t.csv", ["path", "tags"], rows), **options)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("options", [{}, {"val_size": 500}, {"test_size": 100}, {"folds": 5}], ids=str)
+def test_a_default_split_sets_none_aside(
+    options: dict[str, object], split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [[path, "x", "train" if i < 2 else ""] for i, (path, _) in enumerate(write_images(tmp_path, 8))]
+    table = write_table(tmp_path / "t.csv", ["path", "tags", "split"], rows)
+    parts = dict(zip(SPLITS, files(table, default_split=split, **options), strict=True))
+    names = {Path(path).name for path, *_ in rows}
+    assert parts.pop("train") == {"000.png", "001.png"}
+    assert parts.pop(split) == names - {"000.png", "001.png"}
+    assert list(parts.values()) == [set()]
+    assert capsys.readouterr().err == ""
 
 
 @given(st.data())
