@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -143,12 +143,12 @@ def read_results(path: Path) -> dict[tuple[str, int], Training]:
     return trainings
 
 
-def row(name: str, trainings: list[Training]) -> list[str]:
-    """Lays out what a contender has reached, and when."""
-    versions = trainings[0].versions
+def row(name: str, trainings: list[Training], levels: Iterable[str] = LEVELS) -> list[str]:
+    """Lays out when a contender has reached levels, when it ended, and what it had reached then."""
+    times = [[training.seconds_to(metric) for training in trainings] for metric in levels]
+    times.append([training.checkpoints[-1].seconds for training in trainings])
     ends = [[training.checkpoints[-1].metrics[metric] for training in trainings] for metric in LEVELS]
-    times = [spread([training.seconds_to(metric) for training in trainings]) for metric in LEVELS]
-    return [f"{name} ({versions})" if versions else name, *times, *(f"{statistics.mean(end):.4f}" for end in ends)]
+    return [name, *map(spread, times), *(f"{statistics.mean(end):.4f}" for end in ends)]
 
 
 def spread(seconds: list[float]) -> str:
@@ -163,8 +163,14 @@ def spread(seconds: list[float]) -> str:
 def measure_quality(
     seeds: int, keras_python: Path | None, fastai_python: Path | None, results: Path | None = None
 ) -> None:
-    """Prints the seconds from the command to each level, and what is reached in the end; see `measure`."""
+    """Prints the seconds from the command to each level and to the end, and what is reached then; see `measure`."""
     trainings = measure(contenders(keras_python, fastai_python), seeds, results)
-    levels = [f"seconds to {metric} {level}" for metric, level in LEVELS.items()]
-    header = ["from command to checkpoint", *levels, *(f"{metric} in the end" for metric in LEVELS)]
-    print("\n" + table(header, [row(name, each) for name, each in trainings.items()]), flush=True)
+    every = [training for each in trainings.values() for training in each]
+    reached = [metric for metric in LEVELS if any(training.seconds_to(metric) < math.inf for training in every)]
+    for metric in LEVELS.keys() - reached:
+        print(f"\nNone reaches {metric} {LEVELS[metric]}.")
+    times = [f"to {metric} {LEVELS[metric]}" for metric in reached]
+    header = ["seconds from the command", *times, "to the end", *LEVELS]
+    print("\n" + table(header, [row(name, each, reached) for name, each in trainings.items()]))
+    versions = {version for training in every for version in training.versions.split(", ") if version}
+    print(f"\nVersions: {', '.join(sorted(versions))}", flush=True)
