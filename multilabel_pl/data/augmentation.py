@@ -77,9 +77,9 @@ class Augmentation:
     def _crops(self, count: int, images: Tensor) -> Tensor:
         """Draws the part of each image that is shown, as a map (B, 3, 3) of homogeneous places."""
         area = _between(self.min_crop, 1, count, images)
-        limit = math.log(MAX_ASPECT) if self.min_crop < 1 else 0
+        limit = (-area.log()).clamp(max=math.log(MAX_ASPECT))  # neither side is longer than the image's
         aspect = (_between(-1, 1, count, images) * limit).exp()
-        across, down = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)  # (B,) of its sides
+        across, down = (area * aspect).sqrt(), (area / aspect).sqrt()  # (B,) of its sides
         maps = torch.zeros(count, 3, 3, device=images.device)
         maps[:, 0, 2] = _between(-1, 1, count, images) * (1 - across)
         maps[:, 1, 2] = _between(-1, 1, count, images) * (1 - down)

@@ -137,13 +137,14 @@ class MultiLabelClassifier(LightningModule):
         """Checks the weights that a Trainer is about to restore, and notes the epoch after which they were saved."""
         self.saved_epoch = checkpoint["epoch"] + 1 if "epoch" in checkpoint else None
         check_weights(checkpoint, self, self.trainer.ckpt_path)
+        self.decision.restored(checkpoint["hyper_parameters"]["threshold"])
 
     def setup(self, stage: str) -> None:
-        """Takes the task from the data module, if there is one."""
-        if (data := getattr(self.trainer, "datamodule", None)) is not None:
-            self.bind(data.task)
-        elif self.task is None:
+        """Takes the task from the data module, if that has one."""
+        task: Task | None = getattr(getattr(self.trainer, "datamodule", None), "task", None) or self.task
+        if task is None:
             raise InputError("the model has no labels yet: give it a task, or a data module to take it from")
+        self.bind(task)
         if stage == "fit" and not self.training:
             self.train()  # as a loaded model is in evaluation mode
         if stage == "fit" and self.hparams["compile"]:
@@ -179,7 +180,7 @@ class MultiLabelClassifier(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects uncalibrated logits and targets."""
         images, targets = batch
-        self.outputs.append((self._uncalibrated(images), targets))
+        self.outputs.append((self._uncalibrated(images), targets.float()))
 
     def on_validation_epoch_start(self) -> None:
         """Drops the outputs of an evaluation that was interrupted."""
@@ -214,7 +215,7 @@ class MultiLabelClassifier(LightningModule):
         for text in self.decision.notes:
             note(text)
 
-    def predict_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> PredictedBatch:
+    def predict_step(self, batch: tuple[Tensor, Any], batch_idx: int, dataloader_idx: int = 0) -> PredictedBatch:
         """Predicts a batch of images (B, C, H, W) and passes on what comes with them, such as targets."""
         images, metadata = batch
         return PredictedBatch(*self.tag(images), metadata)

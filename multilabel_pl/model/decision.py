@@ -1,6 +1,7 @@
 """From logits to tags: the calibration and the threshold of each label, learned on validation images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ class Decision(nn.Module):
 
     Attributes:
         notes: On labels for which something could not be learned, and what they have instead; a line each.
+        is_learned: Whether thresholds that were learned were so by this rule, rather than by another one.
 
     Raises:
         InputError: If a threshold is not in [0, 1], the rule is unknown, or there are not as many as labels.
@@ -46,11 +48,13 @@ class Decision(nn.Module):
         self.register_buffer("thresholds", torch.full((len(labels),), FALLBACK))
         self.register_buffer("positives", torch.zeros(len(labels), dtype=torch.int64))
         self.configure(threshold, calibrate)
+        self.is_learned = True
 
     def configure(self, threshold: Threshold | None = None, calibrate: bool | None = None) -> None:
         """Changes what was given at construction, where it is not None; `fit` must follow unless numbers were given."""
         if threshold is not None:
             self.threshold = threshold
+            self.is_learned = False
             self.rule, self.notes = None, []
             if isinstance(threshold, str):
                 self.rule = Rule.parse(threshold)
@@ -60,10 +64,14 @@ class Decision(nn.Module):
         if calibrate is not None:
             self.calibrate = calibrate
 
+    def restored(self, threshold: Threshold) -> None:
+        """Notes what the thresholds, which have just been restored, were learned by."""
+        self.is_learned = threshold == self.threshold
+
     @property
     def promise(self) -> str | None:
         """What the rule guarantees of the thresholds that were learned, in words; None without a guarantee."""
-        if self.rule is None or self.rule.promise is None or not self.positives.any():
+        if self.rule is None or self.rule.promise is None or not self.is_learned or not self.positives.any():
             return None
         kept = self._named((self.thresholds == EVERYTHING) | (self.thresholds > 1))
         return self.rule.promise + (f" With too few images: {self.rule.without_enough} with {kept}." if kept else "")
@@ -75,6 +83,16 @@ class Decision(nn.Module):
     def tags(self, probabilities: Tensor) -> Tensor:
         """Returns bool (..., L): which calibrated probabilities (..., L) reach their thresholds."""
         return probabilities >= self.thresholds
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves buffers, but leaves them float32: a threshold in half precision would be another one."""
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        moved: Self = super()._apply(move, recurse)  # type: ignore[no-untyped-call] # torch's
+        return moved
 
     @torch.no_grad()
     def fit(self, logits: Tensor, targets: Tensor) -> None:
@@ -93,6 +111,7 @@ class Decision(nn.Module):
             better = cross_entropy(line(logits), targets) < cross_entropy(logits, targets)
             self.slopes.copy_(line.slopes.where(better, 1))
             self.offsets.copy_(line.offsets.where(better, 0))
+        self.is_learned = True
         if self.rule is not None:
             learned = learn_thresholds(self(logits), targets, self.rule)
             self.thresholds.copy_(learned.thresholds)

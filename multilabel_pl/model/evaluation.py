@@ -13,14 +13,9 @@ from torch import Tensor
 from multilabel_pl.errors import InputError
 from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate
-from multilabel_pl.model.metrics import (
-    HALF,
-    calibration_error,
-    decision_metrics,
-    precision_recall_f1,
-    ranking_metrics,
-)
+from multilabel_pl.model.metrics import HALF, decision_metrics, precision_recall_f1, ranking_metrics
 from multilabel_pl.model.ranking import label_rankings
+from multilabel_pl.model.reliability import calibration_error
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -164,6 +159,15 @@ class Evaluation:
         estimates = self.estimates
         halves = {name: estimates[f"{name}_at_half"] for name in estimates if f"{name}_at_half" in estimates}
         return {name: estimates[name].minus(half) for name, half in halves.items()}
+
+    @cached_property
+    def changed(self) -> dict[str, int]:
+        """How many images the metrics can't be the same of as at 0.5, by metric."""
+        differs, truth = (self.tags != self.tags_at_half) & self.known, self.truth
+        wrong, wrong_at_half = (((tags != truth) & self.known).any(dim=1) for tags in (self.tags, self.tags_at_half))
+        return dict.fromkeys(self.gains, int(differs.any(dim=1).sum())) | {
+            "exact_match": int((wrong != wrong_at_half).sum())
+        }
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:

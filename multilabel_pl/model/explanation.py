@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from multilabel_pl.errors import check_extra
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.evaluation_mode import evaluating
 from multilabel_pl.model.feature_maps import FeatureMaps, find_feature_maps
 
 BATCH = 32  # images whose activations are in memory at a time
@@ -70,15 +71,12 @@ class Explainer:
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """Evaluates a model meanwhile, without gradients of its parameters, which would take memory."""
-    modes = [(module, module.training) for module in model.modules()]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval()
     try:
         for parameter in trained:
             parameter.requires_grad_(False)
-        yield
+        with evaluating(model):
+            yield
     finally:
-        for module, mode in modes:
-            module.training = mode
         for parameter in trained:
             parameter.requires_grad_()

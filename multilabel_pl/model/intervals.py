@@ -30,10 +30,13 @@ class Estimate(NamedTuple):
         influences: The derivatives of the metric by the weight of each image, (N,). The sum of their squares is its
             variance over the draw of the images (the infinitesimal jackknife, Efron, 1981,
             https://doi.org/10.1093/biomet/68.3.589), which a bootstrap only approaches.
+        support: How many images it rests on, such as those that carry a label or are tagged with it, (). Where no image
+            has an influence, as on a metric that is 1, this alone says how sure it is.
     """
 
     value: Tensor
     influences: Tensor
+    support: Tensor
 
     def interval(self) -> Interval:
         """Returns the interval of a metric in [0, 1]: Wilson's, of as many images as a share would vary so much with.
@@ -43,7 +46,7 @@ class Estimate(NamedTuple):
         variance, spread = self.influences.square().sum(), self.value * (1 - self.value)
         if variance.isnan():
             return Interval(self.value.item(), math.nan, math.nan)
-        count = (spread / variance).where((spread > 0) & (variance > 0), len(self.influences))
+        count = (spread / variance).where((spread > 0) & (variance > 0), self.support)
         return Interval(self.value.item(), *(bound.item() for bound in wilson(self.value, count)))
 
     def minus(self, other: "Estimate", errors: float = NORMAL) -> Interval:
@@ -72,7 +75,7 @@ def decision_estimates(tags: Tensor, targets: Tensor) -> dict[str, Estimate]:
     right = ((tags == truth) | ~known).all(dim=1).double()
     counts = [part.float() for part in (tags & truth, tags & known, truth)]
     return {
-        "exact_match": Estimate(right.mean(), (right - right.mean()) / len(right)),
+        "exact_match": Estimate(right.mean(), (right - right.mean()) / len(right), counted.sum()),
         "f1_macro": _mean_f1(*counts),
         "f1_micro": _mean_f1(*(part.sum(dim=1, keepdim=True) for part in counts)),
     }
@@ -83,14 +86,14 @@ def accuracy_estimate(tags: Tensor, targets: Tensor) -> Estimate:
     known = ~targets.isnan()
     right, counts = ((tags == (targets > 0)) & known).sum(dim=1).double(), known.sum(dim=1).double()
     accuracy = right.sum() / counts.sum()
-    return Estimate(accuracy, (right - accuracy * counts) / counts.sum())
+    return Estimate(accuracy, (right - accuracy * counts) / counts.sum(), (counts > 0).sum())
 
 
 def map_estimate(probabilities: Tensor, targets: Tensor, average_precision: Tensor) -> Estimate:
     """Estimates the mean average precision of probabilities (N, L) against targets (N, L), from that of labels (L,)."""
     counted = ~targets.isnan().all(dim=1)
     influences = map_influences(probabilities[counted], targets[counted])
-    return Estimate(average_precision.nanmean(), _if_enough(targets > 0, influences))
+    return Estimate(average_precision.nanmean(), _if_enough(targets > 0, influences), _fewest(targets > 0, targets > 0))
 
 
 def errors_at_once(count: int) -> float:
@@ -111,7 +114,12 @@ def _mean_f1(hits: Tensor, tagged: Tensor, true: Tensor) -> Estimate:
     weight = ((positives > 0) / either / (positives > 0).sum()).where(positives > 0, 0)
     # The derivative of 2 h / e by the weight of an image is (2 h' - f1 e') / e, with its own h' and e'.
     influences = hits @ (2 * weight).float() - (tagged + true) @ (f1 * weight).where(positives > 0, 0).float()
-    return Estimate(f1[positives > 0].mean(), _if_enough(true, influences))
+    return Estimate(f1[positives > 0].mean(), _if_enough(true, influences), _fewest(tagged + true > 0, true > 0))
+
+
+def _fewest(counted: Tensor, truth: Tensor) -> Tensor:
+    """Returns the least number of images that count, bool (N, C), for a column of truth with positives, ()."""
+    return counted.sum(dim=0).double().where(truth.any(dim=0), torch.inf).amin()
 
 
 def _if_enough(truth: Tensor, influences: Tensor) -> Tensor:

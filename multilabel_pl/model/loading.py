@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 
 from multilabel_pl.checkpoint import read_checkpoint
 from multilabel_pl.errors import InputError
+from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.network import NETWORKS
 from multilabel_pl.schema.forms import check_form, record, whole
 from multilabel_pl.schema.signatures import arguments_of
@@ -86,6 +87,9 @@ def load_weights(content: dict[str, Any], model: LightningModule, path: str | Pa
     """
     check_weights(content, model, path)
     model.load_state_dict(content["state_dict"])
+    decision = model.get_submodule("decision")
+    assert isinstance(decision, Decision)
+    decision.restored(content["hyper_parameters"]["threshold"])
 
 
 def check_weights(content: dict[str, Any], model: LightningModule, path: str | Path | None) -> None:

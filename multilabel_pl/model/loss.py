@@ -50,8 +50,8 @@ class Loss(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("loss", name, get_args(LossName))
-        if isinstance(pos_weight, str):
-            check_choice("pos_weight", pos_weight, ("auto", "a list of numbers"))
+        if isinstance(pos_weight, str) and pos_weight != "auto":
+            raise InputError(f"pos_weight must be auto or a list of numbers, got {pos_weight}")
         check_at_least(0, gamma_pos=gamma_pos, gamma_neg=gamma_neg)
         for option, value in {"clip": clip, "label_smoothing": label_smoothing}.items():
             if not 0 <= value < 1:

@@ -8,7 +8,6 @@ from torch import Tensor
 from multilabel_pl.model.ranking import label_rankings
 
 HALF = 0.5
-CALIBRATION_BINS = 15
 
 
 def decision_metrics(tags: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -76,22 +75,3 @@ def ranking_metrics(
         "auroc": auroc.nanmean(),
         "ranking_loss": (1 - of_images).nan_to_num(0)[counted].mean(),
     }
-
-
-def calibration_error(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Returns the expected difference between a probability and the share of positives.
-
-    Args:
-        probabilities: float32 (N, L).
-        targets: (N, L): 1, 0, or NaN where unknown.
-
-    Returns:
-        The mean over all known decisions, in 15 equal bins of their probability (the expected calibration error); NaN
-        if there are none.
-    """
-    from torchmetrics.functional.classification import binary_calibration_error  # takes seconds to import
-
-    known = ~targets.isnan()
-    if not known.any():
-        return probabilities.new_tensor(torch.nan)
-    return binary_calibration_error(probabilities[known], targets[known].int(), CALIBRATION_BINS)

@@ -7,15 +7,14 @@ from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
-from torch import Tensor
 
 from multilabel_pl.atomic import atomic_path
 from multilabel_pl.data.datasets import LabelledDataset
+from multilabel_pl.file_names import CURVES
 from multilabel_pl.messages import shortened
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.intervals import wilson
-from multilabel_pl.model.metrics import CALIBRATION_BINS
 from multilabel_pl.model.prediction import name_tags
+from multilabel_pl.model.reliability import BINS, reliability
 from multilabel_pl.results.figures import BEFORE, MODEL, REFERENCE, image_name, plain_text, save_figure
 from multilabel_pl.results.image_sheet import Cell, image_sheet
 from multilabel_pl.results.label_plots import (
@@ -94,8 +93,8 @@ def draw_evaluation(
         yield Drawn("mistakes", mistakes_figure(evaluation, images), caption)
     if images is not None:
         yield Drawn("images", _sheet(evaluation, images), "Some images and their tags, in red where one is wrong.")
-    if (run / "metrics.csv").is_file():
-        yield Drawn("training", training_figure(run / "metrics.csv", epoch), "The curves of the run.")
+    if (run / CURVES).is_file():
+        yield Drawn("training", training_figure(run / CURVES, epoch), "The curves of the run.")
 
 
 def _sheet(evaluation: Evaluation, images: LabelledDataset) -> Figure:
@@ -114,14 +113,15 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     figure = Figure(figsize=(6, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
     upper.plot([0, 1], [0, 1], color=REFERENCE, zorder=0)
-    known, targets = evaluation.known, evaluation.targets[evaluation.known]
     if evaluation.decision.calibrate:
-        probability, share, _ = reliability(evaluation.uncalibrated[known].sigmoid(), targets)
-        upper.plot(probability, share, "o-", color=BEFORE, label="before calibration")
-    probability, share, count = reliability(evaluation.probabilities[known], targets)
-    low, high = wilson(share, count)
-    bars = torch.stack([share - low, high - share]).clamp(min=0).numpy()
+        before = reliability(evaluation.uncalibrated.sigmoid(), evaluation.targets)
+        shares = [each.share.value for each in before]
+        upper.plot([each.probability for each in before], shares, "o-", color=BEFORE, label="before calibration")
+    bins = reliability(evaluation.probabilities, evaluation.targets)
+    count, probability = [each.size for each in bins], [each.probability for each in bins]
+    share, low, high = torch.tensor([each.share for each in bins]).T
     upper.plot(probability, share, "o-", color=MODEL, label="the model")
+    bars = torch.stack([share - low, high - share]).clamp(min=0).numpy()
     upper.errorbar(probability, share, bars, fmt="none", ecolor="black", capsize=2)
     upper.legend(frameon=False)
     upper.set(ylabel="share of positives, with 95 % intervals", ylim=(-0.02, 1.02))
@@ -129,28 +129,16 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
     if evaluation.decision.calibrate:
         title += f" ({evaluation.metrics['calibration_error_uncalibrated']:.4f} before)"
     upper.set_title(title)
-    edges = [i / CALIBRATION_BINS for i in range(CALIBRATION_BINS)]
-    drawn = lower.bar(edges, count.tolist(), align="edge", width=1 / CALIBRATION_BINS, color=MODEL, edgecolor="white")
-    lower.bar_label(drawn, [f"{int(number):,}" for number in count], rotation=90, padding=3, fontsize=8)
-    highest = max(10.0, count.max().item())
+    edges = [i / BINS for i in range(BINS)]
+    drawn = lower.bar(edges, count, align="edge", width=1 / BINS, color=MODEL, edgecolor="white")
+    lower.bar_label(drawn, [f"{number:,}" for number in count], rotation=90, padding=3, fontsize=8)
+    highest = max(10, *count)
     lower.set_yscale("log")
     lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # the usual one writes formulas
     lower.set(xlabel="probability", ylabel="decisions", xlim=(-0.02, 1.02), ylim=(0.5, highest**1.6))
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def reliability(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts the decisions (D,) in bins of their probability.
-
-    Returns:
-        The mean probability and the share of positives of each bin, NaN where it is empty, and how many it holds.
-    """
-    bins = (probabilities * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
-    weights = (None, probabilities, targets)
-    count, likely, true = (torch.bincount(bins, weight, minlength=CALIBRATION_BINS).double() for weight in weights)
-    return likely / count, true / count, count
 
 
 def mistakes_figure(evaluation: Evaluation, images: LabelledDataset) -> Figure:

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError
+from multilabel_pl.file_names import CURVES
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.intervals import wilson
-from multilabel_pl.results.evaluation_plots import reliability
+from multilabel_pl.model.reliability import reliability
 from multilabel_pl.results.gallery import exhibit_label_errors, exhibit_mistakes
 from multilabel_pl.results.heat_maps import Explain
 from multilabel_pl.results.html_page import write_page
@@ -19,6 +17,7 @@ from multilabel_pl.results.label_errors import LabelErrors, describe_label_error
 from multilabel_pl.results.label_plots import SHARES, cooccurrence, drawn_labels, which_labels
 from multilabel_pl.results.origin import Origin
 from multilabel_pl.results.report_content import (
+    DECIMALS,
     decision_table,
     facts,
     gains,
@@ -31,7 +30,7 @@ from multilabel_pl.results.report_content import (
 from multilabel_pl.results.run_options import read_options
 from multilabel_pl.results.text import as_yaml
 from multilabel_pl.results.threshold_curves import threshold_curves
-from multilabel_pl.results.training_plots import CURVES, read_curves
+from multilabel_pl.results.training_plots import COLORS, read_curves
 
 LEADING = {"exact_match": "exact match", "f1_macro": "F1, macro", "f1_micro": "F1, micro", "map": "mAP"}
 DIGEST = 12  # characters
@@ -77,7 +76,7 @@ def write_html_report(
         "data": {
             "labels": threshold_curves(evaluation),
             "reliability": _reliability(evaluation) if evaluation.known.any() else None,
-            "curves": _curves(path.parent.parent / "metrics.csv"),
+            "curves": _curves(path.parent.parent / CURVES),
         },
     }
     write_page("report.html.jinja", content, path)
@@ -132,16 +131,9 @@ def _calibration(evaluation: Evaluation) -> str:
 
 def _reliability(evaluation: Evaluation) -> dict[str, list[float]]:
     """Returns the points of the reliability diagram: mean probability, share of positives and its interval."""
-    known = evaluation.known
-    probability, share, count = reliability(evaluation.probabilities[known], evaluation.targets[known])
-    filled = count > 0
-    parts = (probability, share, *wilson(share, count))
-    names = ("probability", "share", "low", "high")
-    return {name: _rounded(part[filled]) for name, part in zip(names, parts, strict=True)}
-
-
-def _rounded(values: torch.Tensor) -> list[float]:
-    return [round(value, 4) for value in values.tolist()]
+    bins = [each for each in reliability(evaluation.probabilities, evaluation.targets) if each.size]
+    points = [[round(value, DECIMALS) for value in (each.probability, *each.share)] for each in bins]
+    return dict(zip(("probability", "share", "low", "high"), map(list, zip(*points, strict=True)), strict=True))
 
 
 def _curves(metrics_csv: Path) -> list[dict[str, Any]]:
@@ -152,7 +144,7 @@ def _curves(metrics_csv: Path) -> list[dict[str, Any]]:
         epochs = sorted(set().union(*points.values()))
         values = [epochs, *([each.get(epoch) for epoch in epochs] for each in points.values())]
         if epochs:
-            colors = [list(CURVES[title]).index(name) for name in points]  # the same, whichever there are
+            colors = [list(COLORS[title]).index(name) for name in points]  # the same, whichever there are
             panels.append({"title": title, "names": list(points), "colors": colors, "values": values})
     return panels
 

@@ -33,21 +33,17 @@ def facts(evaluation: Evaluation) -> list[str]:
 def decision_table(evaluation: Evaluation) -> Table:
     """Returns the metrics of decisions, at the thresholds and at 0.5."""
     names = [name for name in evaluation.metrics if f"{name}{AT_HALF}" in evaluation.metrics]
-    intervals = evaluation.intervals
-    rows = [
-        [name, *_with_interval(evaluation, intervals, name), *_with_interval(evaluation, intervals, name + AT_HALF)]
-        for name in names
-    ]
+    rows = [[name, *_with_interval(evaluation, name), *_with_interval(evaluation, name + AT_HALF)] for name in names]
     return ["decisions", "own thresholds", INTERVAL, "at 0.5", INTERVAL], rows
 
 
 def ranking_table(evaluation: Evaluation) -> Table:
     """Returns the metrics that don't depend on thresholds."""
-    metrics, intervals = evaluation.metrics, evaluation.intervals
+    metrics = evaluation.metrics
     decisions = {name for name in metrics if name.endswith(AT_HALF)}
     decisions |= {name.removesuffix(AT_HALF) for name in decisions}
     others = [name for name in metrics if name not in decisions and name != NO_TAGS]
-    rows = [[name, *_with_interval(evaluation, intervals, name)] for name in others]
+    rows = [[name, *_with_interval(evaluation, name)] for name in others]
     return ["without thresholds", "", INTERVAL], rows
 
 
@@ -94,14 +90,16 @@ def gains(evaluation: Evaluation) -> list[str]:
     """Says in words what the thresholds gain against 0.5; nothing if they are 0.5."""
     if (evaluation.thresholds == HALF).all():
         return []
-    return [_gain(name, gain) for name, gain in evaluation.gains.items() if math.isfinite(gain.low)]
+    gains = {name: gain for name, gain in evaluation.gains.items() if math.isfinite(gain.low)}
+    return [_gain(name, gain, evaluation.changed[name]) for name, gain in gains.items()]
 
 
-def _gain(name: str, gain: Interval) -> str:
+def _gain(name: str, gain: Interval, changed: int) -> str:
+    """Says what a metric gains; of few images that changed, an interval is too narrow to be sure by."""
     value, low, high = (round(part, DECIMALS) + 0.0 for part in gain)  # without the sign of -0.0
     if low == high == 0:
         return f"no difference in {name}"
-    if low <= 0 <= high:
+    if changed < ENOUGH or low <= 0 <= high:
         return f"no certain difference in {name} ({number(low)} to {number(high)})"
     if value < 0:
         return f"a loss of {number(-value)} in {name} ({number(-high)} to {number(-low)})"
@@ -118,7 +116,8 @@ def range_of(interval: Interval) -> str:
     return f"{number(interval.low)}–{number(interval.high)}" if math.isfinite(interval.low) else "–"
 
 
-def _with_interval(evaluation: Evaluation, intervals: dict[str, Interval], name: str) -> list[str]:
+def _with_interval(evaluation: Evaluation, name: str) -> list[str]:
+    intervals = evaluation.intervals
     return [number(evaluation.metrics[name].item()), range_of(intervals[name]) if name in intervals else ""]
 
 

@@ -31,7 +31,7 @@ def _curve(evaluation: Evaluation, label: int, points: int) -> dict[str, Any]:
     known, own = evaluation.known[:, label], evaluation.thresholds[label]
     probabilities, truth = evaluation.probabilities[known, label], evaluation.truth[known, label]
     positives, negatives = probabilities[truth].sort().values, probabilities[~truth].sort().values
-    even = torch.linspace(0, 1, points // 2 + 1)  # 0.5 among them
+    even = torch.linspace(0, 1, points // 4 * 2 + 1)  # 0.5 among them
     spread = positives[torch.linspace(0, len(positives) - 1, points // 2).long()] if len(positives) else even
     whole = 10**DECIMALS
     typed = torch.cat([(even.double() * whole).round(), (spread.double() * whole).floor()]) / whole

@@ -71,6 +71,16 @@ def test_a_crop_shows_a_part_of_the_image_that_is_not_smaller_than_asked_for() -
     assert shares.max() > 0.9
 
 
+def test_a_crop_of_nearly_all_loses_no_more_by_its_shape() -> None:
+    torch.manual_seed(0)
+    size = 200
+    places = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij"))
+    seen = Augmentation(min_crop=0.95)(places.to(torch.uint8).expand(100, 2, -1, -1)).flatten(2)
+    low, high = seen.amin(dim=2), seen.amax(dim=2)
+    shares = ((high - low + 1).double() / size).prod(dim=1)
+    assert 0.93 < shares.min() < 0.97
+
+
 def test_colours_vary_within_their_range() -> None:
     torch.manual_seed(0)
     colour = torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1).expand(200, 3, 4, 4)

@@ -31,6 +31,7 @@ def metrics(evaluation: Evaluation, rows: Tensor) -> Tensor:
     return torch.stack([found[name] for name in LEADING])
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_a_paired_bootstrap() -> None:
     draws = torch.stack([metrics(OTHER, rows) - metrics(FIRST, rows) for rows in DRAWN])
     differences = compare(FIRST, OTHER).metrics

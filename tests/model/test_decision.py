@@ -96,6 +96,28 @@ def test_what_is_not_asked_for_stays_as_it_is() -> None:
     assert not torch.equal(decision.thresholds, before["thresholds"])
 
 
+def test_in_half_precision_it_stays_as_it_is() -> None:
+    decision = Decision(LABELS, "recall>=0.9@0.95", calibrate=True)
+    decision.fit(*validation())
+    before = {name: value.clone() for name, value in decision.state_dict().items()}
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        decision.to(dtype)
+        assert all(torch.equal(value, before[name]) for name, value in decision.state_dict().items())
+
+
+def test_nothing_is_promised_of_thresholds_that_another_rule_has_learned() -> None:
+    decision = Decision(LABELS, "recall>=0.9@0.95", calibrate=False)
+    decision.fit(*validation())
+    decision.restored("recall>=0.9@0.95")
+    assert decision.promise is not None
+    decision.configure("recall>=0.8@0.95")
+    assert decision.promise is None
+    decision.fit(*validation())
+    assert decision.promise is not None
+    decision.restored("f1")
+    assert decision.promise is None
+
+
 def test_labels_of_which_little_is_known_are_named() -> None:
     logits, targets = validation()
     targets[:, 0] = 0

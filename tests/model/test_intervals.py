@@ -96,6 +96,15 @@ def test_what_is_perfect_on_few_images_may_not_be_on_others() -> None:
         assert interval.low == pytest.approx(1 / (1 + 1.96**2 / 20), rel=1e-4)  # of 20 out of 20
 
 
+def test_what_is_perfect_on_a_rare_label_may_not_be_on_others() -> None:
+    targets = (torch.arange(10_000) < 10).float()[:, None]
+    average_precision, _ = label_rankings(targets, targets)
+    found = {**decision_estimates(targets > 0, targets), "map": map_estimate(targets, targets, average_precision)}
+    for name in ("f1_macro", "f1_micro", "map"):
+        assert found[name].interval().low == pytest.approx(1 / (1 + 1.96**2 / 10), rel=1e-4), name  # of 10 out of 10
+    assert found["exact_match"].interval().low > 0.999
+
+
 def test_images_of_which_nothing_is_known_say_nothing_about_the_spread() -> None:
     tags, targets = torch.ones(20, 2, dtype=torch.bool), torch.ones(20, 2)
     more = torch.cat([tags, ~tags]), torch.cat([targets, torch.full((20, 2), torch.nan)])

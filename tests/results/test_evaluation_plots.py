@@ -220,6 +220,9 @@ def test_training_curves_skip_what_was_not_logged(tmp_path: Path) -> None:
         "val_exact_match": [[1, 0.25], [2, 0.5]],
         "epoch 2, evaluated here": [[2, 0], [2, 1]],
     }
+    path.write_text("epoch,step,train_loss,val_loss\n0,9,,0.5\n1,14,0.3,\n")  # ended within its second epoch
+    loss, _ = training_figure(path).axes
+    assert [line.get_xydata().tolist() for line in loss.lines] == [[[1.5, 0.3]], [[1, 0.5]]]  # type: ignore[union-attr]
     path.write_text("epoch,step,train_loss\n0,5,0.7\n")
     loss, validation = training_figure(path).axes
     assert (len(loss.lines), len(validation.lines)) == (1, 0)

@@ -82,6 +82,11 @@ def test_many_labels_share_the_points_of_the_curves() -> None:
     assert sum(len(curve["thresholds"]) for curve in curves) < 3 * BUDGET
 
 
+def test_one_half_is_a_point_of_every_curve() -> None:
+    curves = threshold_curves(evaluation([f"label {i}" for i in range(101)], count=50))
+    assert all(0.5 in curve["thresholds"] for curve in curves)
+
+
 def test_every_label_has_its_worst_mistakes_shown() -> None:
     tested = evaluation(["often wrong", "rarely wrong"])
     logits = tested.uncalibrated.clone()
@@ -115,7 +120,7 @@ def test_hostile_labels_stay_text(tmp_path: Path) -> None:
         assert page.locator("#label option").all_text_contents() == HOSTILE
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), pytest.param(390, "dark", marks=pytest.mark.slow)])
 def test_thresholds_are_moved_by_the_keyboard(width: int, scheme: Literal["light", "dark"], tmp_path: Path) -> None:
     tested = evaluation(HOSTILE)
     path = write_report(tested, tmp_path, labelled(tested))
@@ -147,6 +152,7 @@ def test_thresholds_are_moved_by_the_keyboard(width: int, scheme: Literal["light
         assert page.locator("#chosen").input_value() == "0.4"
 
 
+@pytest.mark.slow
 def test_mistakes_are_filtered_and_labels_sorted(tmp_path: Path) -> None:
     tested = evaluation(["a", "b", "c"], count=60)
     path = write_report(tested, tmp_path, labelled(tested), explain=lambda images, _: images.expand(-1, 3, -1, -1))

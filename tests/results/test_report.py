@@ -48,6 +48,16 @@ def test_a_report_says_what_thresholds_gain_against_one_half() -> None:
     assert "against 0.5" not in report(Evaluation(Decision(["cat", "dog", "owl"], 0.5, False), *many))
 
 
+def test_few_images_make_no_gain_certain() -> None:
+    for changed, certain in ((9, False), (10, True)):
+        logits = torch.full((100, 1), -3.0)
+        logits[: 20 + changed] = torch.tensor([[3.0]] * 20 + [[0.5]] * changed)
+        targets = (torch.arange(100) < 20).float()[:, None]
+        text = report(Evaluation(Decision(["cat"], 0.7, False), logits, targets, torch.tensor(0.5)))
+        assert (f"a gain of 0.{changed:02}00 in exact_match" in text) == certain
+        assert ("no certain difference in exact_match (0.03" in text) == (not certain)
+
+
 def test_a_report_states_what_is_promised() -> None:
     decision = Decision(["cat", "dog", "owl"], "recall>=0.5@0.6 jointly", calibrate=False)
     promise = "with a confidence of 0.6, every label has a recall of at least 0.5;"
