@@ -213,8 +213,9 @@ class PredictionWriter(Callback):
 
 def _order_of(trainer: Trainer) -> PredictionOrder:
     """Returns the order of a trainer's loader, which may be the user's: it must serve the images from the first on."""
-    loader = trainer.predict_dataloaders
-    assert loader is not None
+    loader: Any = trainer.predict_dataloaders
+    if loader.batch_sampler is None:
+        raise InputError("predict takes a loader that makes batches: give it a batch_size")
     if isinstance(loader.batch_sampler.sampler, PredictionOrder):
         return loader.batch_sampler.sampler
     if trainer.world_size > 1:
@@ -225,7 +226,7 @@ def _order_of(trainer: Trainer) -> PredictionOrder:
 
 
 def _images_of(loader: Any) -> PredictedImages:
-    if not isinstance(images := loader.dataset, LabelledDataset | ImageFiles):
+    if not isinstance(images := getattr(loader, "dataset", loader), LabelledDataset | ImageFiles):
         raise InputError(f"predict takes images of a data module, got {type(images).__name__}: give datamodule")
     return images
 

@@ -25,9 +25,6 @@ class StandardOutput:
         before = self.progress
         self.progress = Progress(before.images + images, before.length + len(rows), before.unreadable + unreadable)
 
-    def save(self) -> None:
-        """Has nothing to save."""
-
     def close(self) -> None:
         """Has nothing to close."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from multilabel_pl.errors import InputError
@@ -147,13 +148,16 @@ class LastCheckpoint(Checkpoint):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remembers whether the run that is resumed was ended by a callback."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
         own = Path(str(trainer.ckpt_path)).resolve() == self.path(trainer).resolve()
         self.is_finished = own and is_stopped(trainer, checkpoint)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leaves a finished run as it is."""
+        """Leaves a finished run as it is, this once."""
         if self.is_finished:
             trainer.should_stop = True
+        self.is_finished = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""

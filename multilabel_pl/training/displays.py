@@ -1,6 +1,6 @@
 """This package's progress bar and summary in the place of Lightning's."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelSummary, ProgressBar
@@ -9,10 +9,9 @@ from multilabel_pl.training.layer_summary import LayerSummary
 from multilabel_pl.training.progress import EpochProgress
 
 
-def callbacks_of(options: dict[str, Any]) -> list[Callback]:
-    """Returns the user's callbacks, in a list to which Lightning adds none."""
-    given = options.get("callbacks") or []
-    return [given] if isinstance(given, Callback) else list(given)
+def as_list(given: Callback | Sequence[Callback] | None) -> list[Callback]:
+    """Returns a user's callbacks, one or several, in a list of its own, to which Lightning adds none."""
+    return [given] if isinstance(given, Callback) else list(given or [])
 
 
 def with_own_displays(callbacks: list[Callback], users: list[Callback]) -> list[Callback]:

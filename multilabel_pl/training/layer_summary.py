@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
+from multilabel_pl.model.evaluation_mode import evaluating
 from multilabel_pl.results.text import screen_width, table
 from multilabel_pl.task import Task
 
@@ -65,15 +66,13 @@ def output_shapes(network: nn.Module, task: Task) -> dict[str, tuple[int, ...]]:
         return hook
 
     hooks = [layer.register_forward_hook(keep(name)) for name, layer in _layers(network).items()]
-    modes = {module: module.training for module in network.modules()}
     device = next((parameter.device for parameter in network.parameters()), None)
     try:
-        network.eval().forward(torch.zeros(1, *task.image_shape, dtype=torch.uint8, device=device))  # not compiled
+        with evaluating(network):
+            network.forward(torch.zeros(1, *task.image_shape, dtype=torch.uint8, device=device))  # not compiled
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes.items():
-            module.training = training
     return shapes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.trainer.states import TrainerFn
 
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.processes import is_awaited, join_meeting, meeting, watch_children
@@ -22,6 +23,8 @@ class ExactResume(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Lets a resumed run be longer: OneCycleLR would restore the number of steps that it was planned for."""
+        if trainer.state.fn != TrainerFn.FITTING:  # of a checkpoint that is evaluated, nothing changes
+            return
         for schedule in checkpoint.get("lr_schedulers", []):
             for name in SCHEDULE_LENGTH:
                 schedule.pop(name, None)
@@ -57,6 +60,20 @@ class ExactResume(Callback):
                 counts.update(ready=1, started=1, processed=0, completed=0)
         else:  # a validation that was repeated has counted its first batch twice
             validation["total"].update(ready=validation["total"]["completed"], started=validation["total"]["completed"])
+
+
+class FusedClipping(Callback):
+    """Lets gradients be clipped in mixed precision.
+
+    Lightning refuses that with an optimizer that can unscale gradients itself, as torch's fused ones can, even where
+    nothing is scaled, as in bfloat16. If an optimizer seems unable to, Lightning unscales before it clips.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets Lightning unscale."""
+        if trainer.gradient_clip_val:
+            for optimizer in trainer.optimizers:
+                optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined] # of some
 
 
 class AveragedDecision(Callback):

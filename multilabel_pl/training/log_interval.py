@@ -8,5 +8,5 @@ class LogInterval(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shortens the interval to the steps of an epoch, if these are fewer."""
-        steps = max(1, trainer.num_training_batches // trainer.accumulate_grad_batches)
-        trainer.log_every_n_steps = min(trainer.log_every_n_steps, steps)  # type: ignore[attr-defined] # undeclared
+        steps = trainer.num_training_batches / trainer.accumulate_grad_batches  # infinite if there is no telling
+        trainer.log_every_n_steps = max(1, int(min(trainer.log_every_n_steps, steps)))  # type: ignore[attr-defined] # undeclared

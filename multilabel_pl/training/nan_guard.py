@@ -22,8 +22,9 @@ class NanGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Collects the loss of a step."""
-        self.losses.append(outputs["loss"])
+        """Collects the loss of a step, which a model of the user's may skip."""
+        if (loss := (outputs or {}).get("loss")) is not None:
+            self.losses.append(loss)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined] # set, but undeclared
         if every and (batch_idx + 1) % every == 0:
             self._check(trainer)

@@ -19,6 +19,7 @@ from multilabel_pl.model.torch_optimizers import OPTIMIZERS
 from multilabel_pl.schema.forms import (
     ANYTHING,
     DICT,
+    NONE,
     NUMBER,
     Form,
     alike,
@@ -34,7 +35,6 @@ from multilabel_pl.schema.tensors import tensor_like
 from multilabel_pl.training.lightning_internals import SCHEDULE_LENGTH
 
 ONE_CYCLE = ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")  # what its schedule keeps with Adam
-NONE = exactly(None)
 ZERO = Form("0", lambda value: NUMBER.fits(value) and value == 0)
 
 

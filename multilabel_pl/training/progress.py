@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections.abc import Sized
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -11,9 +12,9 @@ from tqdm import tqdm
 
 from multilabel_pl.data.prediction_order import PredictionOrder
 from multilabel_pl.messages import say
+from multilabel_pl.training.checkpointing import SHOWN
 
 LOSS = "train_loss"
-SHOWN = ("val_loss", "val_map", "val_exact_match")
 HEADER = f"{'epoch':>9}  {'time':>8}  {LOSS}  {'  '.join(SHOWN)}"
 BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"
 IMAGES_BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} images {rate_fmt} {remaining}"
@@ -65,10 +66,10 @@ class EpochProgress(ProgressBar):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar of a prediction, of the images of this process; those that were done before are full."""
-        assert trainer.predict_dataloaders is not None
-        order = trainer.predict_dataloaders.batch_sampler.sampler
+        order = getattr(getattr(trainer.predict_dataloaders, "batch_sampler", None), "sampler", None)
         done = order.done if isinstance(order, PredictionOrder) else 0
-        self._open("predict", done + len(order), IMAGES_BAR, initial=done, unit=" images")
+        total = done + len(order) if isinstance(order, Sized) else None
+        self._open("predict", total, IMAGES_BAR, initial=done, unit=" images")
 
     def on_predict_batch_end(
         self,
@@ -127,7 +128,7 @@ class EpochProgress(ProgressBar):
         last = f"/{trainer.max_epochs}" if trainer.max_epochs not in (None, -1) else ""
         return f"{trainer.current_epoch + 1}{last}"
 
-    def _open(self, name: str, total: float, bar_format: str = BAR, **more: Any) -> None:
+    def _open(self, name: str, total: float | None, bar_format: str = BAR, **more: Any) -> None:
         if self.enabled:
             width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
             options: dict[str, Any] = {"ncols": width, "bar_format": bar_format, "leave": False, "disable": None}

@@ -1,7 +1,6 @@
 """What an evaluation prints, and leaves beside its checkpoint."""
 
 from pathlib import Path
-from typing import Literal
 
 import lightning.pytorch as pl
 
@@ -22,7 +21,6 @@ from multilabel_pl.training.logger_artifacts import log_artifacts
 
 def report_evaluation(
     trainer: pl.Trainer,
-    stage: Literal["val", "test"],
     beside: str | Path | None,
     command: str,
     verbose: bool,
@@ -34,15 +32,15 @@ def report_evaluation(
 
     Args:
         trainer: The trainer.
-        stage: Which images it has evaluated.
         beside: The checkpoint; nothing is written without one.
-        command: What was asked for, which is the name of the folder.
+        command: What was asked for, `test` or another one, of the validation images; it is the name of the folder.
         verbose: Whether to print the report.
         output: What to write.
 
     Raises:
         InputError: If no image was evaluated.
     """
+    stage = "test" if command == "test" else "val"
     if not trainer.callback_metrics:
         raise InputError(f"{command} had no images to measure: raise --trainer.limit_{stage}_batches")
     model = trainer.lightning_module

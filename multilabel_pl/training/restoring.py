@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
 
 from multilabel_pl.data.datamodule import LabelledDataModule
 from multilabel_pl.errors import InputError
@@ -23,6 +24,7 @@ from multilabel_pl.schema.forms import (
     COUNT,
     DICT,
     LIST,
+    NONE,
     NUMBER,
     TEXT,
     Form,
@@ -40,7 +42,6 @@ from multilabel_pl.training.averaging_forms import check_averaging, stochastic_a
 from multilabel_pl.training.checkpoint_io import AtomicCheckpointIO
 from multilabel_pl.training.optimizer_forms import check_optimizers
 
-NONE = exactly(None)
 LEGACY_SCALER = "native_amp_scaling_state"  # Lightning's older name of it
 FIT = "fit"
 LOOPS = {  # by what a trainer does
@@ -87,10 +88,9 @@ class TrainerCheckpointIO(AtomicCheckpointIO):
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Reads a checkpoint, and checks it against the trainer."""
         content = super().load_checkpoint(path)
-        if self.trainer.state.fn is not None:
-            check_fits(
-                content, self.trainer, self.trainer.state.fn.value, getattr(self.trainer, "datamodule", None), path
-            )
+        state = self.trainer.state
+        if state.status == TrainerStatus.RUNNING and state.fn is not None:
+            check_fits(content, self.trainer, state.fn.value, getattr(self.trainer, "datamodule", None), path)
         return content
 
 
@@ -101,10 +101,11 @@ class ResumeGuard(Callback):
         self.content: dict[str, Any] | None = None
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Checks weights that are not averaged, and keeps the content until there is an optimizer."""
+        """Checks weights that are not averaged, and keeps the content of a fit until there is an optimizer."""
         if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined] # undeclared
             check_averaging(checkpoint, pl_module, trainer.ckpt_path)
-        self.content = checkpoint
+        if trainer.state.fn == TrainerFn.FITTING:
+            self.content = checkpoint
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: LightningModule) -> None:
         """Checks the optimizer's state, unless the strategy restores it in its own way."""

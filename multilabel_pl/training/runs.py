@@ -75,7 +75,7 @@ def find_checkpoint(root: Path, name: str) -> Path:
     for version in reversed(_versions(root)):
         if path := checkpoint_of(_folder(root, version), name):
             return path
-    raise NoRunError(f"no run in {root} has a checkpoint yet: run fit first, or give a file to --ckpt_path")
+    raise NoRunError(f"no run in {root} has a checkpoint yet: run fit first, or name a checkpoint")
 
 
 def newest_run(root: Path) -> Run | None:

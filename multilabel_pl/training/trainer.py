@@ -20,10 +20,10 @@ from multilabel_pl.results.prediction_output import BESIDE_CHECKPOINT, Predictio
 from multilabel_pl.results.prediction_writer import PredictionWriter
 from multilabel_pl.training.allocator import return_freed_memory
 from multilabel_pl.training.checkpoint_io import AtomicCheckpointIO
-from multilabel_pl.training.displays import callbacks_of, with_own_displays
+from multilabel_pl.training.displays import as_list, with_own_displays
 from multilabel_pl.training.example_images import first_test_images
 from multilabel_pl.training.history import History, HistoryRecorder, Results
-from multilabel_pl.training.lightning_internals import AveragedDecision, ExactResume
+from multilabel_pl.training.lightning_internals import AveragedDecision, ExactResume, FusedClipping
 from multilabel_pl.training.log_interval import LogInterval
 from multilabel_pl.training.nan_guard import NanGuard
 from multilabel_pl.training.predicting import writing
@@ -53,12 +53,12 @@ class Trainer(pl.Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         filter_messages()
-        users = callbacks_of(kwargs)
+        users = as_list(kwargs.get("callbacks"))
         super().__init__(*args, **kwargs)
         self.history = History()
         every = [LogInterval()] if kwargs.get("log_every_n_steps") is None else []
-        own = [*every, NanGuard(), ExactResume(), AveragedDecision(), ResumeGuard(), HistoryRecorder(self.history)]
-        self.callbacks = [*own, *with_own_displays(self.callbacks, users)]
+        own = [*every, NanGuard(), FusedClipping(), ExactResume(), AveragedDecision(), ResumeGuard()]
+        self.callbacks = [*own, HistoryRecorder(self.history), *with_own_displays(self.callbacks, users)]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's
             self.strategy.checkpoint_io = TrainerCheckpointIO(self)
 
@@ -87,7 +87,7 @@ class Trainer(pl.Trainer):
         output = EvaluationOutput(figures, label_errors, explain)
         kwargs["verbose"] = False  # in place: from the call below, jsonargparse knows what kwargs may be
         results = Results(super().validate(*args, **kwargs))
-        report_evaluation(self, "val", self.ckpt_path, "validate", verbose, output)
+        report_evaluation(self, self.ckpt_path, "validate", verbose, output)
         return results
 
     def test(
@@ -115,7 +115,7 @@ class Trainer(pl.Trainer):
         output = EvaluationOutput(figures, label_errors, explain)
         kwargs["verbose"] = False
         results = Results(super().test(*args, **kwargs))
-        report_evaluation(self, "test", self.ckpt_path, "test", verbose, output)
+        report_evaluation(self, self.ckpt_path, "test", verbose, output)
         return results
 
     def tune(
@@ -155,7 +155,7 @@ class Trainer(pl.Trainer):
         model.evaluate(before.uncalibrated, before.targets)
         if self.is_global_zero:
             write_tuned(content, model, datamodule, path)  # of which the report has the digest
-        report_evaluation(self, "val", path, "tune", True, EvaluationOutput(figures))
+        report_evaluation(self, path, "tune", True, EvaluationOutput(figures))
         for text in decision.notes:
             note(text)
         say(f"written to {path}: thresholds by {decision.threshold}{', calibrated' * decision.calibrate}")

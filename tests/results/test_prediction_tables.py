@@ -146,6 +146,12 @@ def test_a_loader_of_ones_own_is_predicted(model: MultiLabelClassifier, small_se
     assert len(Path("p.csv").read_text().splitlines()) == 1 + 250
     with pytest.raises(InputError, match=r"^predict takes images of a data module, got list: give datamodule$"):
         trainer.predict(model, torch.utils.data.DataLoader([1, 2]), output="p.csv")  # type: ignore[arg-type] # any sequence
+    with pytest.raises(InputError, match=r"^predict takes images of a data module, got list: give datamodule$"):
+        trainer.predict(model, [data.test_dataloader(), data.test_dataloader()], output="p.csv")
+    with pytest.raises(InputError, match=r"^predict takes a loader that makes batches: give it a batch_size$"):
+        trainer.predict(
+            model, torch.utils.data.DataLoader(data.test_dataloader().dataset, batch_size=None), output="p.csv"
+        )
     assert [path.name for path in workplace.iterdir()] == ["p.csv"]
 
 

@@ -36,6 +36,7 @@ print(megabytes() - before)
 PAGES = 20 * 4 * 10_000_000 / resource.getpagesize()  # of the tensors that the last 20 steps fill
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc" or not Path("/proc/self/status").exists(),
     reason="other C libraries are left as they are, and memory is read from /proc",

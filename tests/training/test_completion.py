@@ -72,6 +72,7 @@ def test_a_run_that_was_stopped_early_goes_on_without_what_did_that(small_set: s
     assert step() == 6 * STEPS
 
 
+@pytest.mark.slow
 def test_a_run_that_may_not_stop_yet_is_not_finished(small_set: str, workplace: Path) -> None:
     main(training(small_set, *EARLY, "--trainer.min_epochs", "4", "--trainer.max_steps", str(3 * STEPS)))
     assert "stopped_by" not in torch.load("runs/version_0/last.ckpt", weights_only=True)
@@ -79,6 +80,7 @@ def test_a_run_that_may_not_stop_yet_is_not_finished(small_set: str, workplace: 
     assert step() == 4 * STEPS
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_is_left_as_it_is(
     small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

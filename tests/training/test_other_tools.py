@@ -109,6 +109,10 @@ def test_wandb_gets_the_curves_and_the_options(small_set: str, tracked: Path) ->
     assert {Path(f"runs/version_1/{name}").read_bytes() for name in ("config.yaml", "metrics.csv")} <= staged()
 
 
+def test_a_callback_may_have_options_below_0(small_set: str, workplace: Path) -> None:
+    fit(small_set, callback=["ModelSummary", "--trainer.callbacks.max_depth", "-1"])
+
+
 @pytest.mark.parametrize(
     ("logger", "message"),
     [

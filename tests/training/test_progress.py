@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from multilabel_pl.cli.main import main
-from multilabel_pl.training.progress import HEADER, MAX_WIDTH, SHOWN
+from multilabel_pl.training.checkpointing import SHOWN
+from multilabel_pl.training.progress import HEADER, MAX_WIDTH
 from tests.cli.test_main import read_rows
 from tests.conftest import BRIEF, ROOT, in_a_process, small, started
 

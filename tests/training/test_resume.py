@@ -52,15 +52,15 @@ def whole(make_once: MakeOnce) -> Path:
     return make_once("whole", lambda: main(TRAINING)) / "runs" / "version_0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "moment", "step", "resumed_at"),
     [
         ("SIGKILL", "on_train_batch_end", 4, 3),  # within an epoch
-        pytest.param("SIGKILL", "on_train_batch_end", 2, None, marks=pytest.mark.slow),  # before the first checkpoint
-        pytest.param("SIGKILL", "on_validation_batch_end", 5, 3, marks=pytest.mark.slow),
-        pytest.param("SIGKILL", "on_train_epoch_start", 5, 5, marks=pytest.mark.slow),
-        # Then while a checkpoint is written:
-        pytest.param("full disk", "on_train_epoch_start", 5, 5, marks=pytest.mark.slow),
+        ("SIGKILL", "on_train_batch_end", 2, None),  # before the first checkpoint
+        ("SIGKILL", "on_validation_batch_end", 5, 3),
+        ("SIGKILL", "on_train_epoch_start", 5, 5),
+        ("full disk", "on_train_epoch_start", 5, 5),  # then while a checkpoint is written
     ],
 )
 def test_a_killed_run_is_resumed_exactly(
@@ -180,15 +180,16 @@ def test_a_resumed_run_keeps_its_options(small_set: str, workplace: Path, capsys
     assert torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] == 6
 
 
+@pytest.mark.parametrize("text", ["trainer: 3", "3", f"trainer: {'[' * 5000}", "a: &a 1\nb: *a", "a: 2020-13-45"])
 def test_options_that_cannot_be_read_are_named(
-    small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+    text: str, small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = copied_run(small_run, workplace)
-    (folder / "config.yaml").write_text("trainer: 3", encoding="utf-8")
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit) as caught:
         main(["fit", "last"])
     assert caught.value.code == 2
-    expected = "config.yaml is damaged: delete it, and give the options of the run again"
+    expected = "config.yaml is damaged: remove it, and give the options of the run again if it is resumed"
     assert capsys.readouterr().err == f"error: {Path('runs/version_0')}/{expected}\n"
 
 

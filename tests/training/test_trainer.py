@@ -1,11 +1,16 @@
 """The Trainer's own methods, and evaluations that leave a report."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from benchmarks.crash import differences
 from multilabel_pl import MNISTDataModule, MultiLabelClassifier, Task, Trainer
@@ -15,6 +20,7 @@ from multilabel_pl.digests import file_digest
 from multilabel_pl.errors import InputError
 from multilabel_pl.results.evaluation_writer import FIGURES
 from multilabel_pl.results.outputs import read_outputs
+from multilabel_pl.training.checkpointing import LastCheckpoint
 from tests.conftest import BRIEF, QUIET, copied_run
 from tests.data.test_mnist import write_set
 
@@ -125,11 +131,11 @@ def test_tune_changes_the_decision_and_nothing_else(
     threshold: float | str,
     calibrate: bool,
     changed: set[str],
-    small_run: Path,
+    stack_run: Path,
     workplace: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = copied_run(small_run, workplace) / "best.ckpt"
+    path = copied_run(stack_run, workplace) / "best.ckpt"
     before, old = path.read_bytes(), torch.load(path, weights_only=True)
     main([*TUNE, *words])
     end = f"written to new/model.ckpt: thresholds by {threshold}{', calibrated' if calibrate else ''}\n"
@@ -193,3 +199,82 @@ def test_tune_reports_labels_with_few_positives(workplace: Path, capsys: pytest.
     main([*TUNE, "--threshold", "f1"])
     first = "0 (0), 1 (4), 2 (0), 3 (0), 4 (0), 5 (0), 6 (0), 7 (0), 8 (0), 9 (0)"
     assert f"note: few positives to learn a threshold from: {first} and 1 more\n" in capsys.readouterr().err
+
+
+def test_gradients_are_clipped_in_mixed_precision(data: MNISTDataModule, workplace: Path) -> None:
+    model = MultiLabelClassifier(optimizer="SGD", lr=1.0, task=TASK)
+    before = torch.nn.utils.parameters_to_vector(model.parameters()).clone()
+    Trainer(**SILENT, max_steps=2, precision="bf16-mixed", gradient_clip_val=1e-3).fit(model, datamodule=data)
+    moved = (torch.nn.utils.parameters_to_vector(model.parameters()) - before).norm().item()
+    assert 0 < moved < 2.1e-3
+
+
+def test_thresholds_are_the_same_in_half_precision(data: MNISTDataModule, small_run: Path, workplace: Path) -> None:
+    path = copied_run(small_run, workplace) / "best.ckpt"
+    model = MultiLabelClassifier(task=TASK)
+    Trainer(**SILENT, precision="bf16-true").test(model, datamodule=data, ckpt_path=path, figures=False)
+    learned = torch.load(path, weights_only=True)["state_dict"]["decision.thresholds"]
+    assert torch.equal(model.decision.thresholds, learned)
+    assert next(model.network.parameters()).dtype == torch.bfloat16
+
+
+def test_another_checkpoint_is_promised_nothing(data: MNISTDataModule, small_run: Path, workplace: Path) -> None:
+    path = copied_run(small_run, workplace) / "best.ckpt"  # by f1
+    model = MultiLabelClassifier(threshold="recall>=0.9@0.95", task=TASK)
+    Trainer(**SILENT).test(model, datamodule=data, ckpt_path=path, figures=False)
+    assert "Promised" not in (path.parent / "test" / "report.md").read_text()
+
+
+def test_a_fit_after_an_evaluation_knows_nothing_of_its_checkpoint(
+    data: MNISTDataModule, small_run: Path, workplace: Path
+) -> None:
+    path = copied_run(small_run, workplace) / "last.ckpt"
+    early = EarlyStopping("val_loss", strict=False)
+    torch.save({**torch.load(path, weights_only=True), "stopped_by": [early.state_key]}, path)
+    silent = {**SILENT, "enable_checkpointing": True}
+    trainer = Trainer(**silent, max_steps=2, callbacks=[early, LastCheckpoint(str(path.parent))])
+    trainer.test(MultiLabelClassifier(task=TASK), datamodule=data, ckpt_path=path, figures=False)
+    trainer.fit(MultiLabelClassifier(optimizer="SGD", task=TASK), datamodule=data)
+    assert trainer.global_step == 2
+
+
+def test_a_checkpoint_is_used_after_a_fit_as_before_it(data: MNISTDataModule, small_run: Path, workplace: Path) -> None:
+    path = copied_run(small_run, workplace) / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    del content["optimizer_states"]
+    torch.save(content, path)
+    trainer = Trainer(**SILENT, max_steps=2)
+    trainer.fit(MultiLabelClassifier(task=TASK), datamodule=data)
+    model = MultiLabelClassifier(task=TASK)
+    trainer.tune(model, data, path, threshold=0.3, output="tuned.ckpt", figures=False)
+    tuned = MultiLabelClassifier.load_from_checkpoint("tuned.ckpt")
+    assert tuned.decision.thresholds.tolist() == pytest.approx([0.3] * 11)
+
+
+class Endless(IterableDataset[tuple[Tensor, Tensor]]):
+    """Batches without end."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.zeros(4, 11)
+
+
+class Plain(LightningDataModule):
+    """Data that are none of this package's."""
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        return DataLoader(Endless(), batch_size=None)
+
+
+class Skipping(MultiLabelClassifier):
+    """Skips its first step, as Lightning lets a model do."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
+        return None if batch_idx == 0 else super().training_step(batch, batch_idx)
+
+
+def test_other_data_and_models_are_trained(workplace: Path) -> None:
+    trainer = Trainer(**SILENT, max_steps=2)
+    trainer.fit(Skipping(task=TASK), datamodule=Plain())
+    assert trainer.global_step == 2
+    assert trainer.log_every_n_steps == 50  # type: ignore[attr-defined] # undeclared
