@@ -2,6 +2,7 @@
 
 BEST, LAST = "best", "last"  # checkpoints in the folder of a run, with the suffix .ckpt
 CONFIG = "config.yaml"  # in the folder of a run
+CURVES = "metrics.csv"  # there, too
 OUTPUTS = "outputs.npz"  # in the folder of an evaluation
 PAGE = "report.html"  # there, too, unless it was left out
 STDOUT = "-"  # where a file may be named

@@ -30,8 +30,6 @@ def read_request(args: "ArgsType" = None) -> Request:
     Raises:
         SystemExit: As said.
     """
-    if (sys.argv[1:] if args is None else args) == ["--version"]:
-        _end(f"multilabel_pl {__version__}")
     try:
         request = Request.read(args)
     except (InputError, OSError) as mistake:
@@ -45,6 +43,8 @@ def read_request(args: "ArgsType" = None) -> Request:
 
 def _answer(request: Request) -> None:
     """Answers what the options that are kept suffice for."""
+    if "version" in request.options:
+        _end(f"multilabel_pl {__version__}")
     if request.command is None and request.help is not None:
         _end(overview())
     if request.command is None and not request.options:

@@ -48,7 +48,8 @@ def check_values(options: Namespace, groups: Collection[str]) -> None:
     if not 0 <= (options.get("seed_everything") or 0) <= MAX_SEED:
         raise InputError(f"--seed_everything must be in [0, {MAX_SEED}], got {options.seed_everything}")
     for name, value in options.trainer.items():
-        if name not in OFTEN_MINUS_ONE and isinstance(value, int | float) and value < 0:
+        is_own = "." not in name and name not in OFTEN_MINUS_ONE  # not one of a logger's, or of whatever else it takes
+        if is_own and isinstance(value, int | float) and value < 0:
             raise InputError(f"--trainer.{name} must be at least 0, got {value}")
     for name in POSITIVE:
         value = options.trainer[name]
@@ -116,7 +117,7 @@ def checkpoint_to_use(request: Request, root: Path) -> tuple[Run | None, Path | 
         return run, _last_of(run, root)
     name = asked or BEST
     path = find_checkpoint(root, name) if name in (BEST, LAST) else Path(name)
-    return run_of(root, path), path
+    return (run_of(root, path) if fitting else None), path
 
 
 def _last_of(run: Run | None, root: Path) -> Path | None:

@@ -7,7 +7,9 @@ from pathlib import Path
 SCRIPT = "multilabel-pl"
 OF_MNIST, OF_TABLES = "MNISTDataModule", "TableDataModule"  # classes of data, whose modules take seconds to import
 OF_FILES, OF_SHARDS = "ImageFilesDataModule", "StreamingDataModule"
-PROGRAM_OPTIONS = ("config", "h", "help", "help-all", "print_completion", "print_config", "version")  # of no command
+HELP = ("h", "help", "help-all")  # options that ask for it
+ASKING = (*HELP, "version")
+PROGRAM_OPTIONS = (*ASKING, "config", "print_completion", "print_config")  # of no command
 _EVALUATION = ("model", "dataloaders", "datamodule")
 
 

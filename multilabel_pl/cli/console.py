@@ -86,7 +86,7 @@ def _is_for_users(error: BaseException) -> bool:
 def _is_of_lightning(error: BaseException) -> bool:
     """Whether Lightning itself raised an error, as it does for a wrong option."""
     names = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return not isinstance(error, TypeError) and names[-1:] != [] and names[-1].startswith("lightning.")
+    return not isinstance(error, TypeError) and bool(names) and names[-1].startswith("lightning.")
 
 
 def _own_words(mistake: BaseException) -> str:

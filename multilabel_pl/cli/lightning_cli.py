@@ -159,7 +159,7 @@ class CLI(LightningCLI):
             return
         check_early(self.request, known)
         self.run, self.path = checkpoint_to_use(self.request, self._root)
-        if self.run is not None and command == "fit":
+        if self.run is not None:
             self._resume(parser, self.run, known.commands[command])
         if self.path is not None:
             self._set_defaults(parser, self.path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from multilabel_pl.cli.commands import COMMANDS, OF_FILES, OF_SHARDS, OF_TABLES, PROGRAM_OPTIONS
+from multilabel_pl.cli.commands import ASKING, COMMANDS, HELP, OF_FILES, OF_SHARDS, OF_TABLES, PROGRAM_OPTIONS
 from multilabel_pl.cli.recipes import find_config
 from multilabel_pl.cli.suggestions import suggest_command
 from multilabel_pl.errors import InputError
@@ -65,7 +65,7 @@ class Request:
     @property
     def help(self) -> str | None:
         """The option that asks for help, if there is one."""
-        return next((n for n in self.options if n in ("h", "help", "help-all") or n.endswith(".help")), None)
+        return next((n for n in self.options if n in HELP or n.endswith(".help")), None)
 
     @property
     def data(self) -> str | None:
@@ -93,12 +93,12 @@ class Request:
 
         Raises:
             InputError: If there is no such command or recipe, an operand is not what the command takes, or a
-            configuration file is not in YAML.
+            configuration is not in YAML, or has something else than options.
         """
         if args is not None and not isinstance(args, list):
             known = dict(args if isinstance(args, dict) else args.as_dict())
             command = next((name for name in known if name in COMMANDS), None)
-            return cls(command, flat(known[command]) if command else {}, args)
+            return cls(command, _section(known, command or ""), known)
         words = [_written_out(word) for word in _read_words(sys.argv[1:] if args is None else args)]
         place = next((i for i, word in enumerate(words) if not word.name), len(words))
         before, rest = words[:place], words[place:]
@@ -107,16 +107,18 @@ class Request:
         command = str(rest[0].value)
         if command not in COMMANDS:
             raise InputError(f"there is no command {command}{suggest_command(command)}")
-        if stray := next((str(word) for word in before if word.name.lstrip("-") not in PROGRAM_OPTIONS), None):
+        takes = PROGRAM_OPTIONS if COMMANDS[command].supplied else ASKING
+        if stray := next((str(word) for word in before if word.name.lstrip("-") not in takes), None):
             raise InputError(f"{stray} must come after {command}")
         if command == "validate" and any(word.name == "--output" for word in rest):
             raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
         operands, images = _sort(command, rest[1:])
         after = [*(word for word in rest[1:] if word.name), *operands]
-        common = flat(_options(before, nested=True).get(command) or {})
+        common = _section(_options(before, nested=True), command)
         implied, recipe = _implied(command, {**common, **_options(after)}, images)
-        after = [*implied, *after]
-        given = [*map(str, before), command, *map(str, after)]
+        asked = [word for word in before if word.name.lstrip("-") in ASKING]
+        after = [*asked, *implied, *after]
+        given = [*(str(word) for word in before if word not in asked), command, *map(str, after)]
         given = ["--help" if word == HELP_ALL else word for word in given]
         insists = [word.name for word in after].count("--trainer.devices") > 1
         return cls(command, {**common, **_options(after)}, given, images, recipe, insists)
@@ -177,7 +179,7 @@ def _sort(command: str, words: Sequence[Word]) -> tuple[list[Word], list[str]]:
 def _kind(operand: str, takes: str) -> str | None:
     if takes in ("[MODEL]", "[RUN…]"):
         return takes.strip("[…]")
-    if operand in (BEST, LAST) or operand.endswith(".ckpt"):
+    if "CHECKPOINT" in takes and (operand in (BEST, LAST) or operand.endswith(".ckpt")):
         return "CHECKPOINT"
     if "IMAGE" in takes:
         return "TABLE" if operand.endswith(TABLES) else "IMAGE"
@@ -210,6 +212,20 @@ def _options(words: Sequence[Word], nested: bool = False) -> dict[str, Any]:
     return options
 
 
+def _section(options: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Returns the options of a command among those of all.
+
+    Raises:
+        InputError: If they are no mapping.
+    """
+    own = options.get(command, {})
+    if not isinstance(own, Mapping):
+        raise InputError(
+            f"a configuration names the options of {command}, each with its value: it has {command}: {own}"
+        )
+    return flat(own)
+
+
 def _read_yaml(path: str) -> dict[str, Any]:
     """Returns the options in a configuration file, none if it isn't one, which the parser refuses.
 
@@ -225,6 +241,6 @@ def _read_yaml(path: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"--config takes YAML files, and {path} is not one{line}: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except (RecursionError, ValueError, yaml.YAMLError) as error:  # the former two of a value, such as a wrong date
         raise InputError(f"--config takes YAML files, and {path} is not one: {error}") from error
     return content if isinstance(content, dict) else {}

@@ -6,7 +6,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import yaml
 from jsonargparse.typing import register_type
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
@@ -16,16 +15,18 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from multilabel_pl.cli.commands import program
 from multilabel_pl.cli.suggestions import suggestion
 from multilabel_pl.errors import InputError
-from multilabel_pl.file_names import BEST, CONFIG
+from multilabel_pl.file_names import CONFIG, CURVES
 from multilabel_pl.messages import say
+from multilabel_pl.results.run_options import damaged, read_config
 from multilabel_pl.training.checkpointing import KEPT, BestCheckpoint, LastCheckpoint
+from multilabel_pl.training.completion import KNOWN_MODULES
 from multilabel_pl.training.csv_logger import ResumableCSVLogger
+from multilabel_pl.training.displays import as_list
 from multilabel_pl.training.folder_guard import FolderGuard
 from multilabel_pl.training.logger_artifacts import log_artifacts
-from multilabel_pl.training.runs import Run, checkpoint_of
+from multilabel_pl.training.runs import Run
 from multilabel_pl.training.trainer import Trainer
 
-CURVES = "metrics.csv"
 SEARCHES = (BatchSizeFinder, LearningRateFinder)
 register_type(torch.device, serializer=str)  # an option of StochasticWeightAveraging, which config.yaml has to keep
 GROUPS = ("trainer", "best_checkpoint", "last_checkpoint")  # the model's and the data's are in the checkpoint
@@ -54,14 +55,10 @@ def options_of_run(run: Run, known: Collection[str]) -> dict[str, Any]:
     Raises:
         InputError: If its config.yaml can't be read.
     """
-    path = run.folder / CONFIG
-    try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        groups = {group: dict(recorded.get(group) or {}) for group in GROUPS}
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: delete it, and give the options of the run again") from error
+    recorded = read_config(run.folder) or {}
+    groups = {group: recorded.get(group) or {} for group in GROUPS}
+    if not all(isinstance(values, dict) for values in groups.values()):
+        raise damaged(run.folder)
     options = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
     options["seed_everything"] = recorded.get("seed_everything")
     options.pop("trainer.default_root_dir", None)  # where the run has been found, whatever it was called then
@@ -75,8 +72,7 @@ def callbacks_of_run(given: Callback | Sequence[Callback] | None, resumes: bool)
         given: One or several.
         resumes: Whether a run continues from its checkpoint.
     """
-    callbacks = [given] if isinstance(given, Callback) else list(given or [])
-    return [callback for callback in callbacks if not (resumes and isinstance(callback, SEARCHES))]
+    return [callback for callback in as_list(given) if not (resumes and isinstance(callback, SEARCHES))]
 
 
 def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> None:
@@ -89,7 +85,7 @@ def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> Non
     Raises:
         InputError: If there is no such metric.
     """
-    if not all(type(callback).__module__.startswith(("lightning.", "multilabel_pl.")) for callback in callbacks):
+    if not all(type(callback).__module__.startswith(KNOWN_MODULES) for callback in callbacks):
         return
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
@@ -134,9 +130,10 @@ def report_end(trainer: Trainer) -> None:
     if not trainer.history:
         say("\nnothing was trained: no step was left to do; raise --trainer.max_epochs, or what else limits it")
         return
-    path = checkpoint_of(trainer.run_folder, BEST)
-    for checkpoint in trainer.checkpoint_callbacks:
-        if isinstance(checkpoint, BestCheckpoint) and checkpoint.kept:
-            say(f"\n{checkpoint.summary()}")
+    best = next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
+    last = next(each for each in trainer.checkpoint_callbacks if isinstance(each, LastCheckpoint))
+    if best is not None and best.kept:
+        say(f"\n{best.summary()}")
+    path = best.best_model_path if best is not None and best.best_model_path else str(last.path(trainer))
     say(f"trained: {path}")
-    say(f"test it: {shlex.join([*program().split(), 'test', str(path)])}")
+    say(f"test it: {shlex.join([*program().split(), 'test', path])}")

@@ -41,8 +41,8 @@ def serve(
         max_pixels: An image that has more is not decoded, but reported.
         runs: Folder of the runs.
     """
-    check_at_least(1, threads=threads or 1, decoders=decoders or 1, max_batch=max_batch, max_requests=max_requests)
-    check_at_least(1, max_pixels=max_pixels)
+    counts = {"threads": threads, "decoders": decoders, "max_batch": max_batch, "max_requests": max_requests}
+    check_at_least(1, max_pixels=max_pixels, **{name: count for name, count in counts.items() if count is not None})
     check_at_least(0, max_megabytes=max_megabytes)
     check_extra("serve", "serve")
     from multilabel_pl.serving.decoders import Decoders, prepare_decoders

@@ -10,8 +10,8 @@ from multilabel_pl.file_names import CONFIG
 from multilabel_pl.nested import flat
 
 
-def read_options(run: Path) -> dict[str, Any] | None:
-    """Reads the options of a run by their dotted names; None if it has left none.
+def read_config(run: Path) -> dict[str, Any] | None:
+    """Reads the options of a run, in groups; None if it has left none.
 
     Raises:
         InputError: If its file is no configuration.
@@ -23,6 +23,24 @@ def read_options(run: Path) -> dict[str, Any] | None:
         text = path.read_text(encoding="utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise ValueError("a few aliases can stand for more than any memory holds")
-        return flat(yaml.safe_load(text))
-    except (AttributeError, RecursionError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is damaged: remove it, and the options of the run are left out") from error
+        content = yaml.safe_load(text)
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
+        raise damaged(run) from error
+    if not isinstance(content, dict):
+        raise damaged(run)
+    return content
+
+
+def damaged(run: Path) -> InputError:
+    """Returns the error of a run whose options can't be read."""
+    return InputError(f"{run / CONFIG} is damaged: remove it, and give the options of the run again if it is resumed")
+
+
+def read_options(run: Path) -> dict[str, Any] | None:
+    """Reads the options of a run by their dotted names; None if it has left none.
+
+    Raises:
+        InputError: As from `read_config`.
+    """
+    config = read_config(run)
+    return None if config is None else flat(config)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from multilabel_pl import __version__
 from multilabel_pl.cli.commands import COMMANDS
 from multilabel_pl.cli.description import Description
 from multilabel_pl.cli.main import main
@@ -93,6 +94,11 @@ def test_what_is_kept_answers_like_the_parsers(
     again_status, again_out, again_err = answered(command, capsys)
     assert (again_status, again_out.strip(), again_err) == (status, out.strip(), err)
     assert heavy_imports(command) == (status, [], "\n".join([*again_out.splitlines(), *again_err.splitlines()]))
+
+
+def test_help_and_the_version_may_be_asked_for_before_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answered("--help serve", capsys) == answered("serve --help", capsys)
+    assert answered("--version serve", capsys) == (0, f"multilabel_pl {__version__}\n", "")
 
 
 @pytest.mark.parametrize("words", [["fit"], ["fit", "--config"]])

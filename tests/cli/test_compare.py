@@ -87,6 +87,11 @@ def test_the_page_sorts_and_fits_a_phone(compared: Path) -> None:
         shown = page.locator("table").last.locator("tbody tr td:nth-child(3)").all_inner_texts()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.locator(".forest .dot").count() > 0
+        dates = page.locator("table").first.locator("tbody tr td:last-child")
+        for index, date in enumerate(["2026-03-01 09:00", "2026-11-25 10:00"]):
+            dates.nth(index).evaluate("(cell, date) => { cell.textContent = date; }", date)
+        page.get_by_role("button", name="evaluated").click()
+        assert dates.all_inner_texts() == ["2026-11-25 10:00", "2026-03-01 09:00"]
     assert [float(value) for value in shown] == sorted(map(float, shown), reverse=True)
 
 

@@ -77,6 +77,14 @@ def test_fit_reports_where_the_checkpoint_is_and_how_to_test_it(
     ]
 
 
+def test_fit_names_a_checkpoint_that_is_elsewhere(
+    small_set: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = ["--best_checkpoint.dirpath", "kept", "--last_checkpoint.dirpath", "kept"]
+    main(["fit", *QUIET, *BRIEF, *small(small_set), *elsewhere])
+    assert f"trained: {Path('kept/best.ckpt').resolve()}" in capsys.readouterr().out.splitlines()
+
+
 def evaluated(command: str, prefix: str, folder: Path, out: str) -> dict[str, float]:
     """Checks the report of an evaluation, on standard output and beside the checkpoint, and returns its metrics."""
     assert f"using {folder.relative_to(Path.cwd())}/best.ckpt" in out

@@ -301,6 +301,11 @@ CONFIG_MISTAKES = {
     "a config that is not YAML": a_config(
         "--config takes YAML files, and c.yaml is not one, line 2: ", b"model: [lr\n"
     ),
+    "a config of a date that is none": a_config("--config takes YAML files, and c.yaml is not one", b"a: 2020-13-45"),
+    "a config without end": a_config("--config takes YAML files, and c.yaml is not one", b"[" * 5000),
+    "a command of 3": Mistake(
+        "--config c.yaml fit", "a configuration names the options of fit, each with its value", {"c.yaml": b"fit: 3"}
+    ),
     "a config that is a text": a_config("Unexpected config: hello", b"hello"),
     "a config that is a list": a_config("Unexpected config: ", b"- model\n"),
     "a config that is no text": a_config("--config takes YAML files, and c.yaml is not a text in UTF-8", PNG),

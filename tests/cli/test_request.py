@@ -99,6 +99,7 @@ def test_null_is_as_good_as_not_given(value: str | None) -> None:
     ("words", "asked"),
     [
         ("test -h", "h"),
+        ("--help test", "help"),
         ("test --help", "help"),
         ("test --help-all", "help-all"),
         ("fit --data.help MNISTDataModule", "data.help"),
@@ -135,6 +136,7 @@ TABLE_RECIPE = f"--config={recipes()['table']}"
         ("predict a.jsonl", ["--data=TableDataModule", "--data.table=a.jsonl"]),
         ("test .", ["--data=TableDataModule", "--data.table=."]),
         ("predict", []),
+        ("optimize last", ["--data=TableDataModule", "--data.table=last"]),
         ("fit --help-all", ["--help"]),
     ],
 )
@@ -157,6 +159,7 @@ def test_a_file_goes_before_a_recipe_of_its_name(workplace: Path) -> None:
         ("fot", "there is no command fot: did you mean fit?"),
         ("xyzzy", "there is no command xyzzy; there are fit, validate, test, predict, tune, export, optimize, demo"),
         ("--model.lr 1 fit", "--model.lr=1 must come after fit"),
+        ("--config fast serve", r"--config=\S+fast.yaml must come after serve"),
         ("fit a.csv b.csv", "fit takes one table, got a.csv and b.csv"),
         ("fit a.csv --data.table b.csv", "fit takes one table, got a.csv and b.csv"),
         ("fit shards --data.path others", "fit takes one table, got shards and others"),
