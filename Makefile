@@ -28,7 +28,7 @@ train: $(INSTALLED)  ## the main job: train with the sigmoid head, test, and pre
 	$(BIN)/python -m multilabel_pl predict
 
 test: $(INSTALLED)  ## run the tests but the slow ones: four minutes on two cores
-	$(BIN)/pytest -n auto -m 'not slow'
+	$(BIN)/pytest -n auto -m 'not slow' --hypothesis-profile quick
 
 test-all: $(INSTALLED)  ## run all tests, those of the page in a browser among them
 	$(BIN)/pytest -n auto
@@ -40,7 +40,7 @@ coverage: $(INSTALLED)  ## run all tests and report which lines and branches the
 	$(BIN)/coverage report
 
 test-lowest: $(LOWEST)/installed  ## run the tests but the slow ones with the lowest versions that pyproject.toml allows
-	$(LOWEST)/bin/pytest -n auto -m 'not slow'
+	$(LOWEST)/bin/pytest -n auto -m 'not slow' --hypothesis-profile quick
 
 fuzz: $(INSTALLED)  ## try 10,000 damaged files and odd options of each kind
 	$(BIN)/pytest -n auto tests/test_fuzz.py --hypothesis-profile thorough --hypothesis-show-statistics

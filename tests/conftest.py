@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
-# `pytest --hypothesis-profile thorough` tries a hundred times as many examples of every property.
+# `pytest --hypothesis-profile thorough` tries a hundred times as many examples of every property, `make test` a fifth.
+settings.register_profile("quick", max_examples=20)
 settings.register_profile("thorough", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 BRIEF = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.log_every_n_steps", "1"]

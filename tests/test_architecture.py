@@ -23,6 +23,7 @@ MAX_LINES = {
     "multilabel_pl.cli.lightning_cli": 330,
     "multilabel_pl.training.trainer": 300,
     "multilabel_pl.data.table": 250,
+    "multilabel_pl.model.classifier": 250,
 }
 RETIRED = re.compile(
     r"\b(anew|mend\w*|pictures?|shall|as_is|undisturbed|adopt\w*|relearn\w*|goes on|tells? whether|told"

@@ -30,9 +30,8 @@ def test_it_is_enabled_again_after_an_import_that_fails() -> None:
     assert printed(code) == ["True"]
 
 
-@pytest.mark.parametrize(
-    ("start", "kept"), [("__main__", True), pytest.param("cli.main", False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("start", "kept"), [("__main__", True), ("cli.main", False)])
 def test_the_program_keeps_its_imports_and_a_call_from_python_does_not(start: str, kept: bool) -> None:
     code = (
         f"import gc, sys; sys.argv = ['multilabel-pl', 'test', 'no_such_checkpoint.ckpt']\n"

@@ -93,6 +93,7 @@ def test_many_digits_are_possible() -> None:
     assert targets.sum(dim=1).max() >= 8
 
 
+@pytest.mark.slow
 def test_models_are_trained_and_tested_on_scenes(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = {"train_size": 100, "val_size": 50, "test_size": 40, "canvas_size": 48, "max_digits": 2}
     sizes = [word for name, size in small.items() for word in (f"--data.{name}", str(size))]

@@ -420,6 +420,7 @@ def test_mistakes_are_reported_before_anything_is_made(workplace: Path, capsys: 
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_images_that_trained_or_validated_a_checkpoint_are_counted(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -619,6 +620,7 @@ def test_the_options_of_tables_are_explained_without_a_run(
     assert "--data.tag_delimiter" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(workplace: Path) -> None:
     write_tagged(workplace, 40)
     words = "--data.max_memory 0 --data.batch_size 8 --data.max_rotation 10 --data.flip true --data.min_crop 0.5"

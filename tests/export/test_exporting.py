@@ -81,7 +81,6 @@ def test_torch_predicts_what_the_checkpoint_does(small_run: Path, images: Tensor
 NETWORKS = [
     ("conv_pool_dense", 28, "sigmoid", ".pt2"),
     ("conv_stack", 28, "softmax", ".pt2"),
-    ("test_resnet", 32, "sigmoid", ".pt2"),
     *(
         pytest.param(*network, marks=pytest.mark.slow)
         for network in [
@@ -89,6 +88,7 @@ NETWORKS = [
             ("conv_pool_dense_keras", 28, "sigmoid", ".onnx"),
             ("conv_pool_dense_keras", 28, "sigmoid", ".pt2"),
             ("conv_stack", 28, "softmax", ".onnx"),  # as in test_reading.py
+            ("test_resnet", 32, "sigmoid", ".pt2"),
             ("test_resnet", 32, "sigmoid", ".onnx"),
             ("resnet10t", 64, "softmax", ".onnx"),
             ("resnet10t", 64, "softmax", ".pt2"),

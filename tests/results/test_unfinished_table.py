@@ -139,7 +139,8 @@ def wait_for_progress(folder: Path, process: subprocess.Popen[str]) -> None:
     wait_for(lambda: images_done(folder) > before, process)
 
 
-@pytest.mark.parametrize(("kills", "count"), [(2, 400), pytest.param(20, 20_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "count"), [(2, 400), (20, 20_000)])
 def test_kills_at_random_moments_change_nothing(kills: int, count: int, small_run: Path, workplace: Path) -> None:
     write_scans(count)
     assert predict(*words(small_run, "whole.csv")) == 1

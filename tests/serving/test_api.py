@@ -417,7 +417,8 @@ def test_photos_of_any_size_get_what_predict_says(kind: str, workplace: Path) ->
         assert len([name for name in figures(server) if name.startswith("tags_total")]) == len(ODD_LABELS)
 
 
-@pytest.mark.parametrize(("kind", "is_imported"), [("onnx", False), pytest.param("ckpt", True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "is_imported"), [("onnx", False), ("ckpt", True)])
 def test_a_program_is_served_without_lightning(kind: str, is_imported: bool, workplace: Path) -> None:
     Path(f"junk.{kind}").write_text("junk")  # which is looked at once all is imported
     command = [sys.executable, "-X", "importtime", "-m", "multilabel_pl", "serve", f"junk.{kind}"]
@@ -442,6 +443,8 @@ def test_a_program_is_served_without_lightning(kind: str, is_imported: bool, wor
         ("--token_file nowhere CHECKPOINT", "the token in nowhere can't be read"),
         ("--token_file junk.onnx CHECKPOINT", "must hold one token of at least 16 characters"),
         ("--max_batch 0 CHECKPOINT", "max_batch must be at least 1"),
+        ("--threads 0 CHECKPOINT", "threads must be at least 1, got 0"),
+        ("--decoders 0 CHECKPOINT", "decoders must be at least 1, got 0"),
         ("--prot 1", "--prot: did you mean --port?"),
         ("a.ckpt b.ckpt", "serve takes one model, got a.ckpt and b.ckpt"),
     ],

@@ -203,6 +203,7 @@ def test_a_model_is_offered_if_there_is_none(
     assert list(workplace.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_served_is_refused(
     checkpoint: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
