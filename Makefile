@@ -71,7 +71,7 @@ wheel: $(INSTALLED)  ## build the packages, and do the main job with the wheel i
 reproduce: $(INSTALLED)  ## train all four configurations and print the tutorial's figures beside ours
 	$(BIN)/python -m benchmarks.reproduce
 
-bench: $(INSTALLED)  ## measure the speed of training and evaluation against peers
+bench: $(INSTALLED)  ## measure the speed of training, image files and commands against peers
 	$(BIN)/python -m benchmarks.speed
 
 tables: $(INSTALLED)  ## measure everything in the manual's tables again, in place: some hours on two idle cores

@@ -1,4 +1,4 @@
-"""The end of a program that runs in several processes and has lost one: none waits for ever."""
+"""Several processes: how many make sense, and their end once one is lost, so that none waits for ever."""
 
 import ctypes
 import os
@@ -20,6 +20,11 @@ BY_SIGNAL = (130, 143)  # exit statuses of processes that were asked to stop
 OF_A_CONNECTION = ("gloo/transport", "NCCL error", "remote process exited")  # torch's words
 
 Launched = Callable[[], Sequence[Popen[bytes]]]
+
+
+def usable_cores() -> int:
+    """Returns how many cores this process may use, which a scheduler may have made fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_with_parent() -> None:

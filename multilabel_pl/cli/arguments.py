@@ -17,6 +17,7 @@ from multilabel_pl.data.image_files import ImageFilesDataModule
 from multilabel_pl.errors import InputError
 from multilabel_pl.file_names import BEST, LAST
 from multilabel_pl.messages import note
+from multilabel_pl.processes import usable_cores
 from multilabel_pl.schema.forms import ANYTHING, check_form, record
 from multilabel_pl.schema.signatures import arguments_of
 from multilabel_pl.training.runs import Run, find_checkpoint, newest_checkpoints, newest_run, run_of
@@ -92,7 +93,7 @@ def check_processes(trainer: Trainer, request: Request) -> None:
         raise InputError(
             f"torchrun has started {os.environ['WORLD_SIZE']} processes, not {trainer.world_size}: give {needed}"
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores and not request.insists:
         raise InputError(
             f"{trainer.num_devices} processes on {cores} cores are slower than {cores}: lower --trainer.devices, or "

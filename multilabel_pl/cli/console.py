@@ -74,7 +74,9 @@ def _mistake(error: BaseException | None) -> BaseException | None:
     if error is None or _is_for_users(error) or isinstance(error, InputError | ModuleNotFoundError):
         return error
     if isinstance(error, MemoryError) or TOO_LARGE.search(str(error)):  # torch's messages
-        return InputError("this takes more memory than there is: lower a size, such as --data.batch_size")
+        return InputError(
+            "this takes more memory than there is: lower a size, such as --data.batch_size or --data.eval_batch_size"
+        )
     return error if _is_of_lightning(error) else _mistake(error.__cause__)
 
 

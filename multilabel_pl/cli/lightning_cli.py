@@ -166,7 +166,7 @@ class CLI(LightningCLI):
         recorded = class_name(str((self.recorded_data or {}).get("class_path", DEFAULT_DATA)))
         check_request(self.request, known, recorded)
         if self.request.recipe is not None:
-            say(f"using the recipe {self.request.recipe}: --config names another")
+            say(f"using the recipe {self.request.recipe}, which options and --config override")
 
     def _resume(self, parser: LightningArgumentParser, run: Run, known: Collection[str]) -> None:
         """Locks the run, and makes its options the defaults."""
@@ -254,13 +254,11 @@ class CLI(LightningCLI):
 
     def _take_new_images(self) -> None:
         """Evaluates on the whole of a table that the command line names, if its images are new to the checkpoint."""
-        if not isinstance(self.datamodule, TableDataModule) or not self.request.has_whole_table:
+        if self.subcommand == "fit" or not self.request.has_whole_table:
             return
-        seen = self.content.get(TableDataModule.__qualname__, {})
-        if self.subcommand in ("validate", "tune"):
-            self.datamodule.take_new_images("val", seen)
-        elif self.subcommand != "fit":
-            self.datamodule.take_new_images("test", seen)
+        if isinstance(self.datamodule, TableDataModule):
+            seen = self.content.get(TableDataModule.__qualname__, {})
+            self.datamodule.take_new_images("val" if self.subcommand in ("validate", "tune") else "test", seen)
 
     def before_fit(self) -> None:
         """Finds mistakes in the data, and in how the model fits them; then creates the folder of the run."""

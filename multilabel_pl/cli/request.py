@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from multilabel_pl.cli.commands import ASKING, COMMANDS, HELP, OF_FILES, OF_SHARDS, OF_TABLES, PROGRAM_OPTIONS
+from multilabel_pl.cli.config_files import read_config_file, section
 from multilabel_pl.cli.recipes import find_config
 from multilabel_pl.cli.suggestions import suggest_command
 from multilabel_pl.errors import InputError
@@ -98,7 +97,7 @@ class Request:
         if args is not None and not isinstance(args, list):
             known = dict(args if isinstance(args, dict) else args.as_dict())
             command = next((name for name in known if name in COMMANDS), None)
-            return cls(command, _section(known, command or ""), known)
+            return cls(command, section(known, command or ""), known)
         words = [_written_out(word) for word in _read_words(sys.argv[1:] if args is None else args)]
         place = next((i for i, word in enumerate(words) if not word.name), len(words))
         before, rest = words[:place], words[place:]
@@ -114,7 +113,7 @@ class Request:
             raise InputError("validate has no --output: use tune --threshold … --calibrate … --output …")
         operands, images = _sort(command, rest[1:])
         after = [*(word for word in rest[1:] if word.name), *operands]
-        common = _section(_options(before, nested=True), command)
+        common = section(_options(before, nested=True), command)
         implied, recipe = _implied(command, {**common, **_options(after)}, images)
         asked = [word for word in before if word.name.lstrip("-") in ASKING]
         after = [*asked, *implied, *after]
@@ -207,40 +206,6 @@ def _options(words: Sequence[Word], nested: bool = False) -> dict[str, Any]:
     """Returns the values of options, and of those in configuration files, by dotted names unless nested."""
     options: dict[str, Any] = {}
     for word in words:
-        found = _read_yaml(str(word.value)) if word.name in CONFIG else {word.name.lstrip("-"): word.value}
+        found = read_config_file(str(word.value)) if word.name in CONFIG else {word.name.lstrip("-"): word.value}
         options |= found if nested else flat(found)
     return options
-
-
-def _section(options: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Returns the options of a command among those of all.
-
-    Raises:
-        InputError: If they are no mapping.
-    """
-    own = options.get(command, {})
-    if not isinstance(own, Mapping):
-        raise InputError(
-            f"a configuration names the options of {command}, each with its value: it has {command}: {own}"
-        )
-    return flat(own)
-
-
-def _read_yaml(path: str) -> dict[str, Any]:
-    """Returns the options in a configuration file, none if it isn't one, which the parser refuses.
-
-    Raises:
-        InputError: If it is not in YAML.
-    """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError:
-        return {}
-    except UnicodeDecodeError as error:
-        raise InputError(f"--config takes YAML files, and {path} is not a text in UTF-8") from error
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"--config takes YAML files, and {path} is not one{line}: {error.problem}") from error
-    except (RecursionError, ValueError, yaml.YAMLError) as error:  # the former two of a value, such as a wrong date
-        raise InputError(f"--config takes YAML files, and {path} is not one: {error}") from error
-    return content if isinstance(content, dict) else {}

@@ -1,12 +1,13 @@
 """The command `serve`."""
 
-import os
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multilabel_pl.errors import check_at_least, check_extra
+from multilabel_pl.errors import InputError, check_at_least, check_extra
 from multilabel_pl.file_names import BEST, LAST
 from multilabel_pl.messages import say
+from multilabel_pl.processes import usable_cores
 from multilabel_pl.training.runs import RUNS, find_checkpoint
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def serve(
     """
     counts = {"threads": threads, "decoders": decoders, "max_batch": max_batch, "max_requests": max_requests}
     check_at_least(1, max_pixels=max_pixels, **{name: count for name, count in counts.items() if count is not None})
-    check_at_least(0, max_megabytes=max_megabytes)
+    if not 0 < max_megabytes < math.inf:
+        raise InputError(f"--max_megabytes must be above 0, got {max_megabytes}")
     check_extra("serve", "serve")
     from multilabel_pl.serving.decoders import Decoders, prepare_decoders
 
@@ -56,7 +58,7 @@ def serve(
     path = find_checkpoint(Path(runs), model) if model in (BEST, LAST) else Path(model)
     served = _load(path, threads)
     with listen(host, port) as listener:
-        pool = Decoders(served.task, max_pixels, decoders or os.cpu_count() or 1)
+        pool = Decoders(served.task, max_pixels, decoders or usable_cores())
         pool.warm_up()
         address = address_of(listener)
         started = f"serving {path} at {address}, described at {address}/docs (Ctrl-C ends it)"

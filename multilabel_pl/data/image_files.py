@@ -1,7 +1,6 @@
 """Image files to predict."""
 
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from multilabel_pl.digests import paths_digest
 from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS, find_images
 from multilabel_pl.images.inputs import load_file
+from multilabel_pl.processes import usable_cores
 from multilabel_pl.task import Preprocessing, Task
 
 BATCH_SIZE = 32
@@ -191,7 +191,7 @@ class ImageFilesDataModule(LightningDataModule):
         workers = self.num_workers
         if workers is None:
             batches = math.ceil(len(self.order) / self.order.batch_size)
-            cores = max((os.cpu_count() or 1) // self.order.num_replicas, 1)
+            cores = max(usable_cores() // self.order.num_replicas, 1)
             workers = min(cores, batches) if batches > 1 else 0
         return DataLoader(
             dataset=self.files,

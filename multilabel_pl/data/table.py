@@ -1,7 +1,6 @@
 """Your own images, and a table of their tags."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,6 +24,7 @@ from multilabel_pl.errors import InputError, check_at_least
 from multilabel_pl.images.decoding import MAX_PIXELS
 from multilabel_pl.images.preprocessing import height_and_width
 from multilabel_pl.messages import say
+from multilabel_pl.processes import usable_cores
 from multilabel_pl.task import WHITE, Task
 
 BYTES_A_GIGABYTE = 1e9
@@ -133,7 +133,7 @@ class TableDataModule(OwnImagesDataModule):
         self.fingerprints = Fingerprints()
         self.split_seed, self.folds, self.fold = split_seed, folds, fold
         self.max_memory = max_memory
-        self.num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
+        self.num_workers = usable_cores() if num_workers is None else num_workers
         beside = f"{absolute(self.tables['table'])}.cache"
         kept = ImageCache(Path(beside if cache is True else cache), decoding) if cache else None
         self.opener = Opener(decoding, max_pixels, self.num_workers, kept)

@@ -102,7 +102,7 @@ class Evaluation:
     @cached_property
     def wrong(self) -> Tensor:
         """Bool (N,): the images with a wrong tag, or without one that they should have."""
-        return (self.missed | self.mistaken).any(dim=1)
+        return self._is_wrong(self.tags)
 
     @cached_property
     def worst_first(self) -> tuple[Tensor, Tensor]:
@@ -163,11 +163,13 @@ class Evaluation:
     @cached_property
     def changed(self) -> dict[str, int]:
         """How many images the metrics can't be the same of as at 0.5, by metric."""
-        differs, truth = (self.tags != self.tags_at_half) & self.known, self.truth
-        wrong, wrong_at_half = (((tags != truth) & self.known).any(dim=1) for tags in (self.tags, self.tags_at_half))
-        return dict.fromkeys(self.gains, int(differs.any(dim=1).sum())) | {
-            "exact_match": int((wrong != wrong_at_half).sum())
-        }
+        tagged_otherwise = ((self.tags != self.tags_at_half) & self.known).any(dim=1)
+        right_or_wrong = self.wrong != self._is_wrong(self.tags_at_half)
+        return dict.fromkeys(self.gains, int(tagged_otherwise.sum())) | {"exact_match": int(right_or_wrong.sum())}
+
+    def _is_wrong(self, tags: Tensor) -> Tensor:
+        """Bool (N,): the images of which tags (N, L) are wrong."""
+        return ((tags != self.truth) & self.known).any(dim=1)
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:

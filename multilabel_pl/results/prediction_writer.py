@@ -80,9 +80,10 @@ class PredictionWriter(Callback):
         if not isinstance(loader, DataLoader) or not isinstance(order := loader.sampler, PredictionOrder):
             return
         order.limit(trainer.limit_predict_batches)
-        if order.size:
-            trainer.limit_predict_batches = 1.0  # Lightning would apply it to what is left
-        if order.size and self.checkpoint is not None:
+        if not order.size:
+            return
+        trainer.limit_predict_batches = 1.0  # Lightning would apply it to what is left
+        if self.checkpoint is not None:
             self.resumes = True
             self._prepare(trainer, _images_of(loader), order)
 

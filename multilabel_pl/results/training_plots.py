@@ -39,7 +39,8 @@ def training_figure(metrics_csv: Path, epoch: int | None = None) -> Figure:
 def read_curves(metrics_csv: Path) -> dict[str, dict[str, Curve]]:
     """Reads the curves of a run, by title and name; a short run has no training loss."""
     with metrics_csv.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        # Monitors of rates and devices log steps without an epoch; another program's file may have neither.
+        rows = [row for row in csv.DictReader(file) if row.get("epoch") and row.get("step")]
     read = {title: {name: _curve(rows, name) for name in names} for title, names in COLORS.items()}
     return {title: {name: curve for name, curve in curves.items() if curve[0]} for title, curves in read.items()}
 

@@ -17,7 +17,7 @@ from multilabel_pl.task import Task
 
 MAX_SECONDS = 20  # for the images of a request, after which the process that decodes them is ended
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # as they are several
-LOST = f"the image ends the process that decodes it, or takes it more than {MAX_SECONDS} seconds"
+LOST = f"the images end the process that decodes them, or take it more than {MAX_SECONDS} seconds"
 
 Images = list[Loaded] | Exception  # of a request, or why it has none
 

@@ -48,7 +48,8 @@ class ResumableCSVLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Adds a row, replacing an earlier one of the same metrics and step."""
-        self._add({**metrics, "step": step}, step or 0)
+        step = step or 0
+        self._add({**metrics, "step": step}, step)
 
     def _add(self, row: dict[str, Any], step: int) -> None:
         self.rows[step, frozenset(row)] = row

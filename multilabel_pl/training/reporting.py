@@ -41,7 +41,7 @@ def report_evaluation(
         InputError: If no image was evaluated.
     """
     stage = "test" if command == "test" else "val"
-    if not trainer.callback_metrics:
+    if not trainer.callback_metrics and not trainer.barebones:  # which logs none
         raise InputError(f"{command} had no images to measure: raise --trainer.limit_{stage}_batches")
     model = trainer.lightning_module
     if not trainer.is_global_zero or not isinstance(model, MultiLabelClassifier) or model.evaluation is None:

@@ -39,7 +39,6 @@ class Trainer(pl.Trainer):
     """Lightning's Trainer, with evaluations that leave reports, runs that resume exactly, and atomic checkpoints.
 
     Args:
-        *args: As in Lightning's Trainer.
         **kwargs: As in Lightning's Trainer.
 
     Attributes:
@@ -51,12 +50,12 @@ class Trainer(pl.Trainer):
     num_unreadable: int = 0  # files that the last `predict` could not read
     run_folder: Path | None = None  # where `fit` on the command line writes
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         filter_messages()
         users = as_list(kwargs.get("callbacks"))
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         self.history = History()
-        every = [LogInterval()] if kwargs.get("log_every_n_steps") is None else []
+        every = [LogInterval()] if kwargs.get("log_every_n_steps") is None and not self.barebones else []
         own = [*every, NanGuard(), FusedClipping(), ExactResume(), AveragedDecision(), ResumeGuard()]
         self.callbacks = [*own, HistoryRecorder(self.history), *with_own_displays(self.callbacks, users)]
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:  # none of the user's

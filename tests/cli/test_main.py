@@ -502,7 +502,7 @@ def test_a_table_is_trained_on_and_images_are_tagged_as_typed(
     """Names that YAML would read as something else, and lists of names, are taken as they are."""
     write_tagged(workplace, 40, name="my images.csv")
     main(["fit", "my images.csv", *QUIET, *BRIEF])
-    assert "using the recipe table: --config names another" in capsys.readouterr().out
+    assert "using the recipe table, which options and --config override" in capsys.readouterr().out
     options = load("runs/version_0/best.ckpt")["hyper_parameters"]
     assert (options["network"], options["lr_schedule"]) == ("conv_stack", "one_cycle")
     main(["test", "runs/version_0/last.ckpt", *QUIET, "--figures", "false"])

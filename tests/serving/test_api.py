@@ -268,7 +268,7 @@ def test_images_of_decoders_that_end_are_decoded_again(server: Server) -> None:
     ends.join()
     assert [outcome(server.predict(file)) for file in files] == expected
     lost = [answer for answer, right in zip(answers, expected * 16, strict=True) if answer != right]
-    assert all("ends the process that decodes it" in str(error) for [(_, error)] in lost)  # it was hit twice
+    assert all("end the process that decodes them" in str(error) for [(_, error)] in lost)  # it was hit twice
     assert len(lost) < len(answers) / 4
 
 
@@ -443,6 +443,7 @@ def test_a_program_is_served_without_lightning(kind: str, is_imported: bool, wor
         ("--token_file nowhere CHECKPOINT", "the token in nowhere can't be read"),
         ("--token_file junk.onnx CHECKPOINT", "must hold one token of at least 16 characters"),
         ("--max_batch 0 CHECKPOINT", "max_batch must be at least 1"),
+        ("--max_megabytes 0 CHECKPOINT", "--max_megabytes must be above 0, got 0"),
         ("--threads 0 CHECKPOINT", "threads must be at least 1, got 0"),
         ("--decoders 0 CHECKPOINT", "decoders must be at least 1, got 0"),
         ("--prot 1", "--prot: did you mean --port?"),

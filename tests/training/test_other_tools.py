@@ -221,6 +221,8 @@ def test_rates_and_layers_are_shown(small_set: str, workplace: Path, capsys: pyt
     fit(small_set, *summary, *shown, "--model.optimizer", "SGD", callback=["LearningRateMonitor"])
     assert "network.scores" in capsys.readouterr().out
     assert [float(row["lr-SGD"]) for row in rows("version_0") if row["lr-SGD"]] == [1e-3] * 3
+    main(["test", *QUIET])
+    assert Path("runs/version_0/test/training.png").is_file()
 
 
 def test_gradients_are_accumulated_by_a_plan(small_set: str, workplace: Path) -> None:

@@ -251,6 +251,24 @@ def test_a_checkpoint_is_used_after_a_fit_as_before_it(data: MNISTDataModule, sm
     assert tuned.decision.thresholds.tolist() == pytest.approx([0.3] * 11)
 
 
+def test_a_bare_trainer_logs_nothing_and_evaluates(small_set: str, workplace: Path) -> None:
+    trainer = Trainer(barebones=True, max_epochs=1, limit_train_batches=2, accelerator="cpu")
+    model = MultiLabelClassifier()
+    trainer.fit(model, datamodule=MNISTDataModule(data_dir=small_set, val_size=100))
+    assert trainer.log_every_n_steps == 0  # type: ignore[attr-defined] # undeclared
+    trainer.test(model, datamodule=MNISTDataModule(data_dir=small_set, val_size=100))
+    assert model.evaluation is not None
+    assert len(model.evaluation.targets) == 300
+
+
+def test_an_interval_of_few_steps_is_not_that_of_the_next_fit(small_set: str, workplace: Path) -> None:
+    trainer = Trainer(**SILENT)
+    for val_size, steps in ((536, 1), (100, 8)):
+        trainer.fit_loop.max_epochs = trainer.current_epoch + 1
+        trainer.fit(MultiLabelClassifier(), datamodule=MNISTDataModule(data_dir=small_set, val_size=val_size))
+        assert trainer.log_every_n_steps == steps  # type: ignore[attr-defined] # undeclared
+
+
 class Endless(IterableDataset[tuple[Tensor, Tensor]]):
     """Batches without end."""
 

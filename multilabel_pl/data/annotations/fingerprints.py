@@ -50,7 +50,8 @@ def tag_fingerprints(names: Sequence[str], marks: Tensor) -> Tensor:
 def _of_marks(row: bytes, labels: Sequence[str]) -> int:
     names = list(compress(labels, row))
     if UNKNOWN_BYTE in row:
-        names = sorted(UNKNOWN_MARK * (row[labels.index(name)] == UNKNOWN_BYTE) + name for name in names)
+        marked = zip(names, filter(None, row), strict=True)
+        names = sorted(UNKNOWN_MARK * (mark == UNKNOWN_BYTE) + name for name, mark in marked)
     return _hash("\0".join(names).encode())
 
 
