@@ -38,7 +38,7 @@ from multilabel_pl.data.mnist import MNISTDataModule
 from multilabel_pl.data.streaming import share_seen_images
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.errors import INCOMPLETE, InputError
-from multilabel_pl.file_names import BEST, LAST
+from multilabel_pl.file_names import BEST, LAST, REPORT
 from multilabel_pl.messages import say
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.model.evaluation import metric_names
@@ -249,7 +249,7 @@ class CLI(LightningCLI):
         if isinstance(io := self.trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             io.opened[str(self.path)] = self.content
         if self.subcommand in REPORTING:
-            check_writable(self.path.parent / self.subcommand / "report.md")
+            check_writable(self.path.parent / self.subcommand / REPORT)
         self._take_new_images()
 
     def _take_new_images(self) -> None:

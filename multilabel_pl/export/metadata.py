@@ -11,11 +11,12 @@ import torch
 from multilabel_pl import __version__
 from multilabel_pl.digests import file_digest
 from multilabel_pl.export.interface import Metadata
+from multilabel_pl.file_names import METRICS
 from multilabel_pl.model.classifier import MultiLabelClassifier
 from multilabel_pl.results.model_card import CARD
 from multilabel_pl.schema.tensors import is_dense
 
-TEST, METRICS = "test", "metrics.json"  # the folder that `test` writes beside a checkpoint, and a file in it
+TEST = "test"  # the folder that `test` writes beside a checkpoint
 
 
 def describe(model: MultiLabelClassifier, content: dict[str, Any] | None = None, path: Path | None = None) -> Metadata:

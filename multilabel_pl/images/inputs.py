@@ -43,7 +43,32 @@ def batches_of(images: ImageInput | Iterable[ImageInput], task: Task, batch_size
         return
     several = _several(images)
     for start in range(0, len(several), batch_size):
-        yield torch.stack([_load(one, task) for one in several[start : start + batch_size]])
+        yield torch.stack([load_image(one, task) for one in several[start : start + batch_size]])
+
+
+def load_image(image: ImageInput, task: Task) -> Tensor:
+    """Brings a path, a Pillow image, a tensor or an array to the shape of a task's images, uint8 (C, H, W).
+
+    Raises:
+        InputError: If it is no image, can't be read, or there is no digit to be found.
+    """
+    if isinstance(image, str | Path):
+        return load_file(Path(image), task)
+    if isinstance(image, Image.Image):
+        return prepare(pixels_of(image, task.background), task)
+    pixels = _pixels(image)
+    if tuple(pixels.shape) == task.image_shape:
+        return pixels
+    if isinstance(image, np.ndarray) and pixels.ndim == 3:
+        pixels = pixels.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
+    if pixels.ndim == 2:
+        pixels = pixels.unsqueeze(0)
+    if pixels.ndim != 3 or len(pixels) not in CHANNELS or pixels.numel() == 0:
+        raise InputError(
+            "an image must be a tensor (H, W) or (C, H, W) or an array (H, W) or (H, W, C), with C of 1 or 3, "
+            f"got {tuple(image.shape)}"
+        )
+    return prepare(pixels, task)
 
 
 def load_file(path: Path, task: Task, max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -60,15 +85,6 @@ def load_bytes(content: bytes, name: str, task: Task, max_pixels: int = MAX_PIXE
     """Decodes the content of an image file as `load_file` does; messages call it by the name."""
     image = decode_image(BytesIO(content), name, task.background, sufficient_size(task), max_pixels)
     return _prepared(image, task, name)
-
-
-def load_array(pixels: NDArray[np.uint8], task: Task) -> Tensor:
-    """Brings an array (H, W) or (H, W, C), with C of 1 or 3, to the shape of a task's images, uint8 (C, H, W).
-
-    Raises:
-        InputError: If it is no image, or there is no digit to be found.
-    """
-    return _load(pixels, task)
 
 
 def _prepared(image: Tensor, task: Task, name: str) -> Tensor:
@@ -88,26 +104,6 @@ def _several(images: ImageInput | Iterable[ImageInput]) -> list[ImageInput]:
     if isinstance(images, Iterable):
         return list(images)
     raise InputError(f"images must be paths, Pillow images, tensors or arrays, got {images}")
-
-
-def _load(image: ImageInput, task: Task) -> Tensor:
-    if isinstance(image, str | Path):
-        return load_file(Path(image), task)
-    if isinstance(image, Image.Image):
-        return prepare(pixels_of(image, task.background), task)
-    pixels = _pixels(image)
-    if tuple(pixels.shape) == task.image_shape:
-        return pixels
-    if isinstance(image, np.ndarray) and pixels.ndim == 3:
-        pixels = pixels.permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
-    if pixels.ndim == 2:
-        pixels = pixels.unsqueeze(0)
-    if pixels.ndim != 3 or len(pixels) not in CHANNELS or pixels.numel() == 0:
-        raise InputError(
-            "an image must be a tensor (H, W) or (C, H, W) or an array (H, W) or (H, W, C), with C of 1 or 3, "
-            f"got {tuple(image.shape)}"
-        )
-    return prepare(pixels, task)
 
 
 def _pixels(image: Tensor | NDArray[np.uint8]) -> Tensor:

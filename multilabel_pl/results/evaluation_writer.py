@@ -5,7 +5,7 @@ from pathlib import Path
 
 from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError, check_extra
-from multilabel_pl.file_names import OUTPUTS, PAGE
+from multilabel_pl.file_names import METRICS, OUTPUTS, PAGE, REPORT
 from multilabel_pl.model.evaluation import Evaluation
 from multilabel_pl.results import label_errors
 from multilabel_pl.results.heat_maps import Explain
@@ -73,7 +73,7 @@ def write_evaluation(
         The report, in Markdown.
     """
     metrics = {f"{prefix}_{name}": value for name, value in all_metrics(evaluation).items()}
-    write_metrics(metrics, folder / "metrics.json")
+    write_metrics(metrics, folder / METRICS)
     write_mistakes(evaluation, images, folder / "mistakes.csv")
     write_outputs(evaluation, images, origin, folder / OUTPUTS)
     title = origin.title(folder.name)
@@ -87,7 +87,7 @@ def write_evaluation(
         from multilabel_pl.results import evaluation_plots, html_report  # matplotlib takes a while to import
 
         drawn = evaluation_plots.write_figures(evaluation, images, folder, origin.epoch)
-    write_report("\n\n".join(sections), drawn, folder / "report.md")
+    write_report("\n\n".join(sections), drawn, folder / REPORT)
     if output.figures:
         page = folder / PAGE
         html_report.write_html_report(evaluation, images, origin, page, title, learned_here, found, explain)

@@ -22,8 +22,7 @@ class StandardOutput:
     def append(self, rows: bytes, images: int, unreadable: int, is_last: bool) -> None:
         """Writes the rows of a batch."""
         self._write(rows)
-        before = self.progress
-        self.progress = Progress(before.images + images, before.length + len(rows), before.unreadable + unreadable)
+        self.progress = self.progress.after(rows, images, unreadable)
 
     def close(self) -> None:
         """Has nothing to close."""

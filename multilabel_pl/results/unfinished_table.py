@@ -46,6 +46,10 @@ class Progress:
     length: int = 0
     unreadable: int = 0
 
+    def after(self, rows: bytes, images: int, unreadable: int) -> "Progress":
+        """Returns the progress after the rows of so many images more."""
+        return Progress(self.images + images, self.length + len(rows), self.unreadable + unreadable)
+
 
 def part_folder(table: Path) -> Path:
     """Returns the folder of the rows of an unfinished table, beside it."""
@@ -134,8 +138,7 @@ class Part:
         assert self.file is not None
         with self._errors_named():
             self.file.write(rows)
-        before = self.progress
-        self.progress = Progress(before.images + images, before.length + len(rows), before.unreadable + unreadable)
+        self.progress = self.progress.after(rows, images, unreadable)
         if not is_last:
             self.recorded = self.progress
         if time.monotonic() >= self.due:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from python_multipart.multipart import Field, File, create_form_parser
 
 from multilabel_pl.errors import InputError
-from multilabel_pl.images.inputs import load_array, load_bytes
+from multilabel_pl.images.inputs import load_bytes, load_image
 from multilabel_pl.images.pixels import MAX_PIXEL
 from multilabel_pl.task import Task
 
@@ -104,7 +104,7 @@ def _files_in_form(body: Body) -> list[bytes]:
 def _load(item: Item, task: Task, max_pixels: int) -> Loaded:
     try:
         if isinstance(item, list):
-            pixels = load_array(_as_array(item), task)
+            pixels = load_image(_as_array(item), task)
         else:
             content = item if isinstance(item, bytes) else _from_base64(item)
             pixels = load_bytes(content, "the file", task, max_pixels)
