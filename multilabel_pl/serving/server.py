@@ -3,9 +3,11 @@
 import os
 import socket
 import sys
-from asyncio import BaseTransport, TimerHandle
+from asyncio import AbstractEventLoop, BaseTransport, TimerHandle
+from collections.abc import Callable
 from pathlib import Path
 from signal import SIGTERM, signal
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,6 +26,30 @@ BACKLOG = 2048
 MIN_TOKEN = 16  # characters
 
 
+class Timer:
+    """Calls a function after some seconds, unless it is stopped before."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle: TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and not been stopped."""
+        return self._handle is not None
+
+    def start(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
+        """Begins to wait, from the beginning if it does already."""
+        self.stop()
+        self._handle = self._loop.call_later(seconds, function, *args)
+
+    def stop(self) -> None:
+        """Ends the wait."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
 class PromptHeads(HttpToolsProtocol):
     """Uvicorn's protocol, with deadlines for heads of requests, the rest of refused bodies, and silent readers.
 
@@ -31,45 +57,43 @@ class PromptHeads(HttpToolsProtocol):
     answer, and would get a reset connection instead of it.
     """
 
-    _deadline: TimerHandle | None = None
-    _rest: TimerHandle | None = None
-    _unread: TimerHandle | None = None
     _received = 0  # bytes of a head, and of what came along with it
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begins to wait for a head."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        self._head, self._rest, self._reader = (Timer(self.loop) for _ in range(3))
         self.transport.set_write_buffer_limits(high=0)  # writing is paused until all that was written has been sent
         self._await_head()
 
     def on_message_begin(self) -> None:
         """Begins to wait for the rest of another head on the same connection."""
         super().on_message_begin()
-        if self._deadline is None:
+        if not self._head.is_running:
             self._await_head()
 
     def on_headers_complete(self) -> None:
         """Ends the wait."""
-        self._end_wait()
+        self._head.stop()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Ends the wait for the rest of a body."""
-        self._end_rest()
+        self._rest.stop()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Begins to wait for the rest of the body, if it is not complete."""
         super().on_response_complete()
-        if self.cycle.more_body and self.cycle.response_complete and self._rest is None:
-            self._rest = self.loop.call_later(REST_SECONDS, self.transport.abort)
+        if self.cycle.more_body and self.cycle.response_complete and not self._rest.is_running:
+            self._rest.start(REST_SECONDS, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Takes a part of a request."""
-        if self._deadline is not None:
+        if self._head.is_running:
             self._received += len(data)
         super().data_received(data)
-        if self._deadline is not None and self._received > MAX_HEAD:  # and the head is not complete
+        if self._head.is_running and self._received > MAX_HEAD:  # and the head is not complete
             self.transport.abort()
         self._await_next()
 
@@ -80,29 +104,28 @@ class PromptHeads(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         """Ends that wait."""
-        self._end_unread()
+        self._reader.stop()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends all waits."""
-        self._end_wait()
-        self._end_rest()
-        self._end_unread()
+        for timer in (self._head, self._rest, self._reader):
+            timer.stop()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
         self._received = 0
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._head.start(HEAD_SECONDS, self.transport.abort)
 
     def _await_next(self) -> None:
         """Waits for a head if what arrived is none, but ended uvicorn's wait: the end of a body, or an empty line."""
         is_answered = self.cycle is not None and self.cycle.response_complete and not self.transport.is_closing()
-        if is_answered and not any((self._deadline, self._rest, self.timeout_keep_alive_task)):
+        if is_answered and not (self._head.is_running or self._rest.is_running or self.timeout_keep_alive_task):
             self._await_head()
 
     def _await_reader(self) -> None:
         unread = self.transport.get_write_buffer_size()
-        self._unread = self.loop.call_later(READ_SECONDS, self._check_reader, unread)
+        self._reader.start(READ_SECONDS, self._check_reader, unread)
 
     def _check_reader(self, before: int) -> None:
         """Waits on if the client has read since, however little: a large answer may take long."""
@@ -110,21 +133,6 @@ class PromptHeads(HttpToolsProtocol):
             self._await_reader()
         else:
             self.transport.abort()
-
-    def _end_wait(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _end_rest(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
-
-    def _end_unread(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
 
 
 def listen(host: str, port: int) -> socket.socket:
