@@ -43,6 +43,7 @@ def readers_folder(workplace: Path, run_folder: Path) -> Path:
     return workplace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_the_python_runs_and_names_tags(
     page: str, readers_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -405,6 +405,7 @@ def test_a_note_is_for_a_value_that_is_the_default_too(
     assert "ignoring --model.head sigmoid (it has softmax)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [path.stem for path in CONFIGS.iterdir()])
 def test_configurations_run(config: str, small_set: str, workplace: Path) -> None:
     data = ["--data.table", write_tagged(workplace, 60)] if config == "table" else []

@@ -48,6 +48,7 @@ def test_intervals_are_those_of_a_bootstrap() -> None:
         assert [interval.low, interval.high] == pytest.approx([drawn.low, drawn.high], abs=0.15 * width), name
 
 
+@pytest.mark.slow
 def test_intervals_of_what_is_known_are_those_of_a_bootstrap() -> None:
     known = torch.rand(SIZE, 6, generator=torch.Generator().manual_seed(4)) < 0.4
     targets = TARGETS.where(known, torch.nan)
@@ -63,6 +64,7 @@ def test_intervals_of_what_is_known_are_those_of_a_bootstrap() -> None:
         assert [interval.low, interval.high] == pytest.approx([drawn.low, drawn.high], abs=0.2 * width), name
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_is_that_of_a_bootstrap() -> None:
     ours, other = estimates(0.4)["f1_micro"], estimates()["f1_micro"]
     difference = ours.minus(other)

@@ -199,6 +199,7 @@ def test_a_report_of_ten_thousand_images_is_small(tmp_path: Path) -> None:
     assert path.stat().st_size < 8_000_000
 
 
+@pytest.mark.slow
 def test_the_command_writes_it_with_heat_maps(small_run: Path, small_set: str, workplace: Path) -> None:
     pytest.importorskip("captum")
     folder = copied_run(small_run, workplace)

@@ -67,6 +67,7 @@ def open_files(folder: str) -> list[Path]:
     return [file for file in files if file.parent == Path(folder).resolve()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_stopped_prediction_resumes_and_ends_the_same(
     suffix: str, small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]

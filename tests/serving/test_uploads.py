@@ -95,6 +95,7 @@ def test_a_drawing_is_no_larger_than_a_canvas(client: Client, capfd: pytest.Capt
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_a_browser_draws_is_bounded_in_advance(client: Client) -> None:
     [canvas] = [part["id"] for part in client.config["components"] if part["type"] == "imageeditor"]
     drawing = io.BytesIO()

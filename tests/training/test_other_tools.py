@@ -82,6 +82,7 @@ def test_mlflow_gets_the_curves_the_options_and_the_best_checkpoint(small_set: s
     assert not list(Path("runs/version_1").glob("events*"))  # TensorBoard's, which was not asked for
 
 
+@pytest.mark.slow
 def test_mlflow_gets_the_report(tracked: Path) -> None:
     uri = f"sqlite:///{tracked}/mlflow.db"
     main(["test", *QUIET, *MLFLOW, uri, "--trainer.limit_test_batches", "1", "--figures", "false"])
@@ -138,6 +139,7 @@ def test_early_stopping_ends_a_run(small_set: str, workplace: Path) -> None:
     assert content_of("version_0/last")["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_validated_saved_and_resumed_exactly(small_set: str, workplace: Path) -> None:
     fit(small_set, "--trainer.max_epochs", "2", callback=EMA)
     with pytest.raises(SystemExit):
@@ -156,6 +158,7 @@ def test_averaged_weights_are_validated_saved_and_resumed_exactly(small_set: str
         assert validated[metric] == pytest.approx(float(row[metric]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_stochastic_averages_are_in_the_last_checkpoint(small_set: str, workplace: Path) -> None:
     fit(small_set, "--trainer.max_epochs", "3", callback=SWA)
     best, last = content_of("version_0/best"), content_of("version_0/last")

@@ -180,6 +180,7 @@ def test_a_resumed_run_keeps_its_options(small_set: str, workplace: Path, capsys
     assert torch.load("runs/version_0/last.ckpt", weights_only=True)["global_step"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["trainer: 3", "3", f"trainer: {'[' * 5000}", "a: &a 1\nb: *a", "a: 2020-13-45"])
 def test_options_that_cannot_be_read_are_named(
     text: str, small_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
