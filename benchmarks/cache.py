@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from benchmarks.photos import PHOTOS, cached_photos, cached_photos_on_disk, table_of_photos
+from benchmarks.photos import CORES, PHOTOS, cached_photos, cached_photos_on_disk, table_of_photos
 from benchmarks.printing import table
 from benchmarks.turns import Contender, take_turns
 from multilabel_pl.data.cache import ImageCache
@@ -41,7 +41,7 @@ def opening(files: int, rounds: int) -> list[float]:
                 Image.fromarray(pixels).save(path)
             else:
                 os.link(paths[number % DIFFERENT], path)
-        ImageCache(Path(folder, "cache"), task).fill(ImageFiles(paths, task), os.cpu_count() or 1)
+        ImageCache(Path(folder, "cache"), task).fill(ImageFiles(paths, task), CORES)
         seconds = []
         for _ in range(rounds):
             start = time.perf_counter()

@@ -15,12 +15,13 @@ from multilabel_pl.data.datasets import Batch
 from multilabel_pl.data.image_files import LabelledFiles
 from multilabel_pl.data.table import TableDataModule
 from multilabel_pl.images.inputs import load_file
+from multilabel_pl.processes import usable_cores
 from multilabel_pl.task import Task
 
 PHOTOS = 1000
 WIDTH, HEIGHT = 640, 480  # of a photo
 SIZE = 224  # of a network's images
-CORES = os.cpu_count() or 1
+CORES = usable_cores()
 BATCH = 32
 
 

@@ -19,7 +19,7 @@ from multilabel_pl.file_names import CONFIG, CURVES
 from multilabel_pl.messages import say
 from multilabel_pl.results.run_options import damaged, read_config
 from multilabel_pl.training.checkpointing import KEPT, BestCheckpoint, LastCheckpoint
-from multilabel_pl.training.completion import KNOWN_MODULES
+from multilabel_pl.training.completion import is_users_own
 from multilabel_pl.training.csv_logger import ResumableCSVLogger
 from multilabel_pl.training.displays import as_list
 from multilabel_pl.training.folder_guard import FolderGuard
@@ -85,7 +85,7 @@ def check_monitors(callbacks: Iterable[Callback], known: Collection[str]) -> Non
     Raises:
         InputError: If there is no such metric.
     """
-    if not all(type(callback).__module__.startswith(KNOWN_MODULES) for callback in callbacks):
+    if any(map(is_users_own, callbacks)):
         return
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)

@@ -15,7 +15,7 @@ from multilabel_pl.model.decision import Decision
 from multilabel_pl.model.intervals import Estimate, Interval, decision_estimates, map_estimate
 from multilabel_pl.model.metrics import HALF, decision_metrics, precision_recall_f1, ranking_metrics
 from multilabel_pl.model.ranking import label_rankings
-from multilabel_pl.model.reliability import calibration_error
+from multilabel_pl.model.reliability import Bin, calibration_error, reliability
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -149,6 +149,11 @@ class Evaluation:
         return {**metrics, "label_accuracy_of_no_tags": 1 - self.targets.float().nanmean()}
 
     @cached_property
+    def bins(self) -> list[Bin]:
+        """The known decisions in bins of their probability; see `reliability.reliability`."""
+        return reliability(self.probabilities, self.targets)
+
+    @cached_property
     def intervals(self) -> dict[str, Interval]:
         """95 % intervals of the leading metrics, by the names that these have in `metrics`."""
         return {name: estimate.interval() for name, estimate in self.estimates.items()}
@@ -162,7 +167,7 @@ class Evaluation:
 
     @cached_property
     def changed(self) -> dict[str, int]:
-        """How many images the metrics can't be the same of as at 0.5, by metric."""
+        """How many images can make a metric differ from the same at 0.5, by metric."""
         tagged_otherwise = ((self.tags != self.tags_at_half) & self.known).any(dim=1)
         right_or_wrong = self.wrong != self._is_wrong(self.tags_at_half)
         return dict.fromkeys(self.gains, int(tagged_otherwise.sum())) | {"exact_match": int(right_or_wrong.sum())}

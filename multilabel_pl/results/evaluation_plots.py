@@ -117,7 +117,7 @@ def reliability_figure(evaluation: Evaluation) -> Figure:
         before = reliability(evaluation.uncalibrated.sigmoid(), evaluation.targets)
         shares = [each.share.value for each in before]
         upper.plot([each.probability for each in before], shares, "o-", color=BEFORE, label="before calibration")
-    bins = reliability(evaluation.probabilities, evaluation.targets)
+    bins = evaluation.bins
     count, probability = [each.size for each in bins], [each.probability for each in bins]
     share, low, high = torch.tensor([each.share for each in bins]).T
     upper.plot(probability, share, "o-", color=MODEL, label="the model")

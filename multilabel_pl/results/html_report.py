@@ -9,7 +9,6 @@ from multilabel_pl.data.datasets import LabelledDataset
 from multilabel_pl.errors import InputError
 from multilabel_pl.file_names import CURVES
 from multilabel_pl.model.evaluation import Evaluation
-from multilabel_pl.model.reliability import reliability
 from multilabel_pl.results.gallery import exhibit_label_errors, exhibit_mistakes
 from multilabel_pl.results.heat_maps import Explain
 from multilabel_pl.results.html_page import write_page
@@ -131,8 +130,8 @@ def _calibration(evaluation: Evaluation) -> str:
 
 def _reliability(evaluation: Evaluation) -> dict[str, list[float]]:
     """Returns the points of the reliability diagram: mean probability, share of positives and its interval."""
-    bins = [each for each in reliability(evaluation.probabilities, evaluation.targets) if each.size]
-    points = [[round(value, DECIMALS) for value in (each.probability, *each.share)] for each in bins]
+    filled = [each for each in evaluation.bins if each.size]
+    points = [[round(value, DECIMALS) for value in (each.probability, *each.share)] for each in filled]
     return dict(zip(("probability", "share", "low", "high"), map(list, zip(*points, strict=True)), strict=True))
 
 

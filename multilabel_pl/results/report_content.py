@@ -90,8 +90,8 @@ def gains(evaluation: Evaluation) -> list[str]:
     """Says in words what the thresholds gain against 0.5; nothing if they are 0.5."""
     if (evaluation.thresholds == HALF).all():
         return []
-    gains = {name: gain for name, gain in evaluation.gains.items() if math.isfinite(gain.low)}
-    return [_gain(name, gain, evaluation.changed[name]) for name, gain in gains.items()]
+    changed = evaluation.changed
+    return [_gain(name, gain, changed[name]) for name, gain in evaluation.gains.items() if math.isfinite(gain.low)]
 
 
 def _gain(name: str, gain: Interval, changed: int) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from multilabel_pl.training.lightning_internals import has_stopped_early
 
 STOPPED_BY = "stopped_by"  # in a checkpoint of a run that was ended early: the callbacks that may have done so
-KNOWN_MODULES = ("lightning.", "multilabel_pl.")
+_KNOWN_MODULES = ("lightning.", "multilabel_pl.")
 
 
 def mark_if_stopped(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
@@ -43,5 +43,10 @@ def _stopping(trainer: Trainer) -> list[str]:
     return [
         callback.state_key
         for callback in trainer.callbacks  # type: ignore[attr-defined] # set, but undeclared
-        if isinstance(callback, EarlyStopping) or not type(callback).__module__.startswith(KNOWN_MODULES)
+        if isinstance(callback, EarlyStopping) or is_users_own(callback)
     ]
+
+
+def is_users_own(callback: Callback) -> bool:
+    """Whether a callback is neither Lightning's nor this package's, so that what it does is unknown."""
+    return not type(callback).__module__.startswith(_KNOWN_MODULES)

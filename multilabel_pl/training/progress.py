@@ -13,13 +13,13 @@ from tqdm import tqdm
 from multilabel_pl.data.prediction_order import PredictionOrder
 from multilabel_pl.messages import say
 from multilabel_pl.training.checkpointing import SHOWN
+from multilabel_pl.training.log_interval import EVERY
 
 LOSS = "train_loss"
 HEADER = f"{'epoch':>9}  {'time':>8}  {LOSS}  {'  '.join(SHOWN)}"
 BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"
 IMAGES_BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} images {rate_fmt} {remaining}"
 MAX_WIDTH = 80
-STEPS_PER_UPDATE = 50  # as often as Lightning logs the loss
 
 
 class EpochProgress(ProgressBar):
@@ -135,7 +135,7 @@ class EpochProgress(ProgressBar):
             self.bars.append(tqdm(desc=name, total=total, file=sys.stderr, **options, **more))
 
     def _move(self, done: int) -> None:
-        if self.bars and (done % STEPS_PER_UPDATE == 0 or done == self.bars[-1].total):
+        if self.bars and (done % EVERY == 0 or done == self.bars[-1].total):
             self.bars[-1].update(done - self.bars[-1].n)
 
     def _show_values(self) -> None:
